@@ -1,0 +1,76 @@
+//! The seam between the pool and whatever decodes.
+
+use super::{AsrError, DecodeOptions, Hypothesis, Segment};
+use crate::audio::Utterance;
+use crate::gpu::Footprint;
+use crate::pool::{Class, Lease, SlotId};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+/// One blocking decoder. It lives on a thread of its own.
+pub trait Recognizer: Send {
+    /// Decodes one utterance; times in the result are positions in the utterance's stream.
+    ///
+    /// Segments are handed to `on_segment` as they are found and stand in the result again.
+    ///
+    /// # Errors
+    ///
+    /// [`AsrError::Cancelled`] soon after `cancel`, [`AsrError::Decode`] when this utterance cannot be decoded,
+    /// [`AsrError::SlotLost`] when the recognizer must not be used again.
+    fn recognize(
+        &mut self,
+        utterance: &Utterance,
+        options: &DecodeOptions,
+        cancel: &CancellationToken,
+        on_segment: &mut dyn FnMut(Segment),
+    ) -> Result<Hypothesis, AsrError>;
+}
+
+/// What comes back from a decode: the text or why there is none, the lease, and how long the decoder worked.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The text, or why there is none.
+    pub result: Result<Hypothesis, AsrError>,
+    /// To be dropped or used again.
+    pub lease: Lease,
+    /// How long the decoder worked.
+    pub decode: Duration,
+}
+
+/// One decode on its way. The lease rides in it: the slot is free only when the decoder has returned.
+#[derive(Debug)]
+pub struct Job {
+    /// What to decode.
+    pub utterance: Arc<Utterance>,
+    /// How.
+    pub options: DecodeOptions,
+    /// What kind of work it is.
+    pub class: Class,
+    /// The right to decode.
+    pub lease: Lease,
+    /// Ends the decode early.
+    pub cancel: CancellationToken,
+    /// The caller's span; the decode is logged inside it.
+    pub span: tracing::Span,
+    /// Where the outcome goes; if nobody listens any more, the lease in it drops.
+    pub reply: oneshot::Sender<Outcome>,
+}
+
+/// Opens, runs and closes slots.
+pub trait Engine: Send + Sync {
+    /// Makes a slot ready: working memory and the widest decode it will ever do. Blocks; call it off the runtime.
+    /// Opening a slot that is open rebuilds it.
+    ///
+    /// # Errors
+    ///
+    /// [`AsrError::Open`].
+    fn open(&self, slot: SlotId) -> Result<Footprint, AsrError>;
+
+    /// Runs a job on the slot its lease is for. Never blocks; the outcome comes through `job.reply`.
+    fn submit(&self, job: Job);
+
+    /// Ends a slot and frees its memory, after the decode that it may be doing.
+    fn close(&self, slot: SlotId);
+}

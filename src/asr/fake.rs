@@ -1,0 +1,104 @@
+//! A scripted engine for tests: it takes time, obeys cancellation, and fails when it is told to.
+
+use super::{AsrError, DecodeOptions, Engine, Hypothesis, Job, Outcome, Segment, Stability};
+use crate::audio::Utterance;
+use crate::gpu::{Bytes, Footprint};
+use crate::pool::SlotId;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What the fake does with one utterance.
+#[derive(Debug, Clone)]
+pub enum Act {
+    /// Reads this text after this time.
+    Say(String, Duration),
+    /// Fails after this time; [`AsrError::SlotLost`] loses the slot.
+    Fail(AsrError, Duration),
+    /// Works until it is cancelled.
+    Never,
+}
+
+type Script = dyn Fn(&Utterance, &DecodeOptions) -> Act + Send + Sync;
+
+/// An [`Engine`] that acts out a script, in virtual time when tokio's clock is paused.
+///
+/// `submit` must be called on a tokio runtime.
+pub struct FakeEngine {
+    script: Arc<Script>,
+    opened: Mutex<Vec<SlotId>>,
+}
+
+impl FakeEngine {
+    /// An engine that asks `script` about every utterance.
+    pub fn new(script: impl Fn(&Utterance, &DecodeOptions) -> Act + Send + Sync + 'static) -> Self {
+        Self { script: Arc::new(script), opened: Mutex::default() }
+    }
+
+    /// An engine that reads the same text out of everything, at once.
+    pub fn saying(text: &'static str) -> Self {
+        Self::new(move |_, _| Act::Say(text.into(), Duration::ZERO))
+    }
+
+    /// The slots that were opened, in that order.
+    pub fn opened(&self) -> Vec<SlotId> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Engine for FakeEngine {
+    fn open(&self, slot: SlotId) -> Result<Footprint, AsrError> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
+        Ok(Footprint { weights: Bytes(1_000), slot: Bytes(100) })
+    }
+
+    fn submit(&self, job: Job) {
+        let act = (self.script)(&job.utterance, &job.options);
+        tokio::spawn(async move {
+            let since = Instant::now();
+            let working = perform(act, &job.utterance, &job.options);
+            let result = tokio::select! {
+                result = working => result,
+                () = job.cancel.cancelled() => Err(AsrError::Cancelled),
+            };
+            let outcome = Outcome { result, lease: job.lease, decode: since.elapsed() };
+            // Nobody listens any more: the lease in the outcome drops.
+            drop(job.reply.send(outcome));
+        });
+    }
+
+    fn close(&self, slot: SlotId) {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).retain(|open| *open != slot);
+    }
+}
+
+async fn perform(act: Act, utterance: &Utterance, options: &DecodeOptions) -> Result<Hypothesis, AsrError> {
+    match act {
+        Act::Say(text, time) => {
+            tokio::time::sleep(time).await;
+            Ok(reading(&text, utterance, options))
+        }
+        Act::Fail(error, time) => {
+            tokio::time::sleep(time).await;
+            Err(error)
+        }
+        Act::Never => std::future::pending().await,
+    }
+}
+
+fn reading(text: &str, utterance: &Utterance, options: &DecodeOptions) -> Hypothesis {
+    let segment = Segment {
+        text: text.trim().to_owned(),
+        span: utterance.span,
+        tokens: vec![1],
+        words: Vec::new(),
+        avg_logprob: -0.1,
+        no_speech_prob: None,
+        temperature: options.temperature,
+    };
+    Hypothesis {
+        segments: if segment.text.is_empty() { Vec::new() } else { vec![segment] },
+        language: options.language.clone().unwrap_or_else(|| "en".into()),
+        stability: Stability::Final,
+    }
+}

@@ -1,0 +1,139 @@
+//! A session's async face: acquire, decode, release.
+
+use super::engine::Outcome;
+use super::{AsrError, DecodeOptions, Engine, Hypothesis, Job, ModelInfo, Timing};
+use crate::audio::Utterance;
+use crate::pool::{Allocator, Class, FlowId};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, info_span, warn};
+
+/// The text of an utterance and what it took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transcript {
+    /// The text.
+    pub hypothesis: Hypothesis,
+    /// What it took.
+    pub timing: Timing,
+}
+
+/// Opens lanes: the engine, its pool and the model behind them. Clones share them.
+#[derive(Clone)]
+pub struct Lanes {
+    engine: Arc<dyn Engine>,
+    allocator: Allocator,
+    model: Arc<ModelInfo>,
+    next_flow: Arc<AtomicU64>,
+}
+
+impl Lanes {
+    /// Lanes into `engine`, by way of `allocator`.
+    pub fn new(engine: Arc<dyn Engine>, allocator: Allocator, model: ModelInfo) -> Self {
+        Self { engine, allocator, model: Arc::new(model), next_flow: Arc::default() }
+    }
+
+    /// A lane for a new session or request, which is one flow to the pool.
+    pub fn open(&self) -> Lane {
+        Lane { lanes: self.clone(), flow: FlowId(self.next_flow.fetch_add(1, Ordering::Relaxed)) }
+    }
+
+    /// The pool behind the lanes.
+    pub fn allocator(&self) -> &Allocator {
+        &self.allocator
+    }
+
+    /// The model that every lane decodes with.
+    pub fn model(&self) -> &ModelInfo {
+        &self.model
+    }
+}
+
+/// One session's way to a slot. Clones are the same flow.
+#[derive(Clone)]
+pub struct Lane {
+    lanes: Lanes,
+    flow: FlowId,
+}
+
+impl Lane {
+    /// The flow that this lane is to the pool.
+    pub fn flow(&self) -> FlowId {
+        self.flow
+    }
+
+    /// The model it decodes with.
+    pub fn model(&self) -> &ModelInfo {
+        self.lanes.model()
+    }
+
+    /// Waits for a slot, decodes, and gives the slot back. A job whose slot was lost is tried once more on another.
+    ///
+    /// # Errors
+    ///
+    /// [`AsrError::Acquire`] past the deadline, else what the decoder says.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping this future leaves the line, or ends a running decode soon; the slot is free when the decoder has
+    /// really stopped.
+    pub async fn transcribe(
+        &self,
+        utterance: Arc<Utterance>,
+        options: DecodeOptions,
+        class: Class,
+        deadline: Option<Instant>,
+    ) -> Result<Transcript, AsrError> {
+        let span = info_span!(
+            "transcribe",
+            flow = self.flow.0,
+            ?class,
+            audio_ms = utterance.span.duration().as_millis()
+        );
+        async {
+            match self.attempt(&utterance, &options, class, deadline).await {
+                Err(AsrError::SlotLost(reason)) => {
+                    warn!(reason, "slot lost, decoding once more on another");
+                    self.attempt(&utterance, &options, class, deadline).await
+                }
+                outcome => outcome,
+            }
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn attempt(
+        &self,
+        utterance: &Arc<Utterance>,
+        options: &DecodeOptions,
+        class: Class,
+        deadline: Option<Instant>,
+    ) -> Result<Transcript, AsrError> {
+        let acquiring = self.lanes.allocator.acquire(self.flow, class, deadline);
+        let lease = acquiring.instrument(info_span!("pool.acquire")).await?;
+        let waited = lease.waited();
+        let cancel = CancellationToken::new();
+        // If this future is dropped, the decode ends early; after the reply it is a no-op.
+        let _cancel_on_drop = cancel.clone().drop_guard();
+        let (reply, outcome) = oneshot::channel();
+        self.lanes.engine.submit(Job {
+            utterance: Arc::clone(utterance),
+            options: options.clone(),
+            class,
+            lease,
+            cancel,
+            span: tracing::Span::current(),
+            reply,
+        });
+        let lost = || AsrError::SlotLost("the slot's thread ended".into());
+        let Outcome { result, lease, decode } = outcome.await.map_err(|_| lost())?;
+        match &result {
+            Err(AsrError::SlotLost(reason)) => lease.retire(reason),
+            _ => drop(lease),
+        }
+        Ok(Transcript { hypothesis: result?, timing: Timing { waited, decode } })
+    }
+}

@@ -1,0 +1,187 @@
+//! An utterance and a slot → a hypothesis.
+//!
+//! [`Engine`] is the seam: it opens slots, runs jobs on them and closes them, and nothing outside this module can tell
+//! how slots share the device. [`Supervisor`] drives the engine and the pool; a [`Lane`] is what a session holds.
+
+mod engine;
+pub mod fake;
+mod lane;
+mod supervisor;
+
+pub use engine::{Engine, Job, Outcome, Recognizer};
+pub use lane::{Lane, Lanes, Transcript};
+pub use supervisor::{Supervisor, SupervisorSettings};
+
+use crate::audio::Span;
+use crate::pool::AcquireError;
+use std::time::Duration;
+
+/// What the encoder looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EncoderWindow {
+    /// Only as much as the utterance is long: several times cheaper, for models that were trained for it.
+    Fit,
+    /// Always 30 seconds, as OpenAI's models expect.
+    Full,
+}
+
+/// What is known about the loaded model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// As in the manifest, or the file's stem.
+    pub name: String,
+    /// Whether it knows languages other than English (and can translate).
+    pub multilingual: bool,
+    /// Its encoder window.
+    pub window: EncoderWindow,
+}
+
+/// What to do with the words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Task {
+    /// Write them down.
+    #[default]
+    Transcribe,
+    /// Write them down in English.
+    Translate,
+}
+
+/// How closely times are wanted. Closer costs more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Timestamps {
+    /// The utterance's own bounds will do.
+    #[default]
+    None,
+    /// Begin and end of each segment.
+    Segment,
+    /// Begin and end of each word, too.
+    Word,
+}
+
+/// How to decode one utterance.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DecodeOptions {
+    /// ISO 639-1 code; `None` lets a multilingual model decide.
+    pub language: Option<String>,
+    /// Transcribe or translate.
+    pub task: Task,
+    /// Text that may have come before; it steers spelling and style.
+    pub prompt: Option<String>,
+    /// Sampling temperature, 0 to 1; 0 is greedy with fallback.
+    pub temperature: f32,
+    /// How closely times are wanted.
+    pub timestamps: Timestamps,
+}
+
+/// One word with its time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Word {
+    /// Without surrounding spaces, with its punctuation.
+    pub text: String,
+    /// Where it lies in the stream.
+    pub span: Span,
+    /// How sure the model is, 0 to 1.
+    pub probability: f32,
+}
+
+/// A stretch of text with its time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Segment {
+    /// Trimmed, never empty.
+    pub text: String,
+    /// Where it lies in the stream.
+    pub span: Span,
+    /// Text tokens, without specials.
+    pub tokens: Vec<i32>,
+    /// Its words, when they were asked for.
+    pub words: Vec<Word>,
+    /// Mean log probability of the tokens.
+    pub avg_logprob: f32,
+    /// How likely the window held no speech, 0 to 1; `None` where the engine's figure means nothing.
+    pub no_speech_prob: Option<f32>,
+    /// The temperature asked for.
+    pub temperature: f32,
+}
+
+/// May a text still change?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stability {
+    /// It may.
+    Interim,
+    /// It will not.
+    Final,
+}
+
+/// The reading of one utterance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hypothesis {
+    /// In order of time; empty when nothing was said.
+    pub segments: Vec<Segment>,
+    /// ISO 639-1 code of the language, as given or as detected.
+    pub language: String,
+    /// May it still change?
+    pub stability: Stability,
+}
+
+impl Hypothesis {
+    /// The whole text: the segments, joined by single spaces.
+    pub fn text(&self) -> String {
+        self.segments.iter().map(|segment| segment.text.as_str()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Why an utterance got no text.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AsrError {
+    /// The weights cannot be read or are no Whisper model.
+    #[error("cannot load the model {model}: {reason}")]
+    Load {
+        /// Name or path.
+        model: String,
+        /// What the loader said.
+        reason: String,
+    },
+    /// A slot's working memory could not be made, or its warm-up failed.
+    #[error("slot {slot} cannot be opened: {reason}")]
+    Open {
+        /// Which.
+        slot: u16,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The decoder failed on this utterance; the slot is fine.
+    #[error("decoding failed: {0}")]
+    Decode(String),
+    /// The slot was lost while it decoded (panic, memory); it will be rebuilt.
+    #[error("the slot was lost while decoding: {0}")]
+    SlotLost(String),
+    /// The caller gave up.
+    #[error("decoding was cancelled")]
+    Cancelled,
+    /// No lease was given.
+    #[error(transparent)]
+    Acquire(#[from] AcquireError),
+}
+
+impl AsrError {
+    /// The stable name of this error on the wire, in logs and in metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Load { .. } => "model_unusable",
+            Self::Open { .. } => "slot_unusable",
+            Self::Decode(_) => "decode_failed",
+            Self::SlotLost(_) => "slot_lost",
+            Self::Cancelled => "decode_cancelled",
+            Self::Acquire(error) => error.code(),
+        }
+    }
+}
+
+/// How long something took, for clients and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timing {
+    /// Standing in line for a slot.
+    pub waited: Duration,
+    /// Decoding.
+    pub decode: Duration,
+}

@@ -1,0 +1,170 @@
+//! Samples, rates, frames, utterances, resampling and decoding: vocabulary and pure functions.
+//!
+//! Everything downstream of this module is 16 kHz mono `f32` in −1…1; nothing upstream of it has to be. This module
+//! reads bytes it is handed and never opens a socket or decides when speech ends.
+
+mod file;
+mod g711;
+mod resample;
+mod stream;
+
+pub use file::FileReader;
+pub use resample::Resampler;
+pub use stream::{StreamDecoder, StreamFormat};
+
+use std::time::Duration;
+
+/// Samples per second of one channel, 1 or more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SampleRate(u32);
+
+impl SampleRate {
+    /// The rate that Whisper and Silero work at: 16 kHz.
+    pub const SPEECH: SampleRate = SampleRate(16_000);
+
+    /// A rate in hertz; `None` for 0.
+    pub fn new(hertz: u32) -> Option<Self> {
+        (hertz > 0).then_some(Self(hertz))
+    }
+
+    /// The rate in hertz.
+    pub fn hertz(self) -> u32 {
+        self.0
+    }
+}
+
+/// Mono samples in −1…1 and the rate they are at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pcm {
+    /// The samples, oldest first.
+    pub samples: Vec<f32>,
+    /// Samples per second.
+    pub rate: SampleRate,
+}
+
+/// How many samples one [`Frame`] has: 32 ms at 16 kHz, one step of the voice detector.
+pub const FRAME_SAMPLES: usize = 512;
+
+/// One step of the voice detector: 512 samples of 16 kHz mono.
+pub type Frame = [f32; FRAME_SAMPLES];
+
+/// A half-open range `start..end` of samples at 16 kHz, counted from the beginning of its stream or file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Span {
+    /// First sample.
+    pub start: u64,
+    /// One past the last sample.
+    pub end: u64,
+}
+
+impl Span {
+    /// The span `start..end`; empty when `end` comes before `start`.
+    pub fn new(start: u64, end: u64) -> Self {
+        Self { start, end: end.max(start) }
+    }
+
+    /// Samples in the span.
+    pub fn len(self) -> u64 {
+        self.end - self.start
+    }
+
+    /// Whether the span holds no sample.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// How long the span lasts.
+    pub fn duration(self) -> Duration {
+        duration_of(self.len())
+    }
+
+    /// Where the span begins, in seconds from the beginning of the stream.
+    pub fn start_seconds(self) -> f64 {
+        duration_of(self.start).as_secs_f64()
+    }
+
+    /// Where the span ends, in seconds from the beginning of the stream.
+    pub fn end_seconds(self) -> f64 {
+        duration_of(self.end).as_secs_f64()
+    }
+}
+
+/// How long `samples` samples at 16 kHz last.
+pub fn duration_of(samples: u64) -> Duration {
+    Duration::from_nanos(samples * 1_000_000_000 / u64::from(SampleRate::SPEECH.hertz()))
+}
+
+/// How many samples at 16 kHz `duration` is, rounded down.
+pub fn samples_in(duration: Duration) -> u64 {
+    (duration.as_nanos() * u128::from(SampleRate::SPEECH.hertz()) / 1_000_000_000) as u64
+}
+
+/// One stretch of speech with its pre-roll, as the endpointer cut it out of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Utterance {
+    /// Where `samples` lie in the stream.
+    pub span: Span,
+    /// Where inside `span` the voice detector heard speech; empty when it heard none (a manual commit of silence).
+    pub speech: Span,
+    /// 16 kHz mono; as many as `span` is long.
+    pub samples: Vec<f32>,
+}
+
+/// Why audio could not be understood as audio.
+#[derive(Debug, thiserror::Error)]
+pub enum AudioError {
+    /// No byte at all.
+    #[error("the audio is empty (0 bytes)")]
+    Empty,
+    /// A container or codec that no decoder here knows, or no audio at all.
+    #[error("this is not audio in a known format ({detail}); known are {KNOWN_FORMATS}")]
+    UnknownFormat {
+        /// What the prober said.
+        detail: String,
+    },
+    /// A container without a decodable audio track.
+    #[error("the file has no audio track that can be decoded ({detail})")]
+    NoTrack {
+        /// What is in it instead.
+        detail: String,
+    },
+    /// The format is known, but no sample could be decoded.
+    #[error("the audio is damaged and nothing of it could be decoded: {detail}")]
+    Damaged {
+        /// What the decoder said.
+        detail: String,
+    },
+    /// A PCM16 chunk that does not end at a sample.
+    #[error("a chunk of 16-bit PCM has an odd number of bytes ({bytes})")]
+    OddByteCount {
+        /// Bytes in the chunk.
+        bytes: usize,
+    },
+    /// A sample rate outside what is accepted on a stream.
+    #[error("sample rate {hertz} Hz is outside 8000 to 48000")]
+    UnsupportedRate {
+        /// The rate asked for.
+        hertz: u32,
+    },
+    /// The bytes could not be read at all.
+    #[error("cannot read the audio: {0}")]
+    Read(#[from] std::io::Error),
+}
+
+/// The formats that [`FileReader`] reads, as told to users.
+pub const KNOWN_FORMATS: &str = "wav, flac, mp3, ogg (Vorbis, Opus), m4a/mp4 (AAC) and webm (Opus, Vorbis)";
+
+impl AudioError {
+    /// The stable name of this error on the wire, in logs and in metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "audio_empty",
+            Self::UnknownFormat { .. } => "audio_format_unknown",
+            Self::NoTrack { .. } => "audio_track_missing",
+            Self::Damaged { .. } => "audio_damaged",
+            Self::OddByteCount { .. } => "audio_odd_byte_count",
+            Self::UnsupportedRate { .. } => "audio_rate_unsupported",
+            Self::Read(_) => "audio_unreadable",
+        }
+    }
+}

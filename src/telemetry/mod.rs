@@ -1,0 +1,1 @@
+//! Tracing set-up. What people said is never logged above `trace`.
