@@ -145,7 +145,7 @@ fn an_abort_ends_a_decode_and_the_slot_goes_on_working() {
 #[tokio::test]
 async fn a_prompt_with_strange_characters_and_any_length_is_taken() {
     let supervisor = start(EncoderWindow::Fit, WhisperSettings::default(), 1).await;
-    for prompt in ["".to_owned(), "\0".into(), "é".repeat(3_000), "Turn on the light. ".repeat(400)] {
+    for prompt in [String::new(), "\0".into(), "é".repeat(3_000), "Turn on the light. ".repeat(400)] {
         let options = DecodeOptions { prompt: Some(prompt), ..DecodeOptions::default() };
         let transcript =
             supervisor.lanes().open().transcribe(utterance(TIMER.0), options, Class::Final, None).await;
