@@ -54,3 +54,6 @@ fn overlay(lower: &mut Table, upper: Table) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
