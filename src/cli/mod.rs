@@ -165,4 +165,47 @@ mod tests {
         let without = serve.get_arguments().find(|argument| argument.get_env().is_none());
         assert_eq!(without.map(clap::Arg::get_id), None);
     }
+
+    #[test]
+    fn every_flag_arrives_under_a_key_that_the_file_knows() {
+        let values = [
+            "--bind=127.0.0.1:1",
+            "--insecure",
+            "--api-key=a,b",
+            "--aliases=x",
+            "--upload-limit-mib=1",
+            "--rest-wait-s=1",
+            "--message-limit-kib=16",
+            "--session-idle-s=1",
+            "--session-lifetime-s=1",
+            "--slow-client-s=1",
+            "--shutdown-grace-s=1",
+            "--model=m",
+            "--models-dir=d",
+            "--slots=1",
+            "--queue-limit=1",
+            "--lease=utterance",
+            "--threads=1",
+            "--window=fit",
+            "--vad-threshold=0.4",
+            "--vad-prefix-ms=1",
+            "--vad-silence-ms=50",
+            "--vad-min-speech-ms=1",
+            "--vad-longest-s=5",
+            "--device=cpu",
+            "--log=debug",
+            "--log-format=json",
+        ];
+        let cli = Cli::parse_from(["stenopool", "serve"].into_iter().chain(values));
+        let Command::Serve(flags) = cli.command else { panic!("that was `serve`") };
+        let settings = config::load(None, &Tables { log: &cli.log, rest: &flags }).expect("all is well");
+        assert!(settings.server.insecure);
+        assert_eq!((settings.server.keys.len(), settings.slots.slots), (2, Some(1)));
+        assert!((settings.endpoint.threshold - 0.4).abs() < 1e-6);
+        assert!(!settings.log.format.is_for_people());
+        let mut serve = Cli::command();
+        let known = serve.find_subcommand_mut("serve").expect("it is a command").get_arguments().count();
+        // All but `--key-file`, which would have to exist; and the two of the log, which are not the command's own.
+        assert_eq!(values.len(), known - 1 + 2, "a flag is missing above");
+    }
 }
