@@ -57,7 +57,7 @@ const STANDARD: &[(&str, &[&str], &str)] = &[
 
 #[test]
 fn every_module_keeps_to_the_map() {
-    let violations: Vec<String> = sources().iter().flat_map(|source| violations(source)).collect();
+    let violations: Vec<String> = sources().iter().flat_map(violations).collect();
     assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
 }
 

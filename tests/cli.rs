@@ -13,7 +13,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self { dir: tempfile::tempdir().expect("a directory can be made") }
     }
 
     fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
@@ -24,11 +24,11 @@ impl Bench {
             .envs(variables.iter().copied())
             .current_dir(self.dir.path())
             .output()
-            .unwrap()
+            .expect("the binary runs")
     }
 
     fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.dir.path().join(name), text).unwrap();
+        std::fs::write(self.dir.path().join(name), text).expect("the directory takes files");
     }
 }
 
@@ -93,7 +93,8 @@ fn address(bench: &Bench, flag: Option<&str>, variable: Option<&str>, file: Opti
         bench.write("settings.toml", &format!("[server]\nbind = \"{bind}\"\n"));
         variables.push(("STENOPOOL_CONFIG", "settings.toml"));
     }
-    let report: Value = serde_json::from_slice(&bench.run(&arguments, &variables).stdout).unwrap();
+    let report: Value =
+        serde_json::from_slice(&bench.run(&arguments, &variables).stdout).expect("a report is JSON");
     detail(&report, "address").1
 }
 

@@ -2,6 +2,8 @@
 //!
 //! A field is called as its key in the file is, and nothing is checked here: `config` does that for all three places.
 
+#![expect(clippy::doc_markdown, reason = "the comments on flags are help texts, where backticks would show")]
+
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! What can be wrong with settings, told so that the reader can mend it.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,7 @@ pub struct InvalidSetting {
 
 impl InvalidSetting {
     /// `key` is `value`, but `expected` was expected.
-    pub fn new(key: &'static str, value: impl ToString, expected: impl Into<String>) -> Self {
+    pub fn new(key: &'static str, value: impl Display, expected: impl Into<String>) -> Self {
         Self { key, value: value.to_string(), expected: expected.into() }
     }
 }

@@ -24,6 +24,10 @@ use toml::{Table, Value};
 /// # Errors
 ///
 /// [`ConfigError`]: a file that cannot be read, that is no TOML or has keys nobody knows, or a value that is not meant.
+///
+/// # Panics
+///
+/// When `given` does not serialize to a table, which is a mistake in the program and not of the user.
 pub fn load(file: Option<&Path>, given: &impl Serialize) -> Result<Settings, ConfigError> {
     let mut table = file.map(read).transpose()?.unwrap_or_default();
     let given = Table::try_from(given).expect("flags are tables of plain values");

@@ -34,8 +34,8 @@ fn nothing_said_means_the_defaults_that_clients_are_promised() {
     assert_eq!(settings.server.bind.to_string(), "127.0.0.1:8080");
     assert_eq!(settings.server.limits.upload_limit, 512 * 1024 * 1024);
     assert_eq!(settings.server.limits.rest_wait, Duration::from_secs(30));
-    assert_eq!(settings.server.limits.session_idle, Duration::from_secs(600));
-    assert_eq!(settings.server.limits.session_lifetime, Duration::from_secs(86_400));
+    assert_eq!(settings.server.limits.session_idle, Duration::from_mins(10));
+    assert_eq!(settings.server.limits.session_lifetime, Duration::from_hours(24));
     assert_eq!(settings.pool.queue_limit, 256);
     assert_eq!(settings.endpoint, crate::vad::EndpointSettings::default());
     assert_eq!(settings.slots.slots, None);
