@@ -120,3 +120,24 @@ pub(super) fn demo_notice(model: &ResolvedModel) -> Option<&'static str> {
         "the bundled demo is a small test model: it knows simple spoken commands and digits, nothing else",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_takes_long_is_waited_for_to_its_end() {
+        let work = async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            "loaded"
+        };
+        assert_eq!(patiently("a large model", work).await, "loaded");
+    }
+
+    #[test]
+    fn only_the_bundled_model_needs_an_explanation() {
+        let model = |weights| ResolvedModel { name: "any".into(), weights };
+        assert!(demo_notice(&model(Weights::Embedded)).is_some_and(|notice| notice.contains("digits")));
+        assert_eq!(demo_notice(&model(Weights::File("ggml-base.en.bin".into()))), None);
+    }
+}
