@@ -3,9 +3,11 @@
 use super::assembly::{Assembly, assemble, demo_notice};
 use super::failure::Failure;
 use super::seams::serve;
+use crate::asr::Lanes;
 use crate::config::{EdgeSettings, Settings};
 use crate::pool::Allocator;
 use crate::server::{Keyring, ModelNames, Server};
+use crate::session::Frontend;
 use anyhow::Context;
 use std::fmt::Write;
 use std::io::ErrorKind;
@@ -38,22 +40,25 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     }
     let Assembly { frontend, supervisor, .. } = assembly;
     let grace = settings.server.shutdown_grace;
-    let lanes = supervisor.lanes().clone();
-    let allocator = lanes.allocator().clone();
-    let server = Arc::new(Server {
-        models: ModelNames::new(lanes.model().name.clone(), settings.server.aliases),
-        lanes,
-        frontend,
-        keys: Keyring::new(settings.server.keys),
-        settings: settings.server.limits,
-        stopping: CancellationToken::new(),
-        sessions: TaskTracker::new(),
-    });
-    stop_on_signals(server.stopping.clone(), allocator)?;
+    let server = Arc::new(assemble_server(settings.server, supervisor.lanes().clone(), frontend));
+    stop_on_signals(server.stopping.clone(), server.lanes.allocator().clone())?;
     serve(listener, server, grace).await.context("the server ended before its time")?;
     supervisor.stop().await;
     info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the handlers work with.
+fn assemble_server(edge: EdgeSettings, lanes: Lanes, frontend: Frontend) -> Server {
+    Server {
+        models: ModelNames::new(lanes.model().name.clone(), edge.aliases),
+        lanes,
+        frontend,
+        keys: Keyring::new(edge.keys),
+        settings: edge.limits,
+        stopping: CancellationToken::new(),
+        sessions: TaskTracker::new(),
+    }
 }
 
 /// Listens at `address`.
