@@ -22,6 +22,9 @@ impl SampleRate {
     /// The rate that Whisper and Silero work at: 16 kHz.
     pub const SPEECH: SampleRate = SampleRate(16_000);
 
+    /// The rate of G.711: 8 kHz.
+    pub const TELEPHONE: SampleRate = SampleRate(8_000);
+
     /// A rate in hertz; `None` for 0.
     pub fn new(hertz: u32) -> Option<Self> {
         (hertz > 0).then_some(Self(hertz))
