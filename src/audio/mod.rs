@@ -3,10 +3,15 @@
 //! Everything downstream of this module is 16 kHz mono `f32` in −1…1; nothing upstream of it has to be. This module
 //! reads bytes it is handed and never opens a socket or decides when speech ends.
 
+mod extent;
 mod file;
 mod g711;
 mod resample;
+mod sniff;
+mod source;
 mod stream;
+mod track;
+mod wav;
 
 pub use file::FileReader;
 pub use resample::Resampler;
