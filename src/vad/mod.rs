@@ -6,6 +6,7 @@
 mod endpoint;
 pub mod fake;
 mod gate;
+mod runtime;
 mod silero;
 
 pub use endpoint::{Cut, EndpointEvent, EndpointSettings, Endpointer};
