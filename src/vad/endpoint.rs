@@ -191,6 +191,12 @@ impl Endpointer {
         self.ring.end()
     }
 
+    /// What the endpointer takes on the heap.
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.ring.bytes()
+    }
+
     /// Automatic mode: speech begins, is believed, ends.
     fn follow(&mut self, edge: Option<Edge>, probability: f32, events: &mut Vec<EndpointEvent>) {
         if let Some(Edge::Started { .. }) = edge {

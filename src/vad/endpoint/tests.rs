@@ -274,7 +274,7 @@ fn a_silent_session_holds_only_its_pre_roll() {
     let talk = format!("{}{}{}", ".".repeat(100), "#".repeat(600), ".".repeat(100));
     let stream = Stream::new(EndpointSettings::default()).play(&talk);
     assert_eq!(stream.utterances().count(), 1);
-    assert!(stream.endpointer.ring.bytes() < 27 * 1024, "{} bytes", stream.endpointer.ring.bytes());
+    assert!(stream.endpointer.held_bytes() < 27 * 1024, "{} bytes", stream.endpointer.held_bytes());
 }
 
 fn any_settings() -> impl Strategy<Value = EndpointSettings> {
