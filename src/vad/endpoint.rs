@@ -119,7 +119,7 @@ impl Endpointer {
     ///
     /// Nothing that is held gets lost when the mode changes: a change to manual keeps the pre-roll or the speech in
     /// progress (no `SpeechStopped` is sent for it); on a change to automatic, speech held so far becomes an utterance
-    /// that silence ends as usual, and held silence becomes pre-roll.
+    /// that silence ends as usual (and is announced, even if it was before), and held silence becomes pre-roll.
     pub fn configure(&mut self, settings: EndpointSettings) {
         let was_automatic = std::mem::replace(&mut self.settings, settings).automatic;
         self.limits = Limits::of(&self.settings);

@@ -6,6 +6,8 @@
 mod endpoint;
 pub mod fake;
 mod gate;
+#[cfg(test)]
+pub(crate) mod recorded;
 mod runtime;
 mod silero;
 

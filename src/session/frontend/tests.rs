@@ -3,11 +3,11 @@
 use super::*;
 use crate::audio::{Frame, SampleRate, StreamFormat, Utterance};
 use crate::vad::fake::FakeDetector;
-use crate::vad::{Cut, EndpointSettings, Silero, VadState};
+use crate::vad::recorded::{recording, silero};
+use crate::vad::{Cut, EndpointSettings, VadState};
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use std::future::Future;
-use std::path::{Path, PathBuf};
 use std::sync::mpsc as blocking;
 use std::time::Duration;
 use tokio::task::yield_now;
@@ -24,21 +24,6 @@ fn manual_ear() -> Ear {
 
 fn frontend(detector: impl Detector + 'static) -> Frontend {
     Frontend::start(vec![Box::new(detector)])
-}
-
-fn asset(path: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    assert!(path.exists(), "{} is missing: run `make setup`", path.display());
-    path
-}
-
-fn silero() -> Silero {
-    Silero::load(&asset("models/libonnxruntime.so"), &asset("models/silero_vad.onnx")).unwrap()
-}
-
-fn recording(name: &str) -> Vec<f32> {
-    let mut reader = hound::WavReader::open(asset(&format!("../shared/{name}.wav"))).unwrap();
-    reader.samples::<i16>().map(|sample| f32::from(sample.unwrap()) / 32_768.0).collect()
 }
 
 /// A loud second between two silent ones, for [`FakeDetector`].
@@ -77,9 +62,11 @@ fn samples_in_chunks(samples: &[f32], sizes: &[usize]) -> Vec<EarInput> {
     chunks(samples, sizes).into_iter().map(EarInput::Samples).collect()
 }
 
-fn utterances(events: &[EndpointEvent]) -> Vec<&Utterance> {
-    let utterance =
-        |event| if let &EndpointEvent::Utterance(ref utterance, _) = event { Some(utterance) } else { None };
+fn utterances<'e>(events: &'e [EndpointEvent]) -> Vec<&'e Utterance> {
+    let utterance = |event: &'e EndpointEvent| match event {
+        EndpointEvent::Utterance(utterance, _) => Some(utterance),
+        _ => None,
+    };
     events.iter().filter_map(utterance).collect()
 }
 
@@ -344,7 +331,7 @@ async fn threads_end_with_the_last_handle() {
     assert!(ended.try_recv().is_err(), "a handle is left");
     drop(second);
     for _ in 0..2 {
-        ended.recv_timeout(Duration::from_secs(60)).expect("a thread ends");
+        ended.recv_timeout(Duration::from_mins(1)).expect("a thread ends");
     }
 }
 

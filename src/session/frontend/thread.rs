@@ -62,7 +62,7 @@ impl Listener {
 
     fn begin(&mut self, Job { ear, input, reply }: Job) {
         let mut task = Task { ear, bytes: Vec::new(), decoded: 0, commit: false, events: Vec::new(), reply };
-        match contain(|| Ok(task.take(input))) {
+        match contain(|| task.take(input)) {
             Ok(Ok(())) => self.go_on(task),
             Ok(Err(refused)) => task.answer(Err(refused)),
             Err(error) => task.fail(error),
@@ -75,7 +75,7 @@ impl Listener {
         let mut batch: Vec<Task> = self.tasks.drain(..count).collect();
         let probabilities = self.listen(&mut batch);
         for (mut task, probability) in batch.into_iter().zip(probabilities) {
-            match probability.and_then(|probability| contain(|| Ok(task.hear(probability)))) {
+            match probability.and_then(|probability| contain(|| task.hear(probability))) {
                 Ok(()) => self.go_on(task),
                 Err(error) => task.fail(error),
             }
@@ -87,7 +87,7 @@ impl Listener {
     fn listen(&mut self, batch: &mut [Task]) -> Vec<Result<f32, VadError>> {
         let mut heard = vec![0.0; batch.len()];
         let mut steps: Vec<_> = batch.iter_mut().filter_map(|task| task.ear.frame()).collect();
-        match contain(|| self.detector.probabilities(&mut steps, &mut heard)) {
+        match contain(|| self.detector.probabilities(&mut steps, &mut heard)).flatten() {
             Ok(()) => heard.into_iter().map(Ok).collect(),
             Err(error) if batch.len() == 1 => vec![Err(error)],
             Err(error) => {
@@ -102,7 +102,7 @@ impl Listener {
         if task.reply.is_closed() {
             return;
         }
-        match contain(|| Ok(task.prepare())) {
+        match contain(|| task.prepare()) {
             Ok(Ok(true)) => self.tasks.push_back(task),
             Ok(Ok(false)) => task.answer(Ok(())),
             Ok(Err(refused)) => task.answer(Err(refused)),
@@ -174,10 +174,10 @@ impl Task {
 }
 
 /// Runs `work`; a panic in it becomes an error like others, because the thread serves other sessions too.
-fn contain<T>(work: impl FnOnce() -> Result<T, VadError>) -> Result<T, VadError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+fn contain<T>(work: impl FnOnce() -> T) -> Result<T, VadError> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let message = panic.downcast_ref::<&str>().map(ToString::to_string);
         let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
-        Err(VadError::Run(format!("panicked: {}", message.unwrap_or_default())))
+        VadError::Run(format!("panicked: {}", message.unwrap_or_default()))
     })
 }

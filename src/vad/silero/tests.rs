@@ -2,27 +2,13 @@
 
 use super::*;
 use crate::vad::Gate;
+use crate::vad::recorded::{asset, recording, silero};
 use std::fs;
-use std::path::PathBuf;
 
 const FRAME_SECONDS: f64 = 0.032;
 
-fn asset(path: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    assert!(path.exists(), "{} is missing: run `make setup`", path.display());
-    path
-}
-
-fn silero() -> Silero {
-    Silero::load(&asset("models/libonnxruntime.so"), &asset("models/silero_vad.onnx")).unwrap()
-}
-
-fn frames(wav: &str) -> Vec<Frame> {
-    let mut reader = hound::WavReader::open(asset(wav)).unwrap();
-    assert_eq!((reader.spec().sample_rate, reader.spec().channels), (16_000, 1), "{wav}");
-    let samples: Vec<f32> =
-        reader.samples::<i16>().map(|sample| f32::from(sample.unwrap()) / 32_768.0).collect();
-    samples.as_chunks().0.to_vec()
+fn frames(name: &str) -> Vec<Frame> {
+    recording(name).as_chunks().0.to_vec()
 }
 
 fn listen(silero: &mut Silero, frames: &[Frame]) -> Vec<f32> {
@@ -35,7 +21,7 @@ fn listen(silero: &mut Silero, frames: &[Frame]) -> Vec<f32> {
     frames.iter().map(&mut hear).collect()
 }
 
-/// `(file, spans of speech in seconds)` for each recording with labels.
+/// Each labelled recording and its spans of speech in seconds.
 fn labelled() -> Vec<(String, Vec<(f64, f64)>)> {
     let table = fs::read_to_string(asset("../shared/demo-model/eval/transcripts.tsv")).unwrap();
     let number = |text: &str| text.parse().unwrap();
@@ -43,7 +29,7 @@ fn labelled() -> Vec<(String, Vec<(f64, f64)>)> {
     let row = |line: &str| {
         let columns: Vec<&str> = line.split('\t').collect();
         let spans = columns[5].split('|').filter(|text| !text.is_empty()).map(span).collect();
-        (format!("../shared/demo-model/eval/{}", columns[0]), spans)
+        (format!("demo-model/eval/{}", columns[0].trim_end_matches(".wav")), spans)
     };
     table.lines().skip(1).map(row).collect()
 }
@@ -93,9 +79,8 @@ fn no_speech_is_heard_in_silence_and_noise() {
 
 #[test]
 fn a_batch_of_streams_gives_what_each_gives_alone() {
-    let files = ["speech/jfk.wav", "demo-model/eval/long-000.wav", "demo-model/eval/human-digits-009.wav"];
-    let streams: Vec<Vec<Frame>> =
-        files.iter().map(|file| frames(&format!("../shared/{file}"))[..150].to_vec()).collect();
+    let files = ["speech/jfk", "demo-model/eval/long-000", "demo-model/eval/human-digits-009"];
+    let streams: Vec<Vec<Frame>> = files.iter().map(|file| frames(file)[..150].to_vec()).collect();
     let mut silero = silero();
     let alone: Vec<Vec<f32>> = streams.iter().map(|stream| listen(&mut silero, stream)).collect();
     let mut states = vec![VadState::default(); streams.len()];
@@ -124,7 +109,7 @@ fn deviation(left: &[f32], right: &[f32]) -> f32 {
 
 #[test]
 fn probabilities_are_those_of_the_reference() {
-    let heard = listen(&mut silero(), &frames("../shared/speech/jfk.wav"));
+    let heard = listen(&mut silero(), &frames("speech/jfk"));
     assert!(deviation(&heard, &reference()) < 1e-3, "off by {}", deviation(&heard, &reference()));
 }
 
@@ -132,7 +117,7 @@ fn probabilities_are_those_of_the_reference() {
 #[test]
 fn forgetting_the_context_would_be_noticed() {
     let (mut silero, mut state, mut heard) = (silero(), VadState::default(), Vec::new());
-    for frame in &frames("../shared/speech/jfk.wav") {
+    for frame in &frames("speech/jfk") {
         let mut probability = [0.0];
         state.context = [0.0; CONTEXT];
         silero.probabilities(&mut [(&mut state, frame)], &mut probability).unwrap();
@@ -144,7 +129,7 @@ fn forgetting_the_context_would_be_noticed() {
 #[test]
 fn samples_that_are_no_numbers_do_not_spoil_the_stream() {
     let mut silero = silero();
-    let mut frames = frames("../shared/speech/jfk.wav");
+    let mut frames = frames("speech/jfk");
     frames.splice(0..0, [[f32::NAN; 512], [f32::INFINITY; 512], [1e30; 512], [0.0; 512], [0.0; 512]]);
     let probabilities = listen(&mut silero, &frames);
     assert!(probabilities.iter().filter(|probability| **probability >= 0.5).count() > frames.len() / 2);
