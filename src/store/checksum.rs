@@ -98,7 +98,11 @@ impl Hasher {
     /// # Cancel safety
     ///
     /// It yields after every MiB, so a caller may drop it there; the hasher is then good for nothing.
-    pub async fn drain(&mut self, reader: &mut impl Read, on_bytes: &mut dyn FnMut(u64)) -> io::Result<u64> {
+    pub async fn drain(
+        &mut self,
+        reader: &mut (impl Read + Send),
+        on_bytes: &mut (dyn FnMut(u64) + Send),
+    ) -> io::Result<u64> {
         let mut block = vec![0; BLOCK];
         let mut taken = 0;
         loop {

@@ -165,7 +165,7 @@ impl Store {
         &self,
         entry: &ModelEntry,
         path: &Path,
-        on_bytes: &mut dyn FnMut(u64),
+        on_bytes: &mut (dyn FnMut(u64) + Send),
     ) -> Result<Verified, StoreError> {
         let mut file = File::open(path).map_err(StoreError::io("open", path))?;
         let size = file.metadata().map_err(StoreError::io("read", path))?.len();

@@ -41,7 +41,10 @@ impl Part {
     /// # Cancel safety
     ///
     /// The part on disk stays as it was.
-    pub(super) async fn catch_up(&mut self, on_bytes: &mut dyn FnMut(u64)) -> Result<(), StoreError> {
+    pub(super) async fn catch_up(
+        &mut self,
+        on_bytes: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<(), StoreError> {
         self.len = match &mut self.hasher {
             Some(hasher) => hasher.drain(&mut self.file, on_bytes).await,
             None if self.validator.is_some() => self.file.seek(io::SeekFrom::End(0)),
