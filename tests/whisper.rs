@@ -24,7 +24,7 @@ fn eval(file: &str) -> PathBuf {
 
 fn weights() -> &'static [u8] {
     static WEIGHTS: OnceLock<Vec<u8>> = OnceLock::new();
-    WEIGHTS.get_or_init(|| std::fs::read("../shared/demo-model/ggml-demo.en-q8_0.bin").unwrap())
+    WEIGHTS.get_or_init(stenopool::store::demo_weights)
 }
 
 fn utterance(file: &str) -> Arc<Utterance> {

@@ -1,13 +1,19 @@
 //! Puts the parts together that every recognizing command needs: models, ears, slots.
 
 use super::failure::Failure;
-use super::seams::{ResolvedModel, Store, StoreError, Weights, load_engine, search_path};
 use super::sizing::{Sizing, cores};
-use crate::asr::{Supervisor, SupervisorSettings};
+use crate::asr::{
+    AsrError, EncoderWindow, Engine, ModelInfo, Supervisor, SupervisorSettings, ThreadEngine, WeightsSource,
+    Whisper, WhisperSettings,
+};
 use crate::config::{ModelSettings, Settings};
 use crate::session::Frontend;
+use crate::store::{
+    ResolvedModel, Store, StoreError, Weights, Window, demo_weights, search_path, user_cache,
+};
 use crate::vad::{Detector, Silero, VadError};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, interval_at};
 use tracing::{info, warn};
@@ -31,12 +37,7 @@ pub(super) struct Assembly {
 /// A model or library that is missing or unusable, or not one slot that opens.
 pub(super) async fn assemble(settings: &Settings) -> anyhow::Result<Assembly> {
     let store = open_store(&settings.models);
-    let model = store.resolve(settings.models.model.as_deref()).map_err(|error| {
-        Failure::unavailable(
-            error.to_string(),
-            "see `stenopool models list`, or fetch one: stenopool models pull base.en",
-        )
-    })?;
+    let model = store.resolve(settings.models.model.as_deref()).map_err(|error| missing(&error))?;
     let sizing = Sizing::new(cores(), settings.slots.slots, settings.asr.threads);
     if sizing.oversubscribed() {
         let Sizing { cores, slots, threads } = sizing;
@@ -51,22 +52,21 @@ pub(super) async fn assemble(settings: &Settings) -> anyhow::Result<Assembly> {
 /// The store over all places where models are looked for.
 pub(super) fn open_store(settings: &ModelSettings) -> Store {
     let exe_dir = std::env::current_exe().ok().and_then(|exe| exe.parent().map(PathBuf::from));
-    let cwd = std::env::current_dir().ok();
-    Store::new(search_path(settings.dir.clone(), exe_dir, cwd, cache_dir()))
+    let cwd = std::env::current_dir().unwrap_or_default();
+    let cache = user_cache(std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME"));
+    Store::new(search_path(settings.dir.clone(), exe_dir, &cwd, cache))
 }
 
-/// Where this user's models go when nothing else is said: `~/.cache/stenopool/models`.
-fn cache_dir() -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(cache.join("stenopool").join("models"))
+/// A file that is not there, and how to get it.
+fn missing(error: &StoreError) -> Failure {
+    let hint = error.hint().unwrap_or_else(|| "see `stenopool doctor`".into());
+    Failure::unavailable(error.to_string(), hint)
 }
 
 /// Loads one detector for each frontend thread: one thread hears some hundred live streams, so two are plenty.
 async fn start_frontend(store: &Store, cores: u16) -> anyhow::Result<Frontend> {
-    let missing = |error: StoreError| Failure::unavailable(error.to_string(), "in a checkout: make setup");
-    let runtime = store.onnx_runtime().map_err(missing)?;
-    let model = store.silero().map_err(missing)?;
+    let runtime = store.onnx_runtime().map_err(|error| missing(&error))?;
+    let model = store.silero().map_err(|error| missing(&error))?;
     let n_threads = if cores >= 8 { 2 } else { 1 };
     let load =
         move || -> Result<Box<dyn Detector>, VadError> { Ok(Box::new(Silero::load(&runtime, &model)?)) };
@@ -83,16 +83,27 @@ async fn start_slots(
     let (model, window) = (model.clone(), settings.asr.window);
     let (engine, info) = off_the_runtime(move || load_engine(&model, sizing.threads, window)).await?;
     let settings = SupervisorSettings { slots: sizing.slots, pool: settings.pool.clone() };
-    let supervisor = Supervisor::start(engine, info, settings).await?;
-    let footprint = supervisor.footprint();
-    info!(
-        slots = sizing.slots,
-        threads = sizing.threads,
-        weights = %footprint.weights,
-        per_slot = %footprint.slot,
-        "pool ready"
-    );
-    Ok(supervisor)
+    Ok(Supervisor::start(engine, info, settings).await?)
+}
+
+/// Loads the weights, once for all slots.
+fn load_engine(
+    model: &ResolvedModel,
+    threads: u16,
+    window: Option<EncoderWindow>,
+) -> Result<(Arc<dyn Engine>, ModelInfo), AsrError> {
+    let window = window.unwrap_or(match model.window {
+        Window::Fit => EncoderWindow::Fit,
+        Window::Full => EncoderWindow::Full,
+    });
+    let settings = WhisperSettings { threads: threads.into(), ..WhisperSettings::default() };
+    let (whisper, info) = match &model.weights {
+        Weights::File(path) => Whisper::load(&model.name, WeightsSource::File(path), window, settings)?,
+        Weights::Embedded => {
+            Whisper::load(&model.name, WeightsSource::Bytes(&demo_weights()), window, settings)?
+        }
+    };
+    Ok((Arc::new(ThreadEngine::new(whisper)), info))
 }
 
 async fn off_the_runtime<T: Send + 'static, E: std::error::Error + Send + Sync + 'static>(
@@ -116,7 +127,7 @@ async fn patiently<T>(what: &str, work: impl Future<Output = T>) -> T {
 
 /// What kind of model this is, told to people; `None` for one that needs no explanation.
 pub(super) fn demo_notice(model: &ResolvedModel) -> Option<&'static str> {
-    matches!(model.weights, Weights::Embedded).then_some(
+    model.is_demo.then_some(
         "the bundled demo is a small test model: it knows simple spoken commands and digits, nothing else",
     )
 }
@@ -136,8 +147,9 @@ mod tests {
 
     #[test]
     fn only_the_bundled_model_needs_an_explanation() {
-        let model = |weights| ResolvedModel { name: "any".into(), weights };
-        assert!(demo_notice(&model(Weights::Embedded)).is_some_and(|notice| notice.contains("digits")));
-        assert_eq!(demo_notice(&model(Weights::File("ggml-base.en.bin".into()))), None);
+        let store = Store::new(vec![]);
+        let demo = store.resolve(Some("demo")).expect("it is in the binary");
+        assert!(demo_notice(&demo).is_some_and(|notice| notice.contains("digits")));
+        assert_eq!(demo_notice(&ResolvedModel { is_demo: false, ..demo }), None);
     }
 }

@@ -1,11 +1,11 @@
 //! `stenopool doctor`: what was found, what is missing, what to do about it.
 
 use super::assembly::{demo_notice, open_store};
-use super::seams::{ResolvedModel, Store, StoreError, Weights};
 use super::serve;
 use super::sizing::{Sizing, cores};
 use crate::config::{ConfigError, Settings};
 use crate::gpu::Bytes;
+use crate::store::{ResolvedModel, Store, StoreError, Weights};
 use crate::vad::{Silero, VadError};
 use clap::Args;
 use serde::Serialize;

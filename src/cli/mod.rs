@@ -4,18 +4,20 @@ mod assembly;
 mod doctor;
 mod failure;
 mod flags;
-mod seams;
+mod models;
 mod serve;
 mod sizing;
+mod transcribe;
 
 use crate::config::{self, ConfigError, Settings};
 use crate::telemetry;
 use clap::{Args, Parser, Subcommand};
 use flags::{LogFlags, RecognizeFlags, ServeFlags, StoreFlags};
-use seams::{ModelsCommand, TranscribeCommand};
+use models::ModelsCommand;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use transcribe::TranscribeCommand;
 
 const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),

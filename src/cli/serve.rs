@@ -2,11 +2,10 @@
 
 use super::assembly::{Assembly, assemble, demo_notice};
 use super::failure::Failure;
-use super::seams::serve;
 use crate::asr::Lanes;
 use crate::config::{EdgeSettings, Settings};
 use crate::pool::Allocator;
-use crate::server::{Keyring, ModelNames, Server};
+use crate::server::{Keyring, ModelNames, Server, serve};
 use crate::session::Frontend;
 use anyhow::Context;
 use std::fmt::Write;

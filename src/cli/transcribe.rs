@@ -1,8 +1,9 @@
 //! `stenopool transcribe`: files to text, on as many slots as there are.
 
-use super::boot::Recognition;
+use super::assembly::{Assembly, assemble};
 use crate::asr::{DecodeOptions, Segment, Task, Timestamps};
 use crate::audio::{FileReader, duration_of};
+use crate::config::Settings;
 use crate::server::{OutputFormat, TranscriptDocument, render};
 use crate::session::{Recording, recording_endpoints};
 use crate::vad::EndpointSettings;
@@ -62,11 +63,22 @@ impl TranscribeCommand {
     /// # Errors
     ///
     /// When standard output cannot be written.
-    pub(super) async fn run(&self, recognition: &Recognition, endpoint: &EndpointSettings) -> anyhow::Result<ExitCode> {
-        let bars = MultiProgress::new();
-        let slots = recognition.lanes().allocator().snapshot().total.max(1);
+    pub(super) async fn run(&self, settings: Settings) -> anyhow::Result<ExitCode> {
+        let assembly = assemble(&settings).await?;
+        let code = self.transcribe_all(&assembly, &settings.endpoint).await;
+        assembly.supervisor.stop().await;
+        code
+    }
+
+    async fn transcribe_all(
+        &self,
+        assembly: &Assembly,
+        endpoint: &EndpointSettings,
+    ) -> anyhow::Result<ExitCode> {
+        let bars = &MultiProgress::new();
+        let slots = usize::from(assembly.sizing.slots);
         let mut transcripts = futures_util::stream::iter(&self.files)
-            .map(|path| async { (path, self.transcribe(path, recognition, endpoint, &bars).await) })
+            .map(|path| async move { (path, self.transcribe(path, assembly, endpoint, bars).await) })
             .buffered(slots);
         let mut code = ExitCode::SUCCESS;
         while let Some((path, transcript)) = transcripts.next().await {
@@ -84,16 +96,17 @@ impl TranscribeCommand {
     async fn transcribe(
         &self,
         path: &Path,
-        recognition: &Recognition,
+        assembly: &Assembly,
         live: &EndpointSettings,
         bars: &MultiProgress,
     ) -> anyhow::Result<Transcribed> {
         let path_to_open = path.to_owned();
         let reader = tokio::task::spawn_blocking(move || open(&path_to_open)).await??;
         let bar = bars.add(progress_bar(path, reader.duration()));
-        let lane = recognition.lanes().open();
+        let lane = assembly.supervisor.lanes().open();
         let endpoint = recording_endpoints(lane.model().window, live);
-        let mut recording = Recording::start(reader, recognition.frontend(), lane, self.options(), endpoint, None);
+        let mut recording =
+            Recording::start(reader, &assembly.frontend, lane, self.options(), endpoint, None);
         let (mut segments, mut language) = (Vec::new(), None);
         while let Some(part) = recording.next().await {
             let part = part?;
@@ -103,7 +116,12 @@ impl TranscribeCommand {
         }
         bar.finish_and_clear();
         let language = language.or_else(|| self.language.clone()).unwrap_or_else(|| "en".into());
-        Ok(Transcribed { segments, language, duration: recording.duration(), truncated: recording.truncated() })
+        Ok(Transcribed {
+            segments,
+            language,
+            duration: recording.duration(),
+            truncated: recording.truncated(),
+        })
     }
 
     fn options(&self) -> DecodeOptions {
@@ -127,7 +145,10 @@ impl TranscribeCommand {
     fn print(&self, path: &Path, transcript: &Transcribed) -> anyhow::Result<()> {
         if transcript.truncated {
             let heard = transcript.duration.as_secs_f64();
-            eprintln!("warning: {}: breaks off after {heard:.1} s; this is the text up to there", path.display());
+            eprintln!(
+                "warning: {}: breaks off after {heard:.1} s; this is the text up to there",
+                path.display()
+            );
         }
         let document = TranscriptDocument {
             task: self.task(),
@@ -165,7 +186,9 @@ fn progress_bar(path: &Path, duration: Option<Duration>) -> ProgressBar {
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let (bar, template) = match duration {
-        Some(duration) => (ProgressBar::new(duration.as_millis() as u64), "{msg} {wide_bar} {percent} % · {eta} left"),
+        Some(duration) => {
+            (ProgressBar::new(duration.as_millis() as u64), "{msg} {wide_bar} {percent} % · {eta} left")
+        }
         None => (ProgressBar::no_length(), "{msg} {spinner} {elapsed}"),
     };
     bar.with_style(ProgressStyle::with_template(template).expect("the template is valid")).with_message(name)

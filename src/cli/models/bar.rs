@@ -1,0 +1,92 @@
+//! How far a long read or download is: a bar with rate and ETA on a terminal, a line now and then elsewhere.
+
+use crate::store::Step;
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+
+const KNOWN: &str = "{msg:24} {bar:32} {bytes:>11} of {total_bytes:11} {bytes_per_sec:>13}  {eta} left";
+const UNKNOWN: &str = "{msg:24} {spinner} {bytes:>11} {bytes_per_sec:>13}";
+/// Without a terminal, a line for each so many percent.
+const PERCENT_STEP: u64 = 10;
+
+/// Progress of one file, on standard error.
+pub(super) struct Bar {
+    bar: ProgressBar,
+    /// Percent of the next line, when there is no terminal to draw on.
+    next_line: Option<u64>,
+    name: String,
+}
+
+impl Bar {
+    /// A bar for the file `name` of `total` bytes, if that is known.
+    pub(super) fn new(name: &str, total: Option<u64>) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(None, target).with_message(name.to_owned());
+        let mut this = Self { bar, next_line: (!terminal).then_some(0), name: name.to_owned() };
+        this.set_total(total);
+        this
+    }
+
+    /// The same, but nothing at all without a terminal: for what takes seconds.
+    pub(super) fn quiet(name: &str, total: Option<u64>) -> Self {
+        Self { next_line: None, ..Self::new(name, total) }
+    }
+
+    /// Moves to `done` bytes.
+    pub(super) fn set(&mut self, done: u64) {
+        self.bar.set_position(done);
+        let (Some(next), Some(total)) = (self.next_line, self.bar.length()) else { return };
+        let percent = (done * 100).checked_div(total).unwrap_or(100);
+        if percent >= next {
+            eprintln!("{}: {percent} %, {} of {}", self.name, HumanBytes(done), HumanBytes(total));
+            self.next_line = Some((percent / PERCENT_STEP + 1) * PERCENT_STEP);
+        }
+    }
+
+    /// Follows a download.
+    pub(super) fn step(&mut self, step: &Step<'_>) {
+        match step {
+            Step::Rehashing(done) | Step::Arrived(done) => self.set(*done),
+            Step::Receiving { from, total } => self.receive(*from, *total),
+            Step::Retrying { cause, wait } => {
+                self.say(&format!("{cause}; trying again in {} ms", wait.as_millis()))
+            }
+        }
+    }
+
+    /// Takes the bar away.
+    pub(super) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// Starts the clock anew, so that the rate is the network's and not that of the bytes that were here before.
+    fn receive(&mut self, from: u64, total: Option<u64>) {
+        if from > 0 {
+            self.say(&format!("going on after {}", HumanBytes(from)));
+        }
+        self.set_total(total);
+        self.bar.set_position(from);
+        self.bar.reset_eta();
+        self.next_line = self.next_line.map(|_| 0);
+    }
+
+    fn say(&self, line: &str) {
+        let line = format!("{}: {line}", self.name);
+        if self.next_line.is_some() {
+            eprintln!("{line}");
+        } else {
+            self.bar.println(line);
+        }
+    }
+
+    fn set_total(&mut self, total: Option<u64>) {
+        let template = if total.is_some() { KNOWN } else { UNKNOWN };
+        self.bar
+            .set_style(ProgressStyle::with_template(template).expect("the templates are fixed and valid"));
+        match total {
+            Some(total) => self.bar.set_length(total),
+            None => self.bar.unset_length(),
+        }
+    }
+}
