@@ -93,3 +93,30 @@ pub(super) async fn not_found(uri: Uri) -> ApiError {
 pub(super) async fn wrong_method(method: Method, uri: Uri) -> ApiError {
     ApiError::wrong_method(method.as_str(), uri.path())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::{Body, to_bytes};
+    use axum::routing::get;
+    use axum::{Router, middleware};
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+
+    async fn defective() {
+        panic!("a defect");
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_answers_500_and_harms_nobody_else() {
+        let router = Router::new().route("/", get(defective)).route("/fine", get(|| async { "fine" }));
+        let service = TowerToHyperService::new(router.layer(middleware::from_fn(observe)));
+        let request = |path| Request::get(path).body(Body::empty()).unwrap();
+        let response = service.call(request("/")).await.unwrap();
+        assert_eq!(response.status().as_u16(), 500);
+        assert!(response.headers()[REQUEST_ID].to_str().unwrap().starts_with("req_"));
+        let body = to_bytes(response.into_body(), 1000).await.unwrap();
+        assert!(body.starts_with(br#"{"error":{"code":"internal_error""#), "{body:?}");
+        assert_eq!(service.call(request("/fine")).await.unwrap().status().as_u16(), 200);
+    }
+}

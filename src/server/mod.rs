@@ -59,8 +59,8 @@ impl Default for ServerSettings {
             upload_limit: 512 * 1024 * 1024,
             rest_wait: Duration::from_secs(30),
             message_limit: 16 * 1024 * 1024,
-            session_idle: Duration::from_secs(600),
-            session_lifetime: Duration::from_secs(24 * 3600),
+            session_idle: Duration::from_mins(10),
+            session_lifetime: Duration::from_hours(24),
             slow_client: Duration::from_secs(5),
             request_stall: Duration::from_secs(30),
         }

@@ -47,9 +47,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, std::net::SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
-            Err(error) if is_the_clients(&error) => {
-                debug!(%error, "a connection was gone before it was accepted")
-            }
+            Err(error) if is_the_clients(&error) => debug!(%error, "gone before it was accepted"),
             Err(error) => {
                 warn!(%error, "cannot accept connections");
                 tokio::time::sleep(ACCEPT_REST).await;

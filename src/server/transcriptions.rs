@@ -158,7 +158,7 @@ fn told(
             next = recording.next().await;
         }
         tell_truncated(&recording);
-        yield Ok(event("transcript.text.done", done(text, &recording)));
+        yield Ok(event("transcript.text.done", done(&text, &recording)));
     }
 }
 
@@ -172,7 +172,7 @@ fn append(text: &mut String, part: &str) -> Option<String> {
     Some(delta)
 }
 
-fn done(text: String, recording: &Recording) -> Value {
+fn done(text: &str, recording: &Recording) -> Value {
     let mut done = json!({"text": text, "usage": UsageWire::of(recording.duration())});
     if recording.truncated() {
         done["pool"] = json!({"truncated": true});
