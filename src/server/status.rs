@@ -5,8 +5,8 @@ use super::error::ApiError;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// `GET /healthz`: the process turns.
@@ -51,7 +51,7 @@ struct QueueWire {
 }
 
 /// `GET /pool`: the pool's numbers, from one lock.
-pub(super) async fn pool(State(server): State<Arc<Server>>) -> Json<Value> {
+pub(super) async fn pool(State(server): State<Arc<Server>>) -> Response {
     let pool = server.lanes.allocator().snapshot();
     let wire = PoolWire {
         model: &server.lanes.model().name,
@@ -63,7 +63,13 @@ pub(super) async fn pool(State(server): State<Arc<Server>>) -> Json<Value> {
             oldest_wait_ms: pool.oldest_wait.as_millis() as u64,
         },
     };
-    Json(json!(wire))
+    Json(wire).into_response()
+}
+
+#[derive(Serialize)]
+struct ModelsWire<'a> {
+    object: &'static str,
+    data: Vec<ModelWire<'a>>,
 }
 
 #[derive(Serialize)]
@@ -82,16 +88,16 @@ impl<'a> ModelWire<'a> {
 }
 
 /// `GET /v1/models`: the loaded model and its aliases.
-pub(super) async fn models(State(server): State<Arc<Server>>) -> Json<Value> {
-    let data: Vec<_> = server.models.all().map(ModelWire::named).collect();
-    Json(json!({"object": "list", "data": data}))
+pub(super) async fn models(State(server): State<Arc<Server>>) -> Response {
+    let data = server.models.all().map(ModelWire::named).collect();
+    Json(ModelsWire { object: "list", data }).into_response()
 }
 
 /// `GET /v1/models/{id}`: one of them.
 pub(super) async fn model(
     State(server): State<Arc<Server>>,
     Path(id): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     server.models.resolve(&id)?;
-    Ok(Json(json!(ModelWire::named(&id))))
+    Ok(Json(ModelWire::named(&id)).into_response())
 }

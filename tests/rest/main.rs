@@ -92,8 +92,18 @@ fn key(name: &str, max_sessions: Option<usize>) -> KeyEntry {
     KeyEntry { name: name.into(), hash: hash_key(name), tier: "default".into(), max_sessions }
 }
 
-/// Two loud seconds with silence around and between them.
+/// Two loud seconds with silence around and between them: two utterances.
 fn recording() -> Vec<u8> {
+    wav(&[false, true, false, true, false])
+}
+
+/// One utterance, so that its request stands in line at most once.
+fn one_utterance() -> Vec<u8> {
+    wav(&[false, true, false])
+}
+
+/// Seconds that are loud or silent.
+fn wav(seconds: &[bool]) -> Vec<u8> {
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate: 16_000,
@@ -102,10 +112,9 @@ fn recording() -> Vec<u8> {
     };
     let mut wav = Cursor::new(Vec::new());
     let mut writer = hound::WavWriter::new(&mut wav, spec).unwrap();
-    for second in 0..5 {
+    for loud in seconds {
         for sample in 0..16_000 {
-            let loud = second % 2 == 1;
-            writer.write_sample(if loud && sample % 2 == 0 { 20_000_i16 } else { 0 }).unwrap();
+            writer.write_sample(if *loud && sample % 2 == 0 { 20_000_i16 } else { 0 }).unwrap();
         }
     }
     writer.finalize().unwrap();
@@ -131,8 +140,8 @@ async fn every_format_tells_the_same_text() {
     assert_eq!(told("text").await.body, "One. Two.\n");
     assert_eq!(told("json").await.body, r#"{"text":"One. Two.","usage":{"type":"duration","seconds":5.0}}"#);
     let (srt, vtt) = (told("srt").await.body, told("vtt").await.body);
-    assert!(srt.starts_with("1\n00:00:00,") && srt.contains("\nOne.\n\n2\n"), "{srt}");
-    assert!(vtt.starts_with("WEBVTT\n\n00:00:00.") && vtt.contains("\nTwo.\n"), "{vtt}");
+    assert!(srt.starts_with("1\n00:00:0") && srt.contains("\nOne.\n\n2\n"), "{srt}");
+    assert!(vtt.starts_with("WEBVTT\n\n00:00:0") && vtt.contains("\nTwo.\n"), "{vtt}");
     let verbose: serde_json::Value = serde_json::from_str(&told("verbose_json").await.body).unwrap();
     assert_eq!((&verbose["text"], &verbose["language"]), (&"One. Two.".into(), &"english".into()));
     assert_eq!(verbose["segments"][1]["text"], "Two.");
@@ -221,7 +230,7 @@ fn with_upload_limit(upload_limit: u64) -> Stage {
 #[tokio::test]
 async fn an_upload_over_the_limit_is_refused_even_to_a_client_that_sends_it_all_first() {
     let server = with_upload_limit(1000).start().await;
-    let announced = transcription(&[], &vec![0; 3 << 20]);
+    let announced = transcription(&[], &vec![0; 64 << 20]);
     assert_eq!(server.answer(&announced).await.refusal(), (413, "upload_too_large".into()));
     let close_to_it = transcription(&[], &[0; 1001]);
     assert_eq!(server.answer(&close_to_it).await.refusal(), (413, "upload_too_large".into()));
@@ -296,7 +305,7 @@ async fn a_client_that_goes_away_in_the_middle_of_its_upload_is_forgotten() {
 async fn a_full_line_and_a_passed_deadline_answer_503_and_when_to_come_back() {
     let settings = ServerSettings { rest_wait: Duration::from_millis(300), ..ServerSettings::default() };
     let server = Stage { queue_limit: 1, settings, ..Stage::with(never_done()) }.start().await;
-    let whole = transcription(&[], &recording());
+    let whole = transcription(&[], &one_utterance());
     let _first = send(server.address, &whole).await;
     server.until(|pool| pool.leased == 1).await;
     let second = async { server.answer(&whole).await };
@@ -381,9 +390,18 @@ async fn readiness_needs_a_slot_in_service() {
 #[tokio::test]
 async fn the_pool_and_the_models_have_their_shapes() {
     let server = Stage { slots: 2, ..Stage::with(counting()) }.start().await;
-    insta::assert_snapshot!(server.get("/pool").await.body, @"");
-    insta::assert_snapshot!(server.get("/v1/models").await.body, @"");
-    insta::assert_snapshot!(server.get("/v1/models/whisper-1").await.body, @"");
+    insta::assert_snapshot!(
+        server.get("/pool").await.body,
+        @r#"{"model":"demo","engine":"whisper.cpp","slots":{"total":2,"idle":2,"leased":0,"retired":0},"queue":{"depth":0,"limit":8,"oldest_wait_ms":0}}"#
+    );
+    insta::assert_snapshot!(
+        server.get("/v1/models").await.body,
+        @r#"{"object":"list","data":[{"id":"demo","object":"model","created":0,"owned_by":"stenopool"},{"id":"whisper-1","object":"model","created":0,"owned_by":"stenopool"}]}"#
+    );
+    insta::assert_snapshot!(
+        server.get("/v1/models/whisper-1").await.body,
+        @r#"{"id":"whisper-1","object":"model","created":0,"owned_by":"stenopool"}"#
+    );
 }
 
 #[tokio::test]
