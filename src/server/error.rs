@@ -12,7 +12,7 @@ use crate::audio::AudioError;
 use crate::pool::AcquireError;
 use crate::session::{FrontendError, RecordingError};
 use axum::Json;
-use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -108,10 +108,6 @@ impl IntoResponse for ApiError {
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            // RFC 9110 wants the header; axum fills in the methods where it knows them.
-            headers.entry(ALLOW).or_insert(HeaderValue::from_static(""));
         }
         response.extensions_mut().insert(ErrorCode(self.code));
         response

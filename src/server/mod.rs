@@ -87,7 +87,7 @@ pub struct Server {
 
 /// All routes.
 pub fn router(server: Arc<Server>) -> Router {
-    // `realtime::route()` joins here with `.merge`; its handler finds an `Arc<Caller>` in the extensions, too.
+    // `.merge(realtime::routes())` joins here; its handler finds an `Arc<Caller>` in the extensions, too.
     let for_callers = Router::new()
         .route("/v1/audio/transcriptions", post(transcriptions::transcribe))
         .route("/v1/audio/translations", post(transcriptions::translate))
