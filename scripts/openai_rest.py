@@ -134,7 +134,7 @@ def streams_tell_deltas():
     for path, text in reliable():
         events = list(transcribe(path, stream=True, response_format="json"))
         *deltas, done = events
-        same({event.type for event in deltas}, {"transcript.text.delta"})
+        same({event.type for event in deltas}, {"transcript.text.delta"} if text else set())
         same((done.type, done.text), ("transcript.text.done", text))
         same("".join(event.delta for event in deltas), text)
         assert done.usage.seconds > 0, done
