@@ -1,13 +1,112 @@
 //! Stenopool: a self-hosted speech server. This page is the map.
+//!
+//! Many people talk to it at once, over HTTP and WebSockets; a *pool* of Whisper slots on one set of weights is leased
+//! to them; Silero VAD keeps silence away from the decoder. One binary, no Python at run time.
+//!
+//! # Five ideas
+//!
+//! 1. **Pure core, thin shell.** What decides (who gets a slot, when speech ends, how many slots there are) is a
+//!    synchronous struct without clock, lock, channel or I/O. What waits is a thin async layer around it.
+//! 2. **A thread owns a model; tokio owns sockets.** They meet in bounded channels and `oneshot` replies.
+//! 3. **The lease rides with the work.** A slot is free when the device is quiet, not when the caller stops waiting.
+//! 4. **A vanished caller costs nothing.** Dropping a future leaves the line or ends the decode; every way out of the
+//!    pool goes through a destructor.
+//! 5. **Every channel has a bound, a unit and a sentence about what happens when it is full.**
+//!
+//! And one about money: **weights are loaded once.** A slot costs the working memory of one decode, never a second
+//! copy of the model.
+//!
+//! # Modules
+//!
+//! | module | what it is | may import |
+//! |---|---|---|
+//! | [`audio`] | samples, frames, utterances, resampling, decoding files: vocabulary and pure functions | nothing of ours |
+//! | [`telemetry`] | tracing set-up | nothing of ours |
+//! | [`gpu`] | what a device has and what a slot costs: types and measurements | `telemetry` |
+//! | [`pool`] | leases on slots, in order of arrival; has never heard of Whisper | `telemetry` |
+//! | [`vad`] | speech probability → edges → utterances | `audio` |
+//! | [`asr`] | an utterance and a slot → a hypothesis | `audio`, `pool`, `gpu` |
+//! | [`session`] | one live conversation or one recording: audio in, text out | `audio`, `vad`, `asr`, `pool` |
+//! | [`server`] | HTTP and WebSocket edge, wire formats, keys | `session`, `asr`, `vad`, `audio`, snapshots of `pool` and `gpu` |
+//! | [`store`] | models: manifest, search path, download, checksums, the embedded demo model | `asr` (types) |
+//! | [`config`] | settings as written → settings as meant | the `Settings` of the others |
+//! | [`cli`] | commands; the only place that wires things together | everything |
+//!
+//! `tests/architecture.rs` holds these rules, and these: `axum` is named only in `server`, `clap` and `anyhow` only in
+//! `cli`, `ort` only in `vad`, `reqwest` only in `store`; `unsafe` lives in `asr/whisper.rs` alone; only `cli` reads the
+//! environment; no module below `server` reads the wall clock. Everybody else is handed a `Settings` value.
+//!
+//! # How a sample travels
+//!
+//! ```text
+//!  client ──► ws reader ──► frontend ──────► session ──► allocator ──► engine (slot)
+//!                           resample, VAD,                Lease          Whisper
+//!                           endpointing                                   │
+//!  client ◄── ws writer ◄─────────────────── session ◄────────────── Hypothesis
+//! ```
+//!
+//! 1. The reader checks limits and passes bytes on. A session has one piece of audio in the frontend at a time: while
+//!    it is there the reader waits, and TCP pushes back. Audio is never thinned silently.
+//! 2. A frontend thread resamples to 16 kHz mono and cuts 512-sample [`audio::Frame`]s. The detector's *state* belongs
+//!    to the session, its *weights* to the thread; frames of many sessions share one run.
+//! 3. [`vad::Gate`] applies two thresholds and a hangover; [`vad::Endpointer`] adds pre-roll, drops clicks and bounds
+//!    the length of an [`audio::Utterance`].
+//! 4. An [`asr::Lane`] takes a [`pool::Lease`] and submits an [`asr::Job`] with the lease in it; the lease comes back
+//!    with the answer. Whoever gives up meanwhile cancels the decode, and the slot is free when the decoder has stopped.
+//! 5. The [`asr::Hypothesis`] goes to the client as the transcript of its item, or as a part of its file.
+//!
+//! A file takes the same way, as [`session::Recording`]: cut at silences, decoded on as many slots as are free, told in
+//! order, in bounded memory.
+//!
+//! # The pool
+//!
+//! [`pool::Ledger`] is pure: who holds which slot, and who is next. Today that is first come, first served within a
+//! [`pool::Class`], and finals (somebody waits for them) before batch work (parts of files). [`pool::Allocator`] is one
+//! mutex around the ledger and those who wait, never held across an `await`: decide under the lock, deliver after it.
+//! A lease is for one utterance: a Whisper state carries nothing from one to the next, so any slot serves any session,
+//! and a hundred connected people need about as many slots as speak at once.
+//!
+//! Limits apply at the door ([`pool::Allocator::admit`]); who is inside is served to the end. A slot that is lost (a
+//! panic, a failed allocation) is retired by [`pool::SlotId`] and [`pool::Generation`], rebuilt by the
+//! [`asr::Supervisor`], and its job is tried once more on another.
+//!
+//! [`asr::Engine`] is the seam that keeps the future open: today each slot is a thread with a whisper.cpp state over
+//! one shared context. Nothing outside `asr` can tell.
+//!
+//! # Threads
+//!
+//! | thread | how many | does | never does |
+//! |---|---|---|---|
+//! | tokio workers | 2 to 4 | sockets, timers, the allocator's lock | anything over some 500 µs |
+//! | `frontend-N` | 1 or 2 | decode, resample, VAD | wait for a slot |
+//! | `asr-slot-N` | one for each slot | owns one Whisper state; one job at a time | touch a socket |
+//!
+//! On a CPU, slots × threads per slot ≤ cores, unless the user wants it otherwise.
+//!
+//! # Errors
+//!
+//! One `thiserror` enum per module, `anyhow` in `cli` only. Every variant has a stable `code()` in snake case: the same
+//! string on the wire, in log fields and in metric labels. In a live session an error is an event, not a hang-up.
+//! Commands exit 0, 1 (failed), 2 (usage), 69 (a device, model or library is missing or does not fit) or 78
+//! (configuration), with one line and a hint.
+//!
+//! # Start and stop
+//!
+//! Start: parse → resolve settings → telemetry → bind (so that an address in use is told at once) → VAD → weights →
+//! open slots → accept. Stop: `/readyz` says no → no new flows → sessions are told and commit what is being said → what
+//! was admitted is served, within the grace period → slots close, threads join. A second signal exits at once.
 
-pub mod asr;
 pub mod audio;
-pub mod cli;
-pub mod config;
 pub mod gpu;
 pub mod pool;
-pub mod server;
-pub mod session;
-pub mod store;
-pub mod telemetry;
 pub mod vad;
+
+pub mod asr;
+pub mod session;
+
+pub mod server;
+pub mod store;
+
+pub mod cli;
+pub mod config;
+pub mod telemetry;

@@ -69,6 +69,11 @@ impl Lane {
         self.lanes.model()
     }
 
+    /// How many slots the pool behind it has, and so how many of its decodes can run at once.
+    pub fn slots(&self) -> usize {
+        self.lanes.allocator.snapshot().total
+    }
+
     /// Waits for a slot, decodes, and gives the slot back. A job whose slot was lost is tried once more on another.
     ///
     /// # Errors

@@ -7,10 +7,15 @@ mod engine;
 pub mod fake;
 mod lane;
 mod supervisor;
+mod thread_engine;
+mod whisper;
+mod words;
 
 pub use engine::{Engine, Job, Outcome, Recognizer};
 pub use lane::{Lane, Lanes, Transcript};
 pub use supervisor::{Supervisor, SupervisorSettings};
+pub use thread_engine::{RecognizerFactory, ThreadEngine};
+pub use whisper::{WeightsSource, Whisper, WhisperSettings};
 
 use crate::audio::Span;
 use crate::pool::AcquireError;

@@ -1,48 +1,105 @@
-//! Drives the engine and the pool: opens slots at the start, rebuilds those that were lost.
+//! Drives the engine and the pool: opens slots at the start, rebuilds those that were lost, closes them at the end.
 
 use super::{AsrError, Engine, Lanes, ModelInfo};
 use crate::gpu::Footprint;
-use crate::pool::PoolSettings;
+use crate::pool::{Allocator, PoolSettings, SlotId};
 use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
 
 /// What the supervisor aims at.
 #[derive(Debug, Clone)]
 pub struct SupervisorSettings {
-    /// How many slots.
+    /// How many slots, 1 or more.
     pub slots: u16,
     /// The waiting room.
     pub pool: PoolSettings,
 }
 
+/// How often a lost slot's warm-up is tried before the slot stays out.
+const REBUILD_ATTEMPTS: u32 = 2;
+
 /// Keeps the slots open.
-pub struct Supervisor {}
+pub struct Supervisor {
+    engine: Arc<dyn Engine>,
+    lanes: Lanes,
+    footprint: Footprint,
+    slots: u16,
+    rebuilding: JoinHandle<()>,
+}
 
 impl Supervisor {
     /// Opens all slots (blocking work, done off the runtime) and watches over them.
     ///
+    /// A slot that cannot be opened stays out, with a warning, as long as the first could be.
+    ///
     /// # Errors
     ///
-    /// [`AsrError::Open`] when not one slot could be opened.
+    /// [`AsrError::Open`] when the first slot cannot be opened.
     pub async fn start(
-        _engine: Arc<dyn Engine>,
-        _model: ModelInfo,
-        _settings: SupervisorSettings,
+        engine: Arc<dyn Engine>,
+        model: ModelInfo,
+        settings: SupervisorSettings,
     ) -> Result<Self, AsrError> {
-        todo!()
+        let (allocator, retired) = Allocator::new(settings.pool);
+        let footprint = open(&engine, SlotId(0)).await?;
+        allocator.add(SlotId(0));
+        for slot in (1..settings.slots).map(SlotId) {
+            match open(&engine, slot).await {
+                Ok(_) => allocator.add(slot),
+                Err(error) => warn!(slot = slot.0, %error, "slot stays out"),
+            }
+        }
+        info!(slots = allocator.snapshot().total, weights = %footprint.weights, per_slot = %footprint.slot, "pool opened");
+        let rebuilding = tokio::spawn(rebuild_lost_slots(Arc::clone(&engine), allocator.clone(), retired));
+        let lanes = Lanes::new(Arc::clone(&engine), allocator, model);
+        Ok(Self { engine, lanes, footprint, slots: settings.slots, rebuilding })
     }
 
     /// Lanes to the slots.
     pub fn lanes(&self) -> &Lanes {
-        todo!()
+        &self.lanes
     }
 
     /// What the model and its slots need, as measured when the first was opened.
     pub fn footprint(&self) -> Footprint {
-        todo!()
+        self.footprint
     }
 
-    /// Closes all slots and waits for their threads.
+    /// Closes all slots and waits for their threads, and so for the decodes that still run.
     pub async fn stop(self) {
-        todo!()
+        self.rebuilding.abort();
+        let closing = move || (0..self.slots).for_each(|slot| self.engine.close(SlotId(slot)));
+        if let Err(error) = tokio::task::spawn_blocking(closing).await {
+            error!(%error, "closing the slots failed");
+        }
+    }
+}
+
+async fn open(engine: &Arc<dyn Engine>, slot: SlotId) -> Result<Footprint, AsrError> {
+    let engine = Arc::clone(engine);
+    tokio::task::spawn_blocking(move || engine.open(slot))
+        .await
+        .map_err(|error| AsrError::Open { slot: slot.0, reason: error.to_string() })?
+}
+
+async fn rebuild_lost_slots(
+    engine: Arc<dyn Engine>,
+    allocator: Allocator,
+    mut retired: mpsc::UnboundedReceiver<SlotId>,
+) {
+    while let Some(slot) = retired.recv().await {
+        for attempt in 1..=REBUILD_ATTEMPTS {
+            match open(&engine, slot).await {
+                Ok(_) => {
+                    info!(slot = slot.0, "slot rebuilt");
+                    allocator.add(slot);
+                    break;
+                }
+                Err(error) if attempt == REBUILD_ATTEMPTS => error!(slot = slot.0, %error, "slot stays out"),
+                Err(error) => warn!(slot = slot.0, %error, "slot could not be rebuilt, trying again"),
+            }
+        }
     }
 }

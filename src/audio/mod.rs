@@ -3,10 +3,15 @@
 //! Everything downstream of this module is 16 kHz mono `f32` in −1…1; nothing upstream of it has to be. This module
 //! reads bytes it is handed and never opens a socket or decides when speech ends.
 
+mod extent;
 mod file;
 mod g711;
 mod resample;
+mod sniff;
+mod source;
 mod stream;
+mod track;
+mod wav;
 
 pub use file::FileReader;
 pub use resample::Resampler;
@@ -21,6 +26,9 @@ pub struct SampleRate(u32);
 impl SampleRate {
     /// The rate that Whisper and Silero work at: 16 kHz.
     pub const SPEECH: SampleRate = SampleRate(16_000);
+
+    /// The rate of G.711: 8 kHz.
+    pub const TELEPHONE: SampleRate = SampleRate(8_000);
 
     /// A rate in hertz; `None` for 0.
     pub fn new(hertz: u32) -> Option<Self> {

@@ -1,8 +1,211 @@
 //! Commands; the only place that wires the others together.
 
+mod assembly;
+mod doctor;
+mod failure;
+mod flags;
+mod seams;
+mod serve;
+mod sizing;
+
+use crate::config::{self, ConfigError, Settings};
+use crate::telemetry;
+use clap::{Args, Parser, Subcommand};
+use flags::{LogFlags, RecognizeFlags, ServeFlags, StoreFlags};
+use seams::{ModelsCommand, TranscribeCommand};
+use serde::Serialize;
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (commit ",
+    env!("STENOPOOL_BUILD_COMMIT"),
+    ", features ",
+    env!("STENOPOOL_BUILD_FEATURES"),
+    ")"
+);
+
+const EXAMPLES: &str = "\
+Examples:
+  stenopool serve                                 the best installed model on http://127.0.0.1:8080
+  stenopool serve --model small.en --slots 4      a certain model, four utterances at once
+  STENOPOOL_API_KEY=… stenopool serve --bind 0.0.0.0:8080
+  stenopool models pull base.en                   install a real model
+  stenopool transcribe talk.m4a --format srt      a file, without a server
+  stenopool doctor                                what was found, what is missing, what to do
+
+Every flag is also an environment variable (STENOPOOL_…, shown by --help) and a key of the file that --config names:
+a flag counts more than a variable, a variable more than the file. A file has a table for each group of flags:
+  [server]          [models]              [pool]           [vad]
+  bind = \"…\"        model = \"small.en\"    slots = 4        silence_ms = 700
+
+Exit codes: 0, 1 (failed), 2 (usage), 69 (a device or model is missing or does not fit), 78 (configuration).";
+
+/// A self-hosted speech server: many live sessions on one pool of Whisper slots.
+#[derive(Debug, Parser)]
+#[command(name = "stenopool", version = VERSION, after_help = EXAMPLES, max_term_width = 110)]
+struct Cli {
+    /// A TOML file of settings
+    #[arg(long, value_name = "FILE", env = "STENOPOOL_CONFIG", global = true, help_heading = "Global")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    log: LogFlags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the server
+    Serve(ServeFlags),
+    /// Transcribe audio files, without a server
+    Transcribe(With<RecognizeFlags, TranscribeCommand>),
+    /// List, install and check models
+    Models(With<StoreFlags, ModelsCommand>),
+    /// Look for everything the server needs, and say what is missing
+    Doctor(With<ServeFlags, doctor::DoctorCommand>),
+}
+
+/// A command and the settings that it can be told.
+#[derive(Debug, Args)]
+struct With<F: Args, C: Args> {
+    #[command(flatten)]
+    command: C,
+    #[command(flatten)]
+    flags: F,
+}
 
 /// Runs the command line and says how it went.
 pub fn run() -> ExitCode {
-    ExitCode::SUCCESS
+    let Cli { config, log, command } = Cli::parse();
+    let given = Given { config, log };
+    command.run(&given).unwrap_or_else(|error| failure::report(&error))
+}
+
+impl Command {
+    fn run(self, given: &Given) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Serve(flags) => {
+                let settings = given.settings(&flags, "info")?;
+                block_on(serve::run(settings))
+            }
+            Self::Transcribe(With { command, flags }) => {
+                let settings = given.settings(&flags, "warn")?;
+                block_on(command.run(settings))
+            }
+            Self::Models(With { command, flags }) => {
+                let models = given.settings(&flags, "warn")?.models;
+                block_on(command.run(&assembly::open_store(&models), models.mirror.as_deref()))
+            }
+            Self::Doctor(With { command, flags }) => {
+                let settings = given.settings(&flags, "error")?;
+                block_on(command.run(settings))
+            }
+        }
+    }
+}
+
+/// What was said before the command.
+struct Given {
+    config: Option<PathBuf>,
+    log: LogFlags,
+}
+
+impl Given {
+    /// The settings of a command, and logging started as they say; `level` when they do not.
+    fn settings(&self, flags: &impl Serialize, level: &str) -> Result<Settings, ConfigError> {
+        let settings = config::load(self.config.as_deref(), &Tables { log: &self.log, rest: flags })?;
+        telemetry::init(&settings.log, level);
+        Ok(settings)
+    }
+}
+
+/// All flags in the shape of the configuration file.
+#[derive(Serialize)]
+struct Tables<'a, F: Serialize> {
+    log: &'a LogFlags,
+    #[serde(flatten)]
+    rest: &'a F,
+}
+
+fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let workers = usize::from(sizing::cores()).clamp(2, 4);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
+    runtime.block_on(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_setting_has_the_variable_that_its_flag_suggests() {
+        for name in ["serve", "transcribe", "models"] {
+            let mut cli = Cli::command();
+            let command = cli.find_subcommand_mut(name).expect("it is a command");
+            for argument in command.get_arguments().filter(|argument| argument.get_env().is_some()) {
+                let flag = argument.get_long().expect("settings are flags");
+                let variable = format!("STENOPOOL_{}", flag.replace('-', "_").to_uppercase());
+                assert_eq!(argument.get_env().unwrap(), &*variable, "{name} --{flag}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_server_cannot_be_told_anything_without_a_variable() {
+        let mut cli = Cli::command();
+        let serve = cli.find_subcommand_mut("serve").expect("it is a command");
+        let without = serve.get_arguments().find(|argument| argument.get_env().is_none());
+        assert_eq!(without.map(clap::Arg::get_id), None);
+    }
+
+    #[test]
+    fn every_flag_arrives_under_a_key_that_the_file_knows() {
+        let values = [
+            "--bind=127.0.0.1:1",
+            "--insecure",
+            "--api-key=a,b",
+            "--aliases=x",
+            "--upload-limit-mib=1",
+            "--rest-wait-s=1",
+            "--message-limit-kib=16",
+            "--session-idle-s=1",
+            "--session-lifetime-s=1",
+            "--slow-client-s=1",
+            "--shutdown-grace-s=1",
+            "--model=m",
+            "--models-dir=d",
+            "--slots=1",
+            "--queue-limit=1",
+            "--lease=utterance",
+            "--threads=1",
+            "--window=fit",
+            "--vad-threshold=0.4",
+            "--vad-prefix-ms=1",
+            "--vad-silence-ms=50",
+            "--vad-min-speech-ms=1",
+            "--vad-longest-s=5",
+            "--device=cpu",
+            "--log=debug",
+            "--log-format=json",
+        ];
+        let cli = Cli::parse_from(["stenopool", "serve"].into_iter().chain(values));
+        let Command::Serve(flags) = cli.command else { panic!("that was `serve`") };
+        let settings = config::load(None, &Tables { log: &cli.log, rest: &flags }).expect("all is well");
+        assert!(settings.server.insecure);
+        assert_eq!((settings.server.keys.len(), settings.slots.slots), (2, Some(1)));
+        assert!((settings.endpoint.threshold - 0.4).abs() < 1e-6);
+        assert!(!settings.log.format.is_for_people());
+        let mut serve = Cli::command();
+        let known = serve.find_subcommand_mut("serve").expect("it is a command").get_arguments().count();
+        // All but `--key-file`, which would have to exist; and the two of the log, which are not the command's own.
+        assert_eq!(values.len(), known - 1 + 2, "a flag is missing above");
+    }
 }

@@ -1,1 +1,63 @@
 //! Settings as written → settings as meant.
+//!
+//! Three places may say something: flags (which clap has already merged with the environment), a TOML file, and the
+//! defaults, in this order of precedence. They meet as tables, are read as [`raw`] structs, and leave as the `Settings`
+//! values of the modules, valid once and for all. Nothing here knows what a flag is called.
+
+mod error;
+mod keys;
+mod raw;
+mod settings;
+
+pub use error::{ConfigError, InvalidSetting};
+pub use settings::{AsrSettings, EdgeSettings, ModelSettings, Settings, SlotSettings};
+
+use raw::Raw;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use toml::{Table, Value};
+
+/// Reads the settings: what `given` says, then what `file` says, then the defaults.
+///
+/// `given` serializes to tables in the shape of the file, without the keys that nobody gave.
+///
+/// # Errors
+///
+/// [`ConfigError`]: a file that cannot be read, that is no TOML or has keys nobody knows, or a value that is not meant.
+///
+/// # Panics
+///
+/// When `given` does not serialize to a table, which is a mistake in the program and not of the user.
+pub fn load(file: Option<&Path>, given: &impl Serialize) -> Result<Settings, ConfigError> {
+    let mut table = file.map(read).transpose()?.unwrap_or_default();
+    let given = Table::try_from(given).expect("flags are tables of plain values");
+    overlay(&mut table, given);
+    let raw = Raw::deserialize(table)
+        .map_err(|error| InvalidSetting::new("command line", error.message(), "known keys"))?;
+    let settings = Settings::try_from(raw)?;
+    Ok(settings.warn_if_readable(file))
+}
+
+/// Reads a file and checks its keys and types, while it is still known which line they stand on.
+fn read(path: &Path) -> Result<Table, ConfigError> {
+    let text = read_text(path)?;
+    toml::from_str::<Raw>(&text).map_err(|error| ConfigError::in_file(path, &text, &error))?;
+    toml::from_str(&text).map_err(|error| ConfigError::in_file(path, &text, &error))
+}
+
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|reason| ConfigError::Unreadable { path: path.to_owned(), reason })
+}
+
+/// Lays `upper` over `lower`: tables merge, everything else replaces.
+fn overlay(lower: &mut Table, upper: Table) {
+    for (key, value) in upper {
+        match (lower.get_mut(&key), value) {
+            (Some(Value::Table(lower)), Value::Table(upper)) => overlay(lower, upper),
+            (_, value) => drop(lower.insert(key, value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

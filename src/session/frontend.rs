@@ -4,57 +4,24 @@
 //! session has at most one piece of work in the frontend (which is its backpressure), needs no lock, and is gone when
 //! its task is gone. Frames of all ears that are at a thread at the same time go through the detector in one run.
 
-use crate::audio::{AudioError, StreamFormat};
-use crate::vad::{Detector, EndpointEvent, EndpointSettings, VadError};
+mod ear;
+#[cfg(test)]
+mod tests;
+mod thread;
 
-/// What one session hears with: decoder, resampler, voice detector state and endpointer.
-#[derive(Debug)]
-pub struct Ear {}
+pub use ear::{Ear, EarInput};
 
-impl Ear {
-    /// An ear at the beginning of a stream.
-    pub fn new(_format: StreamFormat, _settings: EndpointSettings) -> Self {
-        todo!()
-    }
+use crate::audio::AudioError;
+use crate::vad::{Detector, EndpointEvent, VadError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Builder;
+use thread::{Job, Listener};
+use tokio::sync::{mpsc, oneshot};
 
-    /// The endpoint settings in force.
-    pub fn settings(&self) -> &EndpointSettings {
-        todo!()
-    }
-
-    /// Changes the endpoint settings from here on.
-    pub fn configure(&mut self, _settings: EndpointSettings) {
-        todo!()
-    }
-
-    /// Changes the input format from here on; what the old decoder held back is heard first.
-    pub fn set_format(&mut self, _format: StreamFormat) {
-        todo!()
-    }
-
-    /// Samples at 16 kHz heard so far, from the beginning of the stream.
-    pub fn position(&self) -> u64 {
-        todo!()
-    }
-
-    /// Samples that a commit would cut now; 0 when there is nothing to commit.
-    pub fn pending(&self) -> u64 {
-        todo!()
-    }
-}
-
-/// Something for an ear to hear or do.
-#[derive(Debug)]
-pub enum EarInput {
-    /// Bytes in the ear's format.
-    Bytes(Vec<u8>),
-    /// Samples at 16 kHz mono (from a file).
-    Samples(Vec<f32>),
-    /// Cut now (a client's commit, or the end of the stream).
-    Commit,
-    /// Forget what was said since the last cut.
-    Clear,
-}
+/// Pieces of input that may wait for a thread. A thread takes in all of them between two frames, so they only pile up
+/// for a moment; when the queue is full, [`Frontend::hear`] waits.
+const QUEUED_JOBS: usize = 256;
 
 /// Why the frontend gave nothing back.
 #[derive(Debug, thiserror::Error)]
@@ -69,12 +36,30 @@ pub enum FrontendError {
 
 /// A handle on the frontend threads. Clones share them; they end when the last clone is dropped.
 #[derive(Clone)]
-pub struct Frontend {}
+pub struct Frontend {
+    threads: Arc<[mpsc::Sender<Job>]>,
+    /// Counts jobs, which go to the threads in turn: an ear carries all it needs, so any thread will do.
+    jobs: Arc<AtomicUsize>,
+}
+
+/// An ear that comes back, and what it heard.
+type Heard = (Ear, Result<Vec<EndpointEvent>, AudioError>);
 
 impl Frontend {
     /// Starts one thread (`frontend-N`) for each detector.
-    pub fn start(_detectors: Vec<Box<dyn Detector>>) -> Self {
-        todo!()
+    ///
+    /// # Panics
+    ///
+    /// When the operating system refuses a thread.
+    pub fn start(detectors: Vec<Box<dyn Detector>>) -> Self {
+        let threads = detectors.into_iter().enumerate().map(|(index, detector)| {
+            let (sender, jobs) = mpsc::channel(QUEUED_JOBS);
+            let listener = Listener::new(detector, jobs);
+            let thread = Builder::new().name(format!("frontend-{index}")).spawn(|| listener.run());
+            thread.expect("the operating system starts a thread");
+            sender
+        });
+        Self { threads: threads.collect(), jobs: Arc::default() }
     }
 
     /// Lets `ear` hear `input`; gives the ear back with what happened.
@@ -89,11 +74,16 @@ impl Frontend {
     /// # Cancel safety
     ///
     /// Dropping this future loses the ear: only a session that ends may do it.
-    pub async fn hear(
-        &self,
-        _ear: Ear,
-        _input: EarInput,
-    ) -> Result<(Ear, Result<Vec<EndpointEvent>, AudioError>), FrontendError> {
-        todo!()
+    pub async fn hear(&self, ear: Ear, input: EarInput) -> Result<Heard, FrontendError> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job { ear, input, reply };
+        self.next_thread()?.send(job).await.map_err(|_| FrontendError::Stopped)?;
+        answer.await.map_err(|_| FrontendError::Stopped)?
+    }
+
+    fn next_thread(&self) -> Result<&mpsc::Sender<Job>, FrontendError> {
+        let turn = self.jobs.fetch_add(1, Ordering::Relaxed);
+        let index = turn.checked_rem(self.threads.len()).ok_or(FrontendError::Stopped)?;
+        Ok(&self.threads[index])
     }
 }

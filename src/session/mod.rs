@@ -7,4 +7,4 @@ mod frontend;
 mod recording;
 
 pub use frontend::{Ear, EarInput, Frontend, FrontendError};
-pub use recording::{Part, Recording, RecordingError};
+pub use recording::{Part, Recording, RecordingError, recording_endpoints};

@@ -1,10 +1,23 @@
 //! A recording: decoded, cut at silences, transcribed on as many slots as are free, told in order.
+//!
+//! Three stations work at once, each bounded: a blocking reader (a few chunks ahead), the frontend, and as many decodes
+//! as the pool has slots. So memory does not grow with the length of the file.
 
-use super::{Frontend, FrontendError};
-use crate::asr::{AsrError, DecodeOptions, Hypothesis, Lane, Timing};
-use crate::audio::{AudioError, FileReader, Span};
-use crate::vad::EndpointSettings;
+use super::{Ear, EarInput, Frontend, FrontendError};
+use crate::asr::{AsrError, DecodeOptions, EncoderWindow, Hypothesis, Lane, Timing};
+use crate::audio::{AudioError, FileReader, SampleRate, Span, StreamFormat, Utterance, duration_of};
+use crate::pool::Class;
+use crate::vad::{EndpointEvent, EndpointSettings};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesOrdered;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
+use tracing::Instrument;
 
 /// Why a recording could not be transcribed (to its end).
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +33,18 @@ pub enum RecordingError {
     Asr(#[from] AsrError),
 }
 
+impl RecordingError {
+    /// The stable name of this error on the wire, in logs and in metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Audio(error) => error.code(),
+            Self::Frontend(FrontendError::Vad(error)) => error.code(),
+            Self::Frontend(FrontendError::Stopped) => "frontend_stopped",
+            Self::Asr(error) => error.code(),
+        }
+    }
+}
+
 /// The text of one stretch of a recording.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
@@ -31,20 +56,76 @@ pub struct Part {
     pub timing: Timing,
 }
 
+/// How to cut a recording for a model.
+///
+/// A window that fits its utterance is cheapest and most exact with one sentence in it, so every pause cuts. A full
+/// window costs the same however little is in it, and gains from context, so only long pauses cut and the longest length
+/// does the rest.
+pub fn recording_endpoints(window: EncoderWindow, live: &EndpointSettings) -> EndpointSettings {
+    match window {
+        EncoderWindow::Fit => live.clone(),
+        EncoderWindow::Full => EndpointSettings { end_silence: Duration::from_secs(2), ..live.clone() },
+    }
+}
+
+/// Recordings longer than this are batch work, which lets everybody else's finals pass.
+const BATCH_FROM: Duration = Duration::from_secs(60);
+
+/// Chunks of decoded audio (10 to 500 ms each) that the reader is ahead of the frontend.
+const CHUNKS_AHEAD: usize = 8;
+
+/// Finished parts that wait for whoever reads them; past that, decoding waits.
+const PARTS_AHEAD: usize = 16;
+
 /// A transcription in progress. Dropping it ends all its work.
-pub struct Recording {}
+#[derive(Debug)]
+pub struct Recording {
+    parts: mpsc::Receiver<Result<Part, RecordingError>>,
+    progress: Arc<Progress>,
+    work: AbortHandle,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    samples_read: AtomicU64,
+    truncated: AtomicBool,
+}
 
 impl Recording {
     /// Begins to transcribe. `wait` bounds how long the first slot may be waited for.
+    ///
+    /// Must be called on a tokio runtime.
     pub fn start(
-        _file: FileReader,
-        _frontend: &Frontend,
-        _lane: Lane,
-        _options: DecodeOptions,
-        _endpoint: EndpointSettings,
-        _wait: Option<Duration>,
+        file: FileReader,
+        frontend: &Frontend,
+        lane: Lane,
+        options: DecodeOptions,
+        endpoint: EndpointSettings,
+        wait: Option<Duration>,
     ) -> Self {
-        todo!()
+        let class = if file.duration().is_none_or(|duration| duration > BATCH_FROM) {
+            Class::Batch
+        } else {
+            Class::Final
+        };
+        let progress = Arc::<Progress>::default();
+        let (tell, parts) = mpsc::channel(PARTS_AHEAD);
+        let pipeline = Pipeline {
+            chunks: read_ahead(file, Arc::clone(&progress)),
+            frontend: frontend.clone(),
+            ear: Some(Ear::new(StreamFormat::Pcm16 { rate: SampleRate::SPEECH }, endpoint)),
+            decodes: Decodes {
+                most: lane.slots().max(1),
+                running: FuturesOrdered::new(),
+                lane,
+                options,
+                class,
+                first_deadline: wait,
+            },
+            tell,
+        };
+        let work = tokio::spawn(pipeline.run().in_current_span()).abort_handle();
+        Self { parts, progress, work }
     }
 
     /// The next part in order of time, or `None` after the last.
@@ -57,16 +138,142 @@ impl Recording {
     ///
     /// Dropping this future loses nothing.
     pub async fn next(&mut self) -> Option<Result<Part, RecordingError>> {
-        todo!()
+        self.parts.recv().await
     }
 
     /// How much audio was read so far; all of it once `next` gave `None`.
     pub fn duration(&self) -> Duration {
-        todo!()
+        duration_of(self.progress.samples_read.load(Ordering::Relaxed))
     }
 
     /// Whether the file broke off before its time (known at its end).
     pub fn truncated(&self) -> bool {
-        todo!()
+        self.progress.truncated.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.work.abort();
+    }
+}
+
+/// Reads the file on a blocking thread, which ends when the receiver is dropped.
+fn read_ahead(mut file: FileReader, progress: Arc<Progress>) -> mpsc::Receiver<Result<Vec<f32>, AudioError>> {
+    let (tell, chunks) = mpsc::channel(CHUNKS_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        while let Some(chunk) = file.read().transpose() {
+            let samples = chunk.as_ref().map_or(0, Vec::len);
+            let failed = chunk.is_err();
+            progress.samples_read.fetch_add(samples as u64, Ordering::Relaxed);
+            if tell.blocking_send(chunk).is_err() || failed {
+                return;
+            }
+        }
+        progress.truncated.store(file.truncated(), Ordering::Relaxed);
+    });
+    chunks
+}
+
+struct Pipeline {
+    chunks: mpsc::Receiver<Result<Vec<f32>, AudioError>>,
+    frontend: Frontend,
+    /// With the frontend while it hears.
+    ear: Option<Ear>,
+    decodes: Decodes,
+    tell: mpsc::Sender<Result<Part, RecordingError>>,
+}
+
+impl Pipeline {
+    async fn run(mut self) {
+        if let Err(error) = self.transcribe().await {
+            // Whoever asked may be gone; then nobody needs the error.
+            let _ = self.tell.send(Err(error)).await;
+        }
+    }
+
+    async fn transcribe(&mut self) -> Result<(), RecordingError> {
+        while let Some(chunk) = self.chunks.recv().await {
+            let input = EarInput::Samples(chunk?);
+            self.hear(input).await?;
+        }
+        self.hear(EarInput::Commit).await?;
+        while let Some(part) = self.decodes.next().await {
+            tell(&self.tell, part?).await;
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, input: EarInput) -> Result<(), RecordingError> {
+        let ear = self.ear.take().expect("the ear is back when the frontend is not hearing");
+        let (ear, events) = self.frontend.hear(ear, input).await?;
+        self.ear = Some(ear);
+        for event in events? {
+            if let EndpointEvent::Utterance(utterance, _) = event {
+                self.decode(utterance).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a decode; while as many run as there are slots, waits for the oldest.
+    async fn decode(&mut self, utterance: Utterance) -> Result<(), RecordingError> {
+        while self.decodes.full() {
+            match self.decodes.next().await {
+                Some(part) => tell(&self.tell, part?).await,
+                None => break,
+            }
+        }
+        self.decodes.start(utterance);
+        Ok(())
+    }
+}
+
+async fn tell(listener: &mpsc::Sender<Result<Part, RecordingError>>, part: Part) {
+    // The listener is gone only when the recording was dropped, and then this task is being aborted.
+    let _ = listener.send(Ok(part)).await;
+}
+
+/// Decodes under way, answered in the order of their begin.
+struct Decodes {
+    lane: Lane,
+    options: DecodeOptions,
+    class: Class,
+    most: usize,
+    /// Taken by the first decode.
+    first_deadline: Option<Duration>,
+    running: FuturesOrdered<BoxFuture<'static, Result<Part, AsrError>>>,
+}
+
+impl Decodes {
+    fn full(&self) -> bool {
+        self.running.len() >= self.most
+    }
+
+    async fn next(&mut self) -> Option<Result<Part, AsrError>> {
+        self.running.next().await
+    }
+
+    fn start(&mut self, utterance: Utterance) {
+        let (lane, options, class) = (self.lane.clone(), self.options.clone(), self.class);
+        let deadline = self.first_deadline.take().map(|wait| Instant::now() + wait);
+        let decode = async move {
+            let span = utterance.span;
+            let transcript = lane.transcribe(Arc::new(utterance), options, class, deadline).await?;
+            Ok(Part { span, hypothesis: transcript.hypothesis, timing: transcript.timing })
+        };
+        // A task of its own, so that the decode goes on while the pipeline waits for the reader.
+        let mut task = AbortOnDrop(tokio::spawn(decode.in_current_span()));
+        self.running.push_back(Box::pin(async move {
+            (&mut task.0).await.unwrap_or_else(|error| Err(AsrError::Decode(error.to_string())))
+        }));
+    }
+}
+
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

@@ -2,9 +2,18 @@
 //!
 //! The endpointer keeps a bounded ring of samples (longest utterance + pre-roll). An utterance that grows to the bound
 //! is cut at the quietest pause in its later half, and what lies behind the cut begins the next utterance, so that
-//! nothing is lost and no word is halved if it can be helped.
+//! nothing is lost and no word is halved if it can be helped. While nobody speaks it holds no more than the pre-roll:
+//! at most 27 KB for 300 ms.
 
+mod limits;
+mod ring;
+#[cfg(test)]
+mod tests;
+
+use super::{Edge, Gate};
 use crate::audio::{Frame, Utterance};
+use limits::Limits;
+use ring::Ring;
 use std::time::Duration;
 
 /// When speech begins and ends.
@@ -12,13 +21,14 @@ use std::time::Duration;
 pub struct EndpointSettings {
     /// Probability from which a frame is speech, 0 to 1.
     pub threshold: f32,
-    /// How much of the stream before the first speech goes into the utterance.
+    /// How much of the stream before the first speech goes into the utterance; at most half of `longest` does, and
+    /// nothing from before the last cut.
     pub prefix: Duration,
     /// How long silence must last to end the utterance; it is part of the utterance.
     pub end_silence: Duration,
-    /// Speech shorter than this is a click, not speech.
+    /// Speech shorter than this is a click, not speech: it causes no event. At most a quarter of `longest` counts.
     pub min_speech: Duration,
-    /// No utterance gets longer than this.
+    /// No utterance gets longer than this, pre-roll and end silence included. Less than 1 s counts as 1 s.
     pub longest: Duration,
     /// `true`: the detector cuts (and `commit` cuts early). `false`: only `commit` cuts, and the whole stream
     /// since the last cut is the utterance.
@@ -50,6 +60,8 @@ pub enum Cut {
 }
 
 /// What happened in the stream. Positions are samples at 16 kHz from the beginning of the stream.
+///
+/// In automatic mode every utterance comes as `SpeechStarted`, `SpeechStopped`, `Utterance`, whatever cut it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum EndpointEvent {
     /// Speech began; `at` includes the pre-roll. In manual mode this is never sent.
@@ -62,55 +74,203 @@ pub enum EndpointEvent {
         /// Where the utterance ends.
         at: u64,
     },
-    /// An utterance is complete. Follows `SpeechStopped` at once when silence ended it. After [`Cut::Longest`] in
-    /// automatic mode a `SpeechStarted` follows if speech goes on.
+    /// An utterance is complete. In automatic mode it follows `SpeechStopped` at once, and after [`Cut::Longest`] a
+    /// `SpeechStarted` where it was cut follows if speech goes on.
     Utterance(Utterance, Cut),
 }
 
 /// Builds utterances from frames and their probabilities.
 #[derive(Debug)]
-pub struct Endpointer {}
+pub struct Endpointer {
+    settings: EndpointSettings,
+    limits: Limits,
+    gate: Gate,
+    /// In automatic mode the pre-roll or the utterance in progress, in manual mode everything since the last cut.
+    ring: Ring,
+    phase: Phase,
+}
+
+/// How sure automatic mode is that somebody speaks. Always [`Phase::Quiet`] in manual mode; otherwise that says that the
+/// gate is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nobody speaks.
+    Quiet,
+    /// Perhaps a click: only so many frames of speech so far. The ring begins where the utterance would.
+    Suspected { frames: u64 },
+    /// Somebody speaks, and it was said so. The ring begins where the utterance does.
+    Speaking,
+}
 
 impl Endpointer {
     /// An endpointer at the beginning of a stream.
-    pub fn new(_settings: EndpointSettings) -> Self {
-        todo!()
+    pub fn new(settings: EndpointSettings) -> Self {
+        let limits = Limits::of(&settings);
+        let gate = Gate::new(settings.threshold, limits.end_silence);
+        Self { settings, limits, gate, ring: Ring::default(), phase: Phase::Quiet }
     }
 
     /// The settings in force.
     pub fn settings(&self) -> &EndpointSettings {
-        todo!()
+        &self.settings
     }
 
     /// Changes the settings from here on; an utterance in progress goes on.
-    pub fn configure(&mut self, _settings: EndpointSettings) {
-        todo!()
+    ///
+    /// Nothing that is held gets lost when the mode changes: a change to manual keeps the pre-roll or the speech in
+    /// progress (no `SpeechStopped` is sent for it); on a change to automatic, speech held so far becomes an utterance
+    /// that silence ends as usual (and is announced, even if it was before), and held silence becomes pre-roll.
+    pub fn configure(&mut self, settings: EndpointSettings) {
+        let was_automatic = std::mem::replace(&mut self.settings, settings).automatic;
+        self.limits = Limits::of(&self.settings);
+        self.gate.configure(self.settings.threshold, self.limits.end_silence);
+        match (was_automatic, self.settings.automatic) {
+            (true, false) => self.phase = Phase::Quiet,
+            (false, true) => self.take_over(),
+            _ => {}
+        }
     }
 
     /// Takes one frame and how likely it is speech; appends what happened to `events`.
-    pub fn push(&mut self, _frame: &Frame, _probability: f32, _events: &mut Vec<EndpointEvent>) {
-        todo!()
+    pub fn push(&mut self, frame: &Frame, probability: f32, events: &mut Vec<EndpointEvent>) {
+        self.ring.push(frame, probability);
+        let edge = self.gate.push(probability);
+        if self.settings.automatic {
+            self.follow(edge, probability, events);
+        }
+        while !self.limits.fits_a_frame_more(self.ring.len()) {
+            self.make_room(events);
+        }
     }
 
     /// Cuts now: what has been said since the last cut is an utterance. `tail` are the samples since the last whole
     /// frame (fewer than 512), which belong to it. In automatic mode without speech in progress, and in manual mode
     /// without any sample, there is nothing to cut and nothing is appended.
-    pub fn commit(&mut self, _tail: &[f32], _events: &mut Vec<EndpointEvent>) {
-        todo!()
+    ///
+    /// In automatic mode speech counts as in progress from its first frame on, so that a word is not lost for having
+    /// just begun; all three events come then. A `tail` with nothing to cut is dropped like other silence.
+    pub fn commit(&mut self, tail: &[f32], events: &mut Vec<EndpointEvent>) {
+        if self.settings.automatic && self.phase == Phase::Quiet {
+            if !tail.is_empty() {
+                self.skip(tail.len() as u64);
+            }
+            return;
+        }
+        self.ring.append(tail);
+        if self.ring.len() > 0 {
+            self.announce(events);
+            self.cut(self.ring.end(), Cut::Commit, events);
+        }
     }
 
     /// Forgets what has been said since the last cut. In automatic mode speech in progress is dropped without an event.
     pub fn clear(&mut self) {
-        todo!()
+        self.skip(0);
+    }
+
+    /// Forgets as [`Endpointer::clear`] does, and `samples` more that were dropped before they became a frame:
+    /// positions go on behind them.
+    pub fn skip(&mut self, samples: u64) {
+        self.ring.skip(samples);
+        self.rest();
     }
 
     /// Samples that a commit would cut now (without `tail`); 0 when there is nothing.
     pub fn pending(&self) -> u64 {
-        todo!()
+        let nothing = self.settings.automatic && self.phase == Phase::Quiet;
+        if nothing { 0 } else { self.ring.len() }
     }
 
     /// Whether speech is in progress.
     pub fn speaking(&self) -> bool {
-        todo!()
+        if self.settings.automatic { self.phase == Phase::Speaking } else { self.gate.is_open() }
+    }
+
+    /// Samples that were pushed, committed as `tail` or skipped so far.
+    pub fn position(&self) -> u64 {
+        self.ring.end()
+    }
+
+    /// What the endpointer takes on the heap.
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.ring.bytes()
+    }
+
+    /// Automatic mode: speech begins, is believed, ends.
+    fn follow(&mut self, edge: Option<Edge>, probability: f32, events: &mut Vec<EndpointEvent>) {
+        if let Some(Edge::Started { .. }) = edge {
+            self.phase = Phase::Suspected { frames: 0 };
+        }
+        if let Phase::Suspected { frames } = &mut self.phase {
+            *frames += u64::from(probability >= self.gate.floor());
+            if *frames >= self.limits.min_speech {
+                self.announce(events);
+            }
+        }
+        match (edge, self.phase) {
+            (Some(Edge::Stopped { .. }), Phase::Speaking) => self.cut(self.ring.end(), Cut::Silence, events),
+            (Some(Edge::Stopped { .. }), _) | (_, Phase::Quiet) => self.rest(),
+            _ => {}
+        }
+    }
+
+    /// Says that speech began, unless that was said or nobody wants to know.
+    fn announce(&mut self, events: &mut Vec<EndpointEvent>) {
+        if let Phase::Suspected { .. } = self.phase {
+            self.phase = Phase::Speaking;
+            events.push(EndpointEvent::SpeechStarted { at: self.ring.start() });
+        }
+    }
+
+    /// Ends the utterance at `at`; what lies behind it stays in the ring.
+    fn cut(&mut self, at: u64, why: Cut, events: &mut Vec<EndpointEvent>) {
+        if self.phase == Phase::Speaking {
+            events.push(EndpointEvent::SpeechStopped { at });
+        }
+        events.push(EndpointEvent::Utterance(self.ring.take(at, self.gate.floor()), why));
+        if self.ring.len() == 0 {
+            self.rest();
+        }
+    }
+
+    /// The ring holds as much as an utterance may have.
+    fn make_room(&mut self, events: &mut Vec<EndpointEvent>) {
+        if self.settings.automatic && self.phase != Phase::Speaking {
+            // A click, and a silence too long to wait for its end.
+            return self.rest();
+        }
+        let at = self.ring.quietest_pause(self.limits.longest, self.gate.floor());
+        self.cut(at, Cut::Longest, events);
+        if self.phase == Phase::Speaking {
+            self.go_on(events);
+        }
+    }
+
+    /// After a cut in the midst of speech: the next utterance begins there, unless only silence is left.
+    fn go_on(&mut self, events: &mut Vec<EndpointEvent>) {
+        if self.ring.frames_of_speech(self.gate.floor()) == 0 {
+            return self.rest();
+        }
+        events.push(EndpointEvent::SpeechStarted { at: self.ring.start() });
+    }
+
+    /// A change to automatic mode: speech held so far is an utterance in progress.
+    fn take_over(&mut self) {
+        let frames = self.ring.frames_of_speech(self.gate.floor());
+        if frames == 0 {
+            return self.rest();
+        }
+        self.gate.open();
+        self.phase = Phase::Suspected { frames };
+    }
+
+    /// Nobody speaks (any more): automatic mode keeps the pre-roll.
+    fn rest(&mut self) {
+        self.phase = Phase::Quiet;
+        if self.settings.automatic {
+            self.gate.close();
+            self.ring.keep(self.limits.prefix);
+        }
     }
 }

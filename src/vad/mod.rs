@@ -6,6 +6,9 @@
 mod endpoint;
 pub mod fake;
 mod gate;
+#[cfg(test)]
+pub(crate) mod recorded;
+mod runtime;
 mod silero;
 
 pub use endpoint::{Cut, EndpointEvent, EndpointSettings, Endpointer};

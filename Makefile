@@ -1,0 +1,25 @@
+# Two commands matter: `make run` and `make test`. Both install what is missing first.
+
+export PATH := $(PATH):$(HOME)/.cargo/bin
+BINARY := target/release/stenopool
+
+.PHONY: help setup build run test lint
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 14
+
+setup: ## Install what is missing: compilers, ONNX Runtime, Silero VAD
+	@scripts/setup.sh
+
+build: ## Build target/release/stenopool, and nothing else
+	@cargo build --release --locked
+
+run: setup build ## Start the server; flags for `serve` go into ARGS="..."
+	@exec $(BINARY) serve $(ARGS)
+
+test: setup ## Run all tests
+	@cargo test --locked
+
+lint: ## Check the format and what clippy says
+	@cargo fmt --check
+	@cargo clippy --locked --all-targets -- -D warnings

@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Installs what a build and a first run need, and only what is missing. Says so when it cannot.
+#
+# Tools come from apt on Debian and Ubuntu. ONNX Runtime and Silero VAD are taken out of their pinned PyPI wheels;
+# the checksums below are of the files in them, so a second call knows in a tenth of a second that all is well.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf 'setup: %s\n' "$*"; }
+
+die() {
+    printf 'setup: error: %s\n' "$1" >&2
+    shift
+    printf 'setup: hint: %s\n' "$@" >&2
+    exit 1
+}
+
+readonly SILERO_SHA256=1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3
+case "$(uname -s)-$(uname -m)" in
+    Linux-x86_64)
+        readonly PLATFORM=manylinux_2_28_x86_64
+        readonly RUNTIME_SHA256=fc44112fbe06d7d689c57e11d3862031f64711007e4ee020f8eed5185fd2c1d3 ;;
+    Linux-aarch64)
+        readonly PLATFORM=manylinux_2_28_aarch64
+        readonly RUNTIME_SHA256=8aa3b76b28c778a2b1dd660d34161adb1d508c9ccd04ff9dc80e26eca5df8467 ;;
+    *)
+        die "no pinned ONNX Runtime for $(uname -s) on $(uname -m)" \
+            "Stenopool runs on Linux, on x86-64 and aarch64" ;;
+esac
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# The runtime files are there and are what was pinned.
+runtime_is_right() {
+    [ -f models/licenses/onnxruntime/LICENSE ] && [ -f models/licenses/silero-vad/LICENSE ] &&
+        sha256sum --status --check 2>/dev/null <<SUMS
+$RUNTIME_SHA256  models/libonnxruntime.so
+$SILERO_SHA256  models/silero_vad.onnx
+SUMS
+}
+
+pip_works() { have python3 && python3 -m pip --version >/dev/null 2>&1; }
+
+# The Debian packages that would bring what is missing.
+missing_packages() {
+    have make || echo make
+    have cmake || echo cmake
+    have cc || echo gcc
+    have c++ || echo g++
+    # The C compiler without the headers of the C library is no use to anyone.
+    [ -e /usr/include/stdlib.h ] || ! have apt-get || echo libc6-dev
+    if ! runtime_is_right; then
+        pip_works || echo python3-pip
+        [ -e /etc/ssl/certs/ca-certificates.crt ] || ! have apt-get || echo ca-certificates
+    fi
+}
+
+install_packages() {
+    if ! have apt-get; then
+        die "missing here: $*" \
+            "this script installs packages on Debian and Ubuntu only" \
+            "install these yourself: cmake, make, a C and a C++ compiler, python3 with pip; then run it again"
+    fi
+    local as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        have sudo || die "these packages are missing, and there is no sudo: $*" \
+            "as root: apt-get update && apt-get install -y $*"
+        as_root=(sudo)
+    fi
+    say "installing $*"
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null ||
+        die "apt-get could not install: $*" "run it by hand to see why: apt-get install $*"
+}
+
+# Unpacks the few files that are needed out of the wheels in $1, into $1/out.
+unpack() {
+    python3 - "$1" <<'PYTHON'
+import glob, os, shutil, sys, zipfile
+
+WANTED = {
+    "onnxruntime/capi/libonnxruntime.so.1.31.1": "libonnxruntime.so",
+    "onnxruntime/LICENSE": "licenses/onnxruntime/LICENSE",
+    "onnxruntime/ThirdPartyNotices.txt": "licenses/onnxruntime/ThirdPartyNotices.txt",
+    "silero_vad/data/silero_vad.onnx": "silero_vad.onnx",
+    "silero_vad-6.2.3.dist-info/licenses/LICENSE": "licenses/silero-vad/LICENSE",
+}
+for wheel in glob.glob(os.path.join(sys.argv[1], "*.whl")):
+    with zipfile.ZipFile(wheel) as archive:
+        for name in WANTED.keys() & set(archive.namelist()):
+            target = os.path.join(sys.argv[1], "out", WANTED[name])
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            with archive.open(name) as source, open(target, "wb") as sink:
+                shutil.copyfileobj(source, sink)
+PYTHON
+}
+
+fetch_runtime() {
+    say "fetching ONNX Runtime 1.31.1 and Silero VAD 6.2.3 from PyPI (32 MB)"
+    mkdir -p models
+    # Beside its destination, so that the last step is a rename and an interrupted setup leaves nothing half done.
+    work="$(mktemp -d models/.setup.XXXXXX)"
+    trap 'rm -rf "$work"' EXIT
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+        --python-version 3.11 --implementation cp --platform "$PLATFORM" \
+        --require-hashes --requirement scripts/runtime-requirements.txt --dest "$work" ||
+        die "pip could not download the wheels" \
+            "behind a proxy, set HTTPS_PROXY; with a mirror, set PIP_INDEX_URL"
+    unpack "$work"
+    mkdir -p models/licenses
+    rm -rf models/licenses/onnxruntime models/licenses/silero-vad
+    mv "$work"/out/licenses/* models/licenses/
+    mv -f "$work/out/silero_vad.onnx" "$work/out/libonnxruntime.so" models/
+    runtime_is_right || die "the unpacked files are not the pinned ones" "remove models/*.so and models/*.onnx, then try again"
+    say "installed models/libonnxruntime.so and models/silero_vad.onnx"
+}
+
+have cargo || [ -x "$HOME/.cargo/bin/cargo" ] ||
+    die "Rust is missing" "install it with rustup: https://rustup.rs (1.95 or later), then run this again"
+mapfile -t packages < <(missing_packages)
+[ "${#packages[@]}" -eq 0 ] || install_packages "${packages[@]}"
+runtime_is_right || fetch_runtime

@@ -1,0 +1,402 @@
+//! whisper.cpp: one context (the weights), and for every slot a state (the working memory of one decode).
+//!
+//! The only file that knows `whisper-rs`, and the only one with `unsafe`: whisper.cpp asks through a raw pointer whether
+//! to stop, because whisper-rs 0.16's safe version of that callback is broken.
+
+use super::thread_engine::RecognizerFactory;
+use super::words::{Piece, join_words};
+use super::{AsrError, DecodeOptions, EncoderWindow, Hypothesis, ModelInfo, Recognizer, Segment, Stability};
+use super::{Task, Timestamps};
+use crate::audio::{SampleRate, Span, Utterance, samples_in};
+use crate::gpu::{self, Bytes, Footprint};
+use crate::pool::SlotId;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::{c_int, c_void};
+use std::path::Path;
+use std::sync::{Arc, Once};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use whisper_rs::{
+    FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperError, WhisperSegment,
+    WhisperState,
+};
+
+/// How slots decode. The defaults are plain greedy decoding, the cheapest in memory and time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WhisperSettings {
+    /// Threads per slot, 1 or more.
+    pub threads: usize,
+    /// Candidates that are sampled where greedy decoding fell back to a higher temperature, 1 to 8.
+    pub best_of: usize,
+    /// Beams; 1 is greedy decoding, up to 8.
+    pub beam: usize,
+}
+
+impl Default for WhisperSettings {
+    fn default() -> Self {
+        Self { threads: 1, best_of: 1, beam: 1 }
+    }
+}
+
+/// Where the weights come from.
+#[derive(Debug, Clone, Copy)]
+pub enum WeightsSource<'a> {
+    /// A ggml file.
+    File(&'a Path),
+    /// The bytes of one.
+    Bytes(&'a [u8]),
+}
+
+/// The encoder's positions for 30 seconds; a position is 20 ms.
+const FULL_AUDIO_CTX: c_int = 1500;
+
+/// More words of prompt than this never reach the model (half its text context is 224 tokens).
+const LONGEST_PROMPT_BYTES: usize = 2_000;
+
+/// The loaded weights; makes a recognizer for each slot.
+pub struct Whisper {
+    context: Arc<WhisperContext>,
+    window: EncoderWindow,
+    settings: WhisperSettings,
+    weights: Bytes,
+}
+
+impl Whisper {
+    /// Loads the weights, once for all slots. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    ///
+    /// [`AsrError::Load`] when they cannot be read or are no Whisper model.
+    pub fn load(
+        name: &str,
+        source: WeightsSource<'_>,
+        window: EncoderWindow,
+        settings: WhisperSettings,
+    ) -> Result<(Self, ModelInfo), AsrError> {
+        static LOG_HOOKS: Once = Once::new();
+        LOG_HOOKS.call_once(whisper_rs::install_logging_hooks);
+        let before = gpu::process_memory();
+        let parameters = WhisperContextParameters::default();
+        let loaded = match source {
+            WeightsSource::File(path) => WhisperContext::new_with_params(path, parameters),
+            WeightsSource::Bytes(bytes) => WhisperContext::new_from_buffer_with_params(bytes, parameters),
+        };
+        let context =
+            loaded.map_err(|error| AsrError::Load { model: name.into(), reason: error.to_string() })?;
+        let weights = gpu::process_memory().since(before);
+        let info = ModelInfo { name: name.into(), multilingual: context.is_multilingual(), window };
+        Ok((Self { context: Arc::new(context), window, settings, weights }, info))
+    }
+}
+
+impl RecognizerFactory for Whisper {
+    fn make(&self, slot: SlotId) -> Result<(Box<dyn Recognizer>, Footprint), AsrError> {
+        let failed =
+            |error: &dyn std::fmt::Display| AsrError::Open { slot: slot.0, reason: error.to_string() };
+        let before = gpu::process_memory();
+        let state = self.context.create_state().map_err(|error| failed(&error))?;
+        let mut recognizer = WhisperRecognizer {
+            context: Arc::clone(&self.context),
+            state: Some(state),
+            window: self.window,
+            settings: self.settings.clone(),
+        };
+        recognizer.warm_up().map_err(|error| failed(&error))?;
+        let slot = gpu::process_memory().since(before);
+        Ok((Box::new(recognizer), Footprint { weights: self.weights, slot }))
+    }
+}
+
+struct WhisperRecognizer {
+    context: Arc<WhisperContext>,
+    /// Gone once whisper.cpp freed it on an error of its own.
+    state: Option<WhisperState>,
+    window: EncoderWindow,
+    settings: WhisperSettings,
+}
+
+thread_local! {
+    /// whisper-rs leaks the language string that it is given. Parameters are cloned from here, so that a thread leaks
+    /// each language once (for each beam and `best_of`) and not once for every decode.
+    static LANGUAGES: RefCell<HashMap<(c_int, usize, usize), FullParams<'static, 'static>>> = RefCell::default();
+}
+
+impl Recognizer for WhisperRecognizer {
+    fn recognize(
+        &mut self,
+        utterance: &Utterance,
+        options: &DecodeOptions,
+        cancel: &CancellationToken,
+        on_segment: &mut dyn FnMut(Segment),
+    ) -> Result<Hypothesis, AsrError> {
+        let prompt = self.prompt_tokens(options)?;
+        let mut params = self.params(options)?;
+        params.set_tokens(&prompt);
+        params.set_audio_ctx(self.audio_ctx(utterance.span.duration()));
+        self.run(params, &utterance.samples, cancel)?;
+        let segments = self.segments(utterance, options, prompt.is_empty());
+        segments.iter().cloned().for_each(on_segment);
+        Ok(Hypothesis { segments, language: self.language(options), stability: Stability::Final })
+    }
+}
+
+impl WhisperRecognizer {
+    /// Does the widest decode that will ever be asked for, so that the state has all its memory from the start.
+    ///
+    /// A temperature above 0 is what brings all `best_of` decoders to work.
+    fn warm_up(&mut self) -> Result<(), AsrError> {
+        let noise = noise(samples_in(Duration::from_secs(30)) as usize);
+        let mut temperatures = vec![0.2];
+        if self.settings.beam > 1 {
+            temperatures.push(0.0);
+        }
+        for temperature in temperatures {
+            let options =
+                DecodeOptions { temperature, language: Some("en".into()), ..DecodeOptions::default() };
+            let mut params = self.params(&options)?;
+            params.set_temperature_inc(0.0);
+            params.set_max_tokens(8);
+            params.set_single_segment(true);
+            self.run(params, &noise, &CancellationToken::new())?;
+        }
+        Ok(())
+    }
+
+    fn params(&self, options: &DecodeOptions) -> Result<FullParams<'static, 'static>, AsrError> {
+        let mut params = match &options.language {
+            Some(language) if self.context.is_multilingual() => self.params_for_language(language)?,
+            _ => self.fresh_params(),
+        };
+        if options.language.is_none() && self.context.is_multilingual() {
+            params.set_language(None);
+        }
+        params.set_n_threads(self.settings.threads as c_int);
+        params.set_translate(options.task == Task::Translate && self.context.is_multilingual());
+        params.set_temperature(options.temperature);
+        params.set_no_timestamps(options.timestamps == Timestamps::None);
+        params.set_token_timestamps(options.timestamps == Timestamps::Word);
+        params.set_no_context(true);
+        params.set_print_progress(false);
+        params.set_print_realtime(false);
+        params.set_print_special(false);
+        params.set_print_timestamps(false);
+        Ok(params)
+    }
+
+    fn fresh_params(&self) -> FullParams<'static, 'static> {
+        let (best_of, beam_size) = (self.settings.best_of as c_int, self.settings.beam as c_int);
+        FullParams::new(match beam_size {
+            ..=1 => SamplingStrategy::Greedy { best_of },
+            _ => SamplingStrategy::BeamSearch { beam_size, patience: -1.0 },
+        })
+    }
+
+    fn params_for_language(&self, language: &str) -> Result<FullParams<'static, 'static>, AsrError> {
+        let known = (!language.contains('\0')).then(|| whisper_rs::get_lang_id(language)).flatten();
+        let id = known.ok_or_else(|| {
+            AsrError::Decode(format!("the model does not know the language \"{language}\""))
+        })?;
+        let key = (id, self.settings.beam, self.settings.best_of);
+        Ok(LANGUAGES.with_borrow_mut(|remembered| {
+            let fresh = || {
+                let mut params = self.fresh_params();
+                params.set_language(whisper_rs::get_lang_str(id));
+                params
+            };
+            remembered.entry(key).or_insert_with(fresh).clone()
+        }))
+    }
+
+    /// The end of the prompt, as tokens: what is said next follows on its last words.
+    fn prompt_tokens(&self, options: &DecodeOptions) -> Result<Vec<c_int>, AsrError> {
+        let prompt = options.prompt.as_deref().unwrap_or_default().replace('\0', " ");
+        let prompt = prompt.trim();
+        if prompt.is_empty() {
+            return Ok(Vec::new());
+        }
+        let from = prompt.ceil_char_boundary(prompt.len().saturating_sub(LONGEST_PROMPT_BYTES));
+        let text = format!(" {}", &prompt[from..]);
+        // A token is at least one byte; with less room whisper-rs would take the lack for a length.
+        let room = text.len() + 1;
+        self.context
+            .tokenize(&text, room)
+            .map_err(|error| AsrError::Decode(format!("the prompt cannot be tokenized: {error}")))
+    }
+
+    fn audio_ctx(&self, duration: Duration) -> c_int {
+        match self.window {
+            EncoderWindow::Full => 0,
+            EncoderWindow::Fit => fitting_audio_ctx(duration),
+        }
+    }
+
+    fn run(
+        &mut self,
+        mut params: FullParams<'_, '_>,
+        samples: &[f32],
+        cancel: &CancellationToken,
+    ) -> Result<(), AsrError> {
+        let state = self.state.as_mut().ok_or_else(|| AsrError::SlotLost("its state is gone".into()))?;
+        stop_on(&mut params, cancel);
+        match state.full(params, samples) {
+            Ok(()) => Ok(()),
+            Err(_) if cancel.is_cancelled() => Err(AsrError::Cancelled),
+            Err(WhisperError::GenericError(-7)) => {
+                // whisper.cpp could not grow the state's cache and has freed the state already.
+                std::mem::forget(self.state.take());
+                Err(AsrError::SlotLost("no memory for the decoder's cache".into()))
+            }
+            Err(error) => Err(AsrError::Decode(error.to_string())),
+        }
+    }
+
+    fn segments(
+        &self,
+        utterance: &Utterance,
+        options: &DecodeOptions,
+        single_token_prompt: bool,
+    ) -> Vec<Segment> {
+        let Some(state) = &self.state else { return Vec::new() };
+        // whisper.cpp reads the no-speech probability from a row that it fills only for a prompt of one token.
+        let no_speech_is_known =
+            single_token_prompt && options.timestamps != Timestamps::None && !self.context.is_multilingual();
+        state
+            .as_iter()
+            .map(|segment| {
+                let no_speech_prob = no_speech_is_known.then(|| segment.no_speech_probability());
+                self.segment(&segment, utterance, options, no_speech_prob)
+            })
+            .filter(|segment| !segment.text.is_empty())
+            .collect()
+    }
+
+    fn segment(
+        &self,
+        segment: &WhisperSegment<'_>,
+        utterance: &Utterance,
+        options: &DecodeOptions,
+        no_speech_prob: Option<f32>,
+    ) -> Segment {
+        let span = match options.timestamps {
+            Timestamps::None if utterance.speech.is_empty() => utterance.span,
+            Timestamps::None => utterance.speech,
+            _ => span_in(utterance.span, segment.start_timestamp(), segment.end_timestamp()),
+        };
+        let pieces = self.pieces(segment, utterance.span);
+        let logprobs = pieces.iter().map(|piece| piece.logprob);
+        Segment {
+            text: segment.to_str_lossy().map(|text| text.trim().to_owned()).unwrap_or_default(),
+            span,
+            tokens: pieces.iter().map(|piece| piece.token).collect(),
+            avg_logprob: logprobs.sum::<f32>() / pieces.len().max(1) as f32,
+            words: match options.timestamps {
+                Timestamps::Word => join_words(&pieces, span),
+                _ => Vec::new(),
+            },
+            no_speech_prob,
+            temperature: options.temperature,
+        }
+    }
+
+    /// The segment's text tokens; specials and timestamps are left out.
+    fn pieces(&self, segment: &WhisperSegment<'_>, within: Span) -> Vec<Piece> {
+        let first_special = self.context.token_eot();
+        (0..segment.n_tokens())
+            .filter_map(|index| segment.get_token(index))
+            .filter(|token| token.token_id() < first_special)
+            .map(|token| {
+                let data = token.token_data();
+                Piece {
+                    token: data.id,
+                    bytes: token.to_bytes().unwrap_or_default().to_vec(),
+                    span: span_in(within, data.t0, data.t1),
+                    logprob: data.plog,
+                }
+            })
+            .collect()
+    }
+
+    fn language(&self, options: &DecodeOptions) -> String {
+        let detected = || whisper_rs::get_lang_str(self.state.as_ref()?.full_lang_id_from_state());
+        match &options.language {
+            _ if !self.context.is_multilingual() => "en".into(),
+            Some(language) => language.clone(),
+            None => detected().unwrap_or("en").into(),
+        }
+    }
+}
+
+/// The encoder positions that cover `duration` with a little room, in steps of 64.
+fn fitting_audio_ctx(duration: Duration) -> c_int {
+    let positions = (duration.as_secs_f64() * 50.0).ceil() as c_int + 32;
+    ((positions + 63) / 64 * 64).min(FULL_AUDIO_CTX)
+}
+
+/// A span from whisper.cpp's centiseconds, which count from the window's begin and may lie outside it.
+fn span_in(window: Span, start: i64, end: i64) -> Span {
+    let samples_per_centisecond = i64::from(SampleRate::SPEECH.hertz() / 100);
+    let at = |centiseconds: i64| {
+        let offset = centiseconds.saturating_mul(samples_per_centisecond).clamp(0, window.len() as i64);
+        window.start + offset as u64
+    };
+    Span::new(at(start), at(end))
+}
+
+/// White noise, quiet, the same every time.
+fn noise(samples: usize) -> Vec<f32> {
+    let mut state = 0x2545_F491_u32;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state as f32 / u32::MAX as f32 - 0.5) * 0.1
+    })
+    .take(samples)
+    .collect()
+}
+
+/// Lets whisper.cpp ask `cancel` whether to stop.
+#[allow(unsafe_code)]
+fn stop_on(params: &mut FullParams<'_, '_>, cancel: &CancellationToken) {
+    let token = std::ptr::from_ref(cancel).cast_mut().cast::<c_void>();
+    // SAFETY: `params` is consumed by the one call to `full` in `run`, which returns before the borrow of `cancel` ends.
+    unsafe {
+        params.set_abort_callback(Some(abort_requested));
+        params.set_abort_callback_user_data(token);
+    }
+}
+
+/// Tells whisper.cpp whether to stop.
+///
+/// # Safety
+///
+/// `token` must point to a [`CancellationToken`] that outlives the decode.
+#[allow(unsafe_code)]
+unsafe extern "C" fn abort_requested(token: *mut c_void) -> bool {
+    // SAFETY: the caller keeps the token alive, and a token may be shared between threads.
+    let token = unsafe { &*token.cast::<CancellationToken>() };
+    token.is_cancelled()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_encoder_window_fits_the_utterance_and_never_exceeds_thirty_seconds() {
+        let seconds = |seconds: f64| fitting_audio_ctx(Duration::from_secs_f64(seconds));
+        assert_eq!(
+            [seconds(0.1), seconds(0.7), seconds(3.0), seconds(29.9), seconds(300.0)],
+            [64, 128, 192, 1500, 1500]
+        );
+    }
+
+    #[test]
+    fn times_outside_the_window_are_clamped_to_it() {
+        let window = Span::new(16_000, 48_000);
+        assert_eq!(span_in(window, -100_726, 250), window);
+        assert_eq!(span_in(window, 50, 150), Span::new(24_000, 40_000));
+        assert!(span_in(window, 150, 50).is_empty());
+    }
+}

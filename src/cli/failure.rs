@@ -1,0 +1,107 @@
+//! How a command fails: one line, a hint, an exit code.
+
+use crate::asr::AsrError;
+use crate::config::ConfigError;
+use crate::vad::VadError;
+use anyhow::Error;
+use std::process::ExitCode;
+
+/// The command failed.
+const FAILED: u8 = 1;
+/// A device, a model or a library is not there or does not fit (`EX_UNAVAILABLE`).
+const UNAVAILABLE: u8 = 69;
+/// The configuration is wrong (`EX_CONFIG`).
+const CONFIG: u8 = 78;
+
+/// An error with advice for whoever reads it.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Failure {
+    message: String,
+    hint: String,
+    code: u8,
+}
+
+impl Failure {
+    /// The command failed, and here is what to do.
+    pub(super) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: hint.into(), code: FAILED }
+    }
+
+    /// What to do about it.
+    pub(super) fn hint(&self) -> &str {
+        &self.hint
+    }
+
+    /// A device, a model or a library is not there or does not fit, and here is what to do.
+    pub(super) fn unavailable(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code: UNAVAILABLE, ..Self::new(message, hint) }
+    }
+}
+
+/// Tells the user on standard error, and says how to exit.
+pub(super) fn report(error: &Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    if let Some(hint) = hint(error) {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::from(code(error))
+}
+
+fn code(error: &Error) -> u8 {
+    if error.is::<ConfigError>() {
+        return CONFIG;
+    }
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.code;
+    }
+    let model = matches!(error.downcast_ref(), Some(AsrError::Load { .. } | AsrError::Open { .. }));
+    let voice = matches!(error.downcast_ref(), Some(VadError::Runtime { .. } | VadError::Model { .. }));
+    if model || voice { UNAVAILABLE } else { FAILED }
+}
+
+fn hint(error: &Error) -> Option<&str> {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return Some(failure.hint());
+    }
+    if let Some(error) = error.downcast_ref::<ConfigError>() {
+        return error.hint();
+    }
+    match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(AsrError::Load { .. }), _) => Some(
+            "check it with `stenopool models verify`, or fetch it again with `stenopool models pull NAME`",
+        ),
+        (Some(AsrError::Open { .. }), _) => Some("choose a smaller model or fewer --slots"),
+        (_, Some(VadError::Runtime { .. } | VadError::Model { .. })) => {
+            Some("run `make setup`, and `stenopool doctor` to see what is missing")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::InvalidSetting;
+
+    #[test]
+    fn a_wrong_setting_exits_78_also_with_context_around_it() {
+        let setting = InvalidSetting::new("pool.slots", 0, "auto or 1 to 256");
+        let error = Error::from(ConfigError::from(setting)).context("cannot start");
+        assert_eq!(code(&error), 78);
+        assert!(hint(&error).is_some());
+    }
+
+    #[test]
+    fn a_model_that_cannot_be_loaded_exits_69_with_a_hint() {
+        let error = AsrError::Load { model: "base.en".into(), reason: "truncated".into() };
+        let error = Error::from(error);
+        assert_eq!(code(&error), 69);
+        assert!(hint(&error).expect("there is advice").contains("models verify"));
+    }
+
+    #[test]
+    fn what_nobody_foresaw_exits_1() {
+        assert_eq!(code(&Error::msg("the disk is on fire")), 1);
+    }
+}

@@ -1,0 +1,180 @@
+//! Flags and environment variables, one struct for each table of the configuration file.
+//!
+//! A field is called as its key in the file is, and nothing is checked here: `config` does that for all three places.
+
+#![expect(clippy::doc_markdown, reason = "the comments on flags are help texts, where backticks would show")]
+
+use clap::Args;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Everything a server can be told.
+#[derive(Debug, Default, Args, Serialize)]
+pub(super) struct ServeFlags {
+    #[command(flatten)]
+    pub(super) server: ServerFlags,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) recognize: RecognizeFlags,
+}
+
+/// What every command that recognizes speech can be told.
+#[derive(Debug, Default, Args, Serialize)]
+pub(super) struct RecognizeFlags {
+    #[command(flatten)]
+    pub(super) models: ModelsFlags,
+    #[command(flatten)]
+    pub(super) pool: PoolFlags,
+    #[command(flatten)]
+    pub(super) asr: AsrFlags,
+    #[command(flatten)]
+    pub(super) vad: VadFlags,
+    #[command(flatten)]
+    pub(super) gpu: GpuFlags,
+}
+
+/// What commands that only look after models can be told.
+#[derive(Debug, Default, Args, Serialize)]
+pub(super) struct StoreFlags {
+    #[command(flatten)]
+    pub(super) models: StoreModelsFlags,
+}
+
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Server")]
+pub(super) struct ServerFlags {
+    /// Where to listen [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR:PORT", env = "STENOPOOL_BIND")]
+    bind: Option<String>,
+    /// Let everybody in who can reach the address, without a key
+    #[arg(long, env = "STENOPOOL_INSECURE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    insecure: Option<bool>,
+    /// A key that lets callers in; may be repeated. Others see it in the list of processes: prefer the variable or a key file
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "STENOPOOL_API_KEY",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    api_key: Option<Vec<String>>,
+    /// A TOML file of [[key]] tables: name, hash = "sha256:…" (printf %s KEY | sha256sum) or key, tier, max_sessions
+    #[arg(long, value_name = "FILE", env = "STENOPOOL_KEY_FILE")]
+    key_file: Option<PathBuf>,
+    /// Names that clients may use for the loaded model, comma separated [default: whisper-1, gpt-4o-transcribe, …]
+    #[arg(long, value_name = "NAME", env = "STENOPOOL_ALIASES", value_delimiter = ',')]
+    aliases: Option<Vec<String>>,
+    /// Largest upload in MiB [default: 512]
+    #[arg(long, value_name = "MIB", env = "STENOPOOL_UPLOAD_LIMIT_MIB")]
+    upload_limit_mib: Option<u64>,
+    /// How many seconds a request may wait for a slot [default: 30]
+    #[arg(long, value_name = "S", env = "STENOPOOL_REST_WAIT_S")]
+    rest_wait_s: Option<u64>,
+    /// Largest WebSocket message in KiB [default: 16384]
+    #[arg(long, value_name = "KIB", env = "STENOPOOL_MESSAGE_LIMIT_KIB")]
+    message_limit_kib: Option<u64>,
+    /// End WebSocket sessions after so many seconds without audio and events [default: 600]
+    #[arg(long, value_name = "S", env = "STENOPOOL_SESSION_IDLE_S")]
+    session_idle_s: Option<u64>,
+    /// End WebSocket sessions after so many seconds [default: 86400]
+    #[arg(long, value_name = "S", env = "STENOPOOL_SESSION_LIFETIME_S")]
+    session_lifetime_s: Option<u64>,
+    /// Drop clients that take nothing for so many seconds [default: 5]
+    #[arg(long, value_name = "S", env = "STENOPOOL_SLOW_CLIENT_S")]
+    slow_client_s: Option<u64>,
+    /// How many seconds a stopping server waits for admitted work [default: 30]
+    #[arg(long, value_name = "S", env = "STENOPOOL_SHUTDOWN_GRACE_S")]
+    shutdown_grace_s: Option<u64>,
+}
+
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Model")]
+pub(super) struct ModelsFlags {
+    /// A model's name or the path of a ggml file [default: the best one installed, else the bundled demo]
+    #[arg(long, value_name = "NAME|PATH", env = "STENOPOOL_MODEL")]
+    model: Option<String>,
+    /// Look for models here first
+    #[arg(long = "models-dir", value_name = "DIR", env = "STENOPOOL_MODELS_DIR")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Models")]
+pub(super) struct StoreModelsFlags {
+    /// Look for models here first, and install them here
+    #[arg(long = "models-dir", value_name = "DIR", env = "STENOPOOL_MODELS_DIR", global = true)]
+    dir: Option<PathBuf>,
+    /// Base URL to fetch models from, instead of their home
+    #[arg(long, value_name = "URL", env = "STENOPOOL_MIRROR", global = true)]
+    mirror: Option<String>,
+}
+
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Pool")]
+pub(super) struct PoolFlags {
+    /// How many utterances are decoded at once [default: auto, from the cores]
+    #[arg(long, value_name = "auto|N", env = "STENOPOOL_SLOTS")]
+    slots: Option<String>,
+    /// How many may wait for a slot before newcomers are refused [default: 256]
+    #[arg(long, value_name = "N", env = "STENOPOOL_QUEUE_LIMIT")]
+    queue_limit: Option<u64>,
+    /// How long a slot is kept: for an utterance (leases for a session come later) [default: utterance]
+    #[arg(long, value_name = "SCOPE", env = "STENOPOOL_LEASE")]
+    lease: Option<String>,
+}
+
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Recognizer")]
+pub(super) struct AsrFlags {
+    /// Threads for each slot [default: auto, from cores and slots]
+    #[arg(long, value_name = "auto|N", env = "STENOPOOL_THREADS")]
+    threads: Option<String>,
+    /// How much the encoder looks at: the utterance (fit), 30 s (full) [default: auto, what the model was trained for]
+    #[arg(long, value_name = "auto|fit|full", env = "STENOPOOL_WINDOW")]
+    window: Option<String>,
+}
+
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Voice activity")]
+pub(super) struct VadFlags {
+    /// Probability from which a frame is speech [default: 0.5]
+    #[arg(long = "vad-threshold", value_name = "P", env = "STENOPOOL_VAD_THRESHOLD")]
+    threshold: Option<f32>,
+    /// Milliseconds before the first speech that belong to an utterance [default: 300]
+    #[arg(long = "vad-prefix-ms", value_name = "MS", env = "STENOPOOL_VAD_PREFIX_MS")]
+    prefix_ms: Option<u64>,
+    /// Milliseconds of silence that end an utterance [default: 500]
+    #[arg(long = "vad-silence-ms", value_name = "MS", env = "STENOPOOL_VAD_SILENCE_MS")]
+    silence_ms: Option<u64>,
+    /// Speech shorter than this is a click [default: 100]
+    #[arg(long = "vad-min-speech-ms", value_name = "MS", env = "STENOPOOL_VAD_MIN_SPEECH_MS")]
+    min_speech_ms: Option<u64>,
+    /// Longest utterance in seconds, at most 28 [default: 28]
+    #[arg(long = "vad-longest-s", value_name = "S", env = "STENOPOOL_VAD_LONGEST_S")]
+    longest_s: Option<u64>,
+}
+
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Device")]
+pub(super) struct GpuFlags {
+    /// Where to decode: auto or cpu in this build [default: auto]
+    #[arg(long, value_name = "DEVICE", env = "STENOPOOL_DEVICE")]
+    device: Option<String>,
+}
+
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Global")]
+pub(super) struct LogFlags {
+    /// A level, or directives as in stenopool::pool=debug [default: info]
+    #[arg(id = "log_level", long = "log", value_name = "LEVEL", env = "STENOPOOL_LOG", global = true)]
+    level: Option<String>,
+    /// How log lines look: text or json [default: text]
+    #[arg(
+        id = "log_format",
+        long = "log-format",
+        value_name = "FORMAT",
+        env = "STENOPOOL_LOG_FORMAT",
+        global = true
+    )]
+    format: Option<String>,
+}

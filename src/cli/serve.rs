@@ -1,0 +1,196 @@
+//! `stenopool serve`: everything wired, from the listening socket to the last signal.
+
+use super::assembly::{Assembly, assemble, demo_notice};
+use super::failure::Failure;
+use super::seams::serve;
+use crate::asr::Lanes;
+use crate::config::{EdgeSettings, Settings};
+use crate::pool::Allocator;
+use crate::server::{Keyring, ModelNames, Server};
+use crate::session::Frontend;
+use anyhow::Context;
+use std::fmt::Write;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+/// Serves until a signal comes.
+///
+/// The socket is bound first, so that an address in use is told before a model is loaded; connections that come
+/// early wait in its backlog.
+///
+/// # Errors
+///
+/// Everything that keeps the server from starting, or that ends it before its time.
+pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+    settings.check_exposure()?;
+    settings.warnings.iter().for_each(|warning| warn!("{warning}"));
+    let listener = bind(settings.server.bind).await?;
+    let address = listener.local_addr().context("the socket has no address")?;
+    let assembly = assemble(&settings).await?;
+    info!(%address, model = assembly.model.name, slots = assembly.sizing.slots, "listening");
+    if settings.log.format.is_for_people() {
+        print!("{}", banner(&assembly, &settings.server, address));
+    }
+    let Assembly { frontend, supervisor, .. } = assembly;
+    let grace = settings.server.shutdown_grace;
+    let server = Arc::new(assemble_server(settings.server, supervisor.lanes().clone(), frontend));
+    stop_on_signals(server.stopping.clone(), server.lanes.allocator().clone())?;
+    serve(listener, server, grace).await.context("the server ended before its time")?;
+    supervisor.stop().await;
+    info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the handlers work with.
+fn assemble_server(edge: EdgeSettings, lanes: Lanes, frontend: Frontend) -> Server {
+    Server {
+        models: ModelNames::new(lanes.model().name.clone(), edge.aliases),
+        lanes,
+        frontend,
+        keys: Keyring::new(edge.keys),
+        settings: edge.limits,
+        stopping: CancellationToken::new(),
+        sessions: TaskTracker::new(),
+    }
+}
+
+/// Listens at `address`.
+///
+/// # Errors
+///
+/// A [`Failure`] that says which address and what to do.
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = match error.kind() {
+            ErrorKind::AddrInUse => "another server is there already; choose another address with --bind",
+            ErrorKind::PermissionDenied => "ports below 1024 need rights; choose another with --bind",
+            _ => "choose an address of this machine with --bind",
+        };
+        Failure::new(format!("cannot listen on {address}: {error}"), hint)
+    })
+}
+
+/// The first SIGINT or SIGTERM stops taking work and lets what was admitted finish; the second ends the process.
+fn stop_on_signals(stopping: CancellationToken, allocator: Allocator) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        info!("stopping: what was admitted is finished first; a second signal ends it at once");
+        allocator.drain();
+        stopping.cancel();
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        std::process::exit(130);
+    });
+    Ok(())
+}
+
+/// What a person wants to know when the server is up: what it is, and what to type.
+fn banner(assembly: &Assembly, edge: &EdgeSettings, address: SocketAddr) -> String {
+    let Assembly { model, sizing, .. } = assembly;
+    let slots = format!(
+        "{} × {} ({} cores)",
+        counted(sizing.slots, "slot"),
+        counted(sizing.threads, "thread"),
+        sizing.cores
+    );
+    Greeting {
+        url: format!("http://{}", reachable(address)),
+        model: &model.name,
+        notice: demo_notice(model),
+        slots,
+        n_keys: edge.keys.len(),
+    }
+    .to_text()
+}
+
+/// What the banner says.
+struct Greeting<'a> {
+    url: String,
+    model: &'a str,
+    notice: Option<&'a str>,
+    slots: String,
+    n_keys: usize,
+}
+
+impl Greeting<'_> {
+    fn to_text(&self) -> String {
+        let Self { url, model, notice, slots, n_keys } = self;
+        let mut text = format!("\nStenopool {} on {url}\n\n  model  {model}\n", env!("CARGO_PKG_VERSION"));
+        if let Some(notice) = notice {
+            let real = "stenopool models pull base.en";
+            write!(text, "         {notice}\n         for a real one: {real}\n")
+                .expect("a string takes everything");
+        }
+        let (keys, header) = match n_keys {
+            0 => ("none is asked for".to_owned(), ""),
+            1 => ("one is known".to_owned(), "-H \"Authorization: Bearer $KEY\" "),
+            n => (format!("{n} are known"), "-H \"Authorization: Bearer $KEY\" "),
+        };
+        let try_it = format!("curl {header}-F file=@speech.wav {url}/v1/audio/transcriptions");
+        write!(text, "  pool   {slots}\n  keys   {keys}\n  try    {try_it}\n\n")
+            .expect("a string takes everything");
+        text
+    }
+}
+
+fn counted(n: u16, thing: &str) -> String {
+    if n == 1 { format!("1 {thing}") } else { format!("{n} {thing}s") }
+}
+
+/// An address to type on this machine: one that listens everywhere is reached on loopback.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn greeting(notice: Option<&str>, n_keys: usize) -> String {
+        let url = "http://127.0.0.1:8080".into();
+        Greeting { url, model: "demo", notice, slots: "2 slots × 1 thread (2 cores)".into(), n_keys }
+            .to_text()
+    }
+
+    #[test]
+    fn the_banner_of_the_demo_names_the_command_that_installs_a_real_model() {
+        let text = greeting(Some("a small test model"), 0);
+        assert!(text.contains("a small test model"), "{text}");
+        assert!(text.contains("stenopool models pull base.en"), "{text}");
+        assert!(!greeting(None, 0).contains("pull"));
+    }
+
+    #[test]
+    fn the_example_in_the_banner_carries_a_key_when_one_is_asked_for() {
+        assert!(greeting(None, 1).contains("curl -H \"Authorization: Bearer $KEY\" -F"));
+        assert!(greeting(None, 0).contains("try    curl -F file=@speech.wav http://127.0.0.1:8080/v1/audio"));
+    }
+
+    #[test]
+    fn an_address_that_listens_everywhere_is_shown_as_loopback() {
+        let shown = |address: &str| reachable(address.parse().unwrap()).to_string();
+        assert_eq!(shown("0.0.0.0:9000"), "127.0.0.1:9000");
+        assert_eq!(shown("[::]:9000"), "[::1]:9000");
+        assert_eq!(shown("10.0.0.7:9000"), "10.0.0.7:9000");
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_told_with_the_way_out() {
+        let first = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let error = bind(first.local_addr().unwrap()).await.unwrap_err();
+        assert!(error.to_string().starts_with("cannot listen on 127.0.0.1:"), "{error}");
+    }
+}

@@ -1,0 +1,88 @@
+//! Settings as written: in a file, or by flags and environment variables. Nothing is checked here but names and types.
+
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// A whole configuration file. Every key may be missing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Raw {
+    pub(super) server: RawServer,
+    pub(super) models: RawModels,
+    pub(super) pool: RawPool,
+    pub(super) asr: RawAsr,
+    pub(super) vad: RawVad,
+    pub(super) gpu: RawGpu,
+    pub(super) log: RawLog,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawServer {
+    pub(super) bind: Option<String>,
+    pub(super) insecure: Option<bool>,
+    pub(super) api_key: Vec<String>,
+    pub(super) key_file: Option<PathBuf>,
+    pub(super) aliases: Option<Vec<String>>,
+    pub(super) upload_limit_mib: Option<u64>,
+    pub(super) rest_wait_s: Option<u64>,
+    pub(super) message_limit_kib: Option<u64>,
+    pub(super) session_idle_s: Option<u64>,
+    pub(super) session_lifetime_s: Option<u64>,
+    pub(super) slow_client_s: Option<u64>,
+    pub(super) shutdown_grace_s: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawModels {
+    pub(super) model: Option<String>,
+    pub(super) dir: Option<PathBuf>,
+    pub(super) mirror: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawPool {
+    pub(super) slots: Option<AutoOr>,
+    pub(super) queue_limit: Option<u64>,
+    pub(super) lease: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawAsr {
+    pub(super) threads: Option<AutoOr>,
+    pub(super) window: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawVad {
+    pub(super) threshold: Option<f32>,
+    pub(super) prefix_ms: Option<u64>,
+    pub(super) silence_ms: Option<u64>,
+    pub(super) min_speech_ms: Option<u64>,
+    pub(super) longest_s: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawGpu {
+    pub(super) device: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawLog {
+    pub(super) level: Option<String>,
+    pub(super) format: Option<String>,
+}
+
+/// `auto`, or a count, written as a number (in a file) or as text (on the command line).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "expected \"auto\" or a number")]
+pub(super) enum AutoOr {
+    Number(i64),
+    Text(String),
+}

@@ -1,0 +1,340 @@
+//! From raw to meant: every range and every word is checked here, and nowhere else.
+
+use super::error::{ConfigError, InvalidSetting};
+use super::keys;
+use super::raw::{AutoOr, Raw, RawAsr, RawGpu, RawLog, RawModels, RawPool, RawServer, RawVad};
+use crate::asr::EncoderWindow;
+use crate::pool::PoolSettings;
+use crate::server::{KeyEntry, ModelNames, ServerSettings};
+use crate::telemetry::{LogFormat, LogSettings};
+use crate::vad::EndpointSettings;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Everything that can be set, valid.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The edge.
+    pub server: EdgeSettings,
+    /// Which model, and where models live.
+    pub models: ModelSettings,
+    /// How many slots.
+    pub slots: SlotSettings,
+    /// Who waits for them, and how.
+    pub pool: PoolSettings,
+    /// How the recognizer works.
+    pub asr: AsrSettings,
+    /// When speech begins and ends, unless a client says otherwise.
+    pub endpoint: EndpointSettings,
+    /// What is logged.
+    pub log: LogSettings,
+    /// What the user should know although it is no error, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Where the server listens and who may come in.
+#[derive(Debug, Clone)]
+pub struct EdgeSettings {
+    /// Where it listens.
+    pub bind: SocketAddr,
+    /// Whether everybody may come in from everywhere.
+    pub insecure: bool,
+    /// Who may come in; empty: everybody who can reach it.
+    pub keys: Vec<KeyEntry>,
+    /// Names beside its own that the loaded model answers to.
+    pub aliases: Vec<String>,
+    /// Limits of requests and sessions.
+    pub limits: ServerSettings,
+    /// How long a stopping server waits for work that was admitted.
+    pub shutdown_grace: Duration,
+}
+
+/// Which model, and where models live.
+#[derive(Debug, Clone, Default)]
+pub struct ModelSettings {
+    /// Name or path; `None`: the best one installed.
+    pub model: Option<String>,
+    /// Searched before all other places.
+    pub dir: Option<PathBuf>,
+    /// Base URL to fetch models from instead of their home.
+    pub mirror: Option<String>,
+}
+
+/// How many slots; `None`: as many as the machine carries.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SlotSettings {
+    /// Slots.
+    pub slots: Option<u16>,
+}
+
+/// How the recognizer works.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AsrSettings {
+    /// Threads for one decode; `None`: a fair part of the cores.
+    pub threads: Option<u16>,
+    /// The encoder's window; `None`: what the model was trained for.
+    pub window: Option<EncoderWindow>,
+}
+
+impl Settings {
+    /// Refuses to let everybody in from everywhere, unless that was asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Exposed`].
+    pub fn check_exposure(&self) -> Result<(), ConfigError> {
+        let EdgeSettings { bind, insecure, ref keys, .. } = self.server;
+        if bind.ip().is_loopback() || insecure || !keys.is_empty() {
+            return Ok(());
+        }
+        Err(ConfigError::Exposed { bind })
+    }
+
+    /// Adds a warning when a configuration file with keys in it can be read by others.
+    pub(super) fn warn_if_readable(mut self, file: Option<&Path>) -> Self {
+        let has_keys = !self.server.keys.is_empty();
+        self.warnings.extend(file.filter(|_| has_keys).and_then(readable_by_others));
+        self
+    }
+}
+
+impl TryFrom<Raw> for Settings {
+    type Error = ConfigError;
+
+    fn try_from(raw: Raw) -> Result<Self, Self::Error> {
+        check_device(&raw.gpu)?;
+        check_lease(&raw.pool)?;
+        Ok(Self {
+            warnings: raw.server.key_file.as_deref().and_then(readable_by_others).into_iter().collect(),
+            slots: SlotSettings { slots: auto_or_count("pool.slots", raw.pool.slots.as_ref(), 1..=256)? },
+            server: raw.server.try_into()?,
+            models: raw.models.try_into()?,
+            pool: raw.pool.try_into()?,
+            asr: raw.asr.try_into()?,
+            endpoint: raw.vad.try_into()?,
+            log: raw.log.try_into()?,
+        })
+    }
+}
+
+impl TryFrom<RawServer> for EdgeSettings {
+    type Error = ConfigError;
+
+    fn try_from(raw: RawServer) -> Result<Self, Self::Error> {
+        let mut keys = keys::given(&raw.api_key)?;
+        if let Some(file) = &raw.key_file {
+            keys.extend(keys::read(file)?);
+        }
+        Ok(Self {
+            bind: parse_bind(raw.bind.as_deref())?,
+            insecure: raw.insecure.unwrap_or(false),
+            keys,
+            aliases: raw
+                .aliases
+                .clone()
+                .unwrap_or_else(|| ModelNames::DEFAULT_ALIASES.map(String::from).to_vec()),
+            shutdown_grace: seconds("server.shutdown_grace_s", raw.shutdown_grace_s, 0..=3600)?
+                .unwrap_or(Duration::from_secs(30)),
+            limits: raw.try_into()?,
+        })
+    }
+}
+
+impl TryFrom<RawServer> for ServerSettings {
+    type Error = InvalidSetting;
+
+    fn try_from(raw: RawServer) -> Result<Self, Self::Error> {
+        const DAYS_30: u64 = 30 * 24 * 3600;
+        let default = Self::default();
+        let upload_mib = within("server.upload_limit_mib", raw.upload_limit_mib, 1..=1024 * 1024)?;
+        let message_kib = within("server.message_limit_kib", raw.message_limit_kib, 16..=1024 * 1024)?;
+        let seconds_or = |key, given, range, default| Ok(seconds(key, given, range)?.unwrap_or(default));
+        Ok(Self {
+            upload_limit: upload_mib.map_or(default.upload_limit, |mib| mib * 1024 * 1024),
+            message_limit: message_kib.map_or(default.message_limit, |kib| kib as usize * 1024),
+            rest_wait: seconds_or("server.rest_wait_s", raw.rest_wait_s, 1..=3600, default.rest_wait)?,
+            session_idle: seconds_or(
+                "server.session_idle_s",
+                raw.session_idle_s,
+                1..=DAYS_30,
+                default.session_idle,
+            )?,
+            session_lifetime: seconds_or(
+                "server.session_lifetime_s",
+                raw.session_lifetime_s,
+                1..=DAYS_30,
+                default.session_lifetime,
+            )?,
+            slow_client: seconds_or("server.slow_client_s", raw.slow_client_s, 1..=600, default.slow_client)?,
+        })
+    }
+}
+
+impl TryFrom<RawModels> for ModelSettings {
+    type Error = InvalidSetting;
+
+    fn try_from(raw: RawModels) -> Result<Self, Self::Error> {
+        if raw.model.as_deref() == Some("") {
+            return Err(InvalidSetting::new("models.model", "empty", "a model's name or path"));
+        }
+        if let Some(mirror) = raw.mirror.as_ref().filter(|url| !is_http(url)) {
+            return Err(InvalidSetting::new(
+                "models.mirror",
+                mirror,
+                "a URL that begins with http:// or https://",
+            ));
+        }
+        Ok(Self { model: raw.model, dir: raw.dir, mirror: raw.mirror })
+    }
+}
+
+impl TryFrom<RawPool> for PoolSettings {
+    type Error = InvalidSetting;
+
+    fn try_from(raw: RawPool) -> Result<Self, Self::Error> {
+        let queue_limit = within("pool.queue_limit", raw.queue_limit, 1..=1_000_000)?.unwrap_or(256);
+        Ok(Self { queue_limit: queue_limit as usize })
+    }
+}
+
+impl TryFrom<RawAsr> for AsrSettings {
+    type Error = InvalidSetting;
+
+    fn try_from(raw: RawAsr) -> Result<Self, Self::Error> {
+        let window = match raw.window.as_deref() {
+            None | Some("auto") => None,
+            Some("fit") => Some(EncoderWindow::Fit),
+            Some("full") => Some(EncoderWindow::Full),
+            Some(other) => return Err(InvalidSetting::new("asr.window", other, "auto, fit or full")),
+        };
+        Ok(Self { threads: auto_or_count("asr.threads", raw.threads.as_ref(), 1..=256)?, window })
+    }
+}
+
+impl TryFrom<RawVad> for EndpointSettings {
+    type Error = InvalidSetting;
+
+    fn try_from(raw: RawVad) -> Result<Self, Self::Error> {
+        let default = Self::default();
+        let threshold = raw.threshold.unwrap_or(default.threshold);
+        if !(0.0..1.0).contains(&threshold) || threshold == 0.0 {
+            return Err(InvalidSetting::new("vad.threshold", threshold, "more than 0 and less than 1"));
+        }
+        let ms = |key, given, range| Ok(within(key, given, range)?.map(Duration::from_millis));
+        Ok(Self {
+            threshold,
+            prefix: ms("vad.prefix_ms", raw.prefix_ms, 0..=5_000)?.unwrap_or(default.prefix),
+            end_silence: ms("vad.silence_ms", raw.silence_ms, 50..=10_000)?.unwrap_or(default.end_silence),
+            min_speech: ms("vad.min_speech_ms", raw.min_speech_ms, 0..=5_000)?.unwrap_or(default.min_speech),
+            longest: seconds("vad.longest_s", raw.longest_s, 5..=28)?.unwrap_or(default.longest),
+            automatic: default.automatic,
+        })
+    }
+}
+
+impl TryFrom<RawLog> for LogSettings {
+    type Error = InvalidSetting;
+
+    fn try_from(raw: RawLog) -> Result<Self, Self::Error> {
+        let filter = raw.level.as_deref().map(parse_level).transpose()?;
+        let format = match raw.format.as_deref() {
+            None | Some("text") => LogFormat::Text,
+            Some("json") => LogFormat::Json,
+            Some(other) => return Err(InvalidSetting::new("log.format", other, "text or json")),
+        };
+        Ok(Self { filter, format })
+    }
+}
+
+/// This build decodes on the CPU: everything else is refused rather than ignored.
+fn check_device(raw: &RawGpu) -> Result<(), InvalidSetting> {
+    match raw.device.as_deref() {
+        None | Some("auto" | "cpu") => Ok(()),
+        Some(other) => {
+            Err(InvalidSetting::new("gpu.device", other, "auto or cpu: this build decodes on the CPU"))
+        }
+    }
+}
+
+/// Leases last for an utterance: everything else is refused rather than ignored.
+fn check_lease(raw: &RawPool) -> Result<(), InvalidSetting> {
+    match raw.lease.as_deref() {
+        None | Some("utterance") => Ok(()),
+        Some(other) => {
+            let expected = "utterance: leases for a whole session come with a later release";
+            Err(InvalidSetting::new("pool.lease", other, expected))
+        }
+    }
+}
+
+fn parse_level(level: &str) -> Result<String, InvalidSetting> {
+    let expected = "a level (off, error, warn, info, debug, trace) or directives as in stenopool::pool=debug";
+    LogSettings::filter_for(level).ok_or_else(|| InvalidSetting::new("log.level", level, expected))
+}
+
+fn parse_bind(given: Option<&str>) -> Result<SocketAddr, InvalidSetting> {
+    let given = given.unwrap_or("127.0.0.1:8080");
+    let named = given.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    named.as_deref().unwrap_or(given).parse().map_err(|_| {
+        InvalidSetting::new("server.bind", given, "an address and a port, as in 127.0.0.1:8080 or [::1]:8080")
+    })
+}
+
+fn is_http(url: &str) -> bool {
+    url.starts_with("http://") || url.starts_with("https://")
+}
+
+fn within(
+    key: &'static str,
+    given: Option<u64>,
+    range: RangeInclusive<u64>,
+) -> Result<Option<u64>, InvalidSetting> {
+    match given {
+        Some(value) if !range.contains(&value) => {
+            Err(InvalidSetting::new(key, value, format!("{} to {}", range.start(), range.end())))
+        }
+        given => Ok(given),
+    }
+}
+
+fn seconds(
+    key: &'static str,
+    given: Option<u64>,
+    range: RangeInclusive<u64>,
+) -> Result<Option<Duration>, InvalidSetting> {
+    Ok(within(key, given, range)?.map(Duration::from_secs))
+}
+
+fn auto_or_count(
+    key: &'static str,
+    given: Option<&AutoOr>,
+    range: RangeInclusive<u16>,
+) -> Result<Option<u16>, InvalidSetting> {
+    let (text, count) = match given {
+        None => return Ok(None),
+        Some(AutoOr::Text(text)) if text == "auto" => return Ok(None),
+        Some(AutoOr::Text(text)) => (text.clone(), text.parse().ok()),
+        Some(AutoOr::Number(number)) => (number.to_string(), u16::try_from(*number).ok()),
+    };
+    match count.filter(|count| range.contains(count)) {
+        Some(count) => Ok(Some(count)),
+        None => Err(InvalidSetting::new(key, text, format!("auto or {} to {}", range.start(), range.end()))),
+    }
+}
+
+/// A sentence of warning when others than the owner can read `path`.
+#[cfg(unix)]
+fn readable_by_others(path: &Path) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    let path = path.display();
+    (mode & 0o077 != 0)
+        .then(|| format!("{path} holds API keys and can be read by others; run: chmod 600 {path}"))
+}
+
+#[cfg(not(unix))]
+fn readable_by_others(_path: &Path) -> Option<String> {
+    None
+}

@@ -1,0 +1,235 @@
+//! Precedence, unknown keys, bad values: the three places that may say something, and what happens when they say it wrong.
+
+use super::*;
+use proptest::prelude::*;
+use std::path::PathBuf;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Writes `text` as a file of its own and keeps it for as long as the test.
+struct Written {
+    _dir: TempDir,
+    path: PathBuf,
+}
+
+fn written(text: &str) -> Written {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("stenopool.toml");
+    std::fs::write(&path, text).unwrap();
+    Written { _dir: dir, path }
+}
+
+/// The settings of a file alone.
+fn from_file(text: &str) -> Result<Settings, ConfigError> {
+    load(Some(&written(text).path), &Table::new())
+}
+
+fn error_in(text: &str) -> String {
+    from_file(text).expect_err("it is wrong").to_string()
+}
+
+#[test]
+fn nothing_said_means_the_defaults_that_clients_are_promised() {
+    let settings = load(None, &Table::new()).unwrap();
+    assert_eq!(settings.server.bind.to_string(), "127.0.0.1:8080");
+    assert_eq!(settings.server.limits.upload_limit, 512 * 1024 * 1024);
+    assert_eq!(settings.server.limits.rest_wait, Duration::from_secs(30));
+    assert_eq!(settings.server.limits.session_idle, Duration::from_mins(10));
+    assert_eq!(settings.server.limits.session_lifetime, Duration::from_hours(24));
+    assert_eq!(settings.pool.queue_limit, 256);
+    assert_eq!(settings.endpoint, crate::vad::EndpointSettings::default());
+    assert_eq!(settings.slots.slots, None);
+    assert!(settings.server.aliases.iter().any(|alias| alias == "whisper-1"));
+}
+
+#[test]
+fn every_key_can_be_set_in_the_file() {
+    let settings = from_file(
+        r#"
+        [server]
+        bind = "[::1]:9000"
+        insecure = true
+        api_key = ["one", "two"]
+        aliases = ["whisper-1"]
+        upload_limit_mib = 1
+        rest_wait_s = 2
+        message_limit_kib = 64
+        session_idle_s = 3
+        session_lifetime_s = 4
+        slow_client_s = 6
+        shutdown_grace_s = 0
+        [models]
+        model = "base.en"
+        dir = "/srv/models"
+        mirror = "http://mirror.local/ggml"
+        [pool]
+        slots = 3
+        queue_limit = 8
+        lease = "utterance"
+        [asr]
+        threads = "auto"
+        window = "fit"
+        [vad]
+        threshold = 0.25
+        prefix_ms = 100
+        silence_ms = 700
+        min_speech_ms = 0
+        longest_s = 20
+        [gpu]
+        device = "cpu"
+        [log]
+        level = "debug"
+        format = "json"
+        "#,
+    )
+    .unwrap();
+    assert_eq!(settings.server.bind.to_string(), "[::1]:9000");
+    assert_eq!(settings.server.limits.message_limit, 64 * 1024);
+    assert_eq!(settings.server.shutdown_grace, Duration::ZERO);
+    assert_eq!(settings.server.aliases, ["whisper-1"]);
+    assert_eq!(settings.models.model.as_deref(), Some("base.en"));
+    assert_eq!(settings.slots.slots, Some(3));
+    assert_eq!(settings.asr.threads, None);
+    assert_eq!(settings.endpoint.end_silence, Duration::from_millis(700));
+    assert_eq!(settings.log.filter.as_deref(), Some("warn,stenopool=debug"));
+}
+
+#[test]
+fn what_is_given_counts_more_than_the_file_key_by_key() {
+    let file = written("[pool]\nslots = 2\nqueue_limit = 9\n[server]\napi_key = [\"old\"]\n");
+    let given: Table = toml::from_str("pool.slots = \"5\"\nserver.api_key = [\"new\"]").unwrap();
+    let settings = load(Some(&file.path), &given).unwrap();
+    assert_eq!((settings.slots.slots, settings.pool.queue_limit), (Some(5), 9));
+    let new = from_file("[server]\napi_key = [\"new\"]\n").unwrap();
+    assert_eq!(settings.server.keys[0].hash, new.server.keys[0].hash);
+    assert_eq!(settings.server.keys.len(), 1, "lists replace, they do not add up");
+}
+
+proptest! {
+    // Fails when either direction of the overlay is swapped, or when a missing flag hides the file.
+    #[test]
+    fn the_first_place_that_says_something_wins(
+        given in prop::option::of(1_u64..1000),
+        file in prop::option::of(1_u64..1000),
+    ) {
+        let text = file.map_or(String::new(), |n| format!("[pool]\nqueue_limit = {n}\n"));
+        let flag = given.map_or(String::new(), |n| format!("pool.queue_limit = {n}"));
+        let table: Table = toml::from_str(&flag).unwrap();
+        let settings = load(Some(&written(&text).path), &table).unwrap();
+        prop_assert_eq!(settings.pool.queue_limit as u64, given.or(file).unwrap_or(256));
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_line_and_the_known_ones() {
+    let error = error_in("[server]\nbind = \"127.0.0.1:1\"\n\n[pool]\nslotss = 3\n");
+    assert!(
+        error.ends_with(
+            "stenopool.toml:5: unknown key `slotss`, expected one of `slots`, `queue_limit`, `lease`"
+        ),
+        "{error}"
+    );
+    let error = error_in("\n[poool]\n");
+    assert!(error.contains(":2: unknown key `poool`, expected one of `server`, `models`"), "{error}");
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused_with_its_line() {
+    let error = error_in("[vad]\nsilence_ms = \"long\"\n");
+    assert!(error.contains("stenopool.toml:2: invalid type: string \"long\", expected u64"), "{error}");
+    let error = error_in("[pool]\nslots = true\n");
+    assert!(error.contains(":2: expected \"auto\" or a number"), "{error}");
+    let error = error_in("[pool\n");
+    assert!(error.contains("stenopool.toml:1: "), "{error}");
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there() {
+    let error = load(Some(Path::new("/nowhere/stenopool.toml")), &Table::new()).unwrap_err();
+    assert_eq!(error.code(), "config_unreadable");
+}
+
+#[test]
+fn values_out_of_range_are_refused_with_key_value_and_range() {
+    let cases = [
+        ("server", "bind", "\"8080\"", "server.bind is 8080, expected an address and a port"),
+        ("server", "upload_limit_mib", "0", "server.upload_limit_mib is 0, expected 1 to 1048576"),
+        ("server", "api_key", "[\"\"]", "server.api_key is empty, expected visible ASCII"),
+        ("server", "api_key", "[\"a b\"]", "server.api_key is not shown, expected visible ASCII"),
+        ("models", "mirror", "\"ftp://x\"", "models.mirror is ftp://x, expected a URL"),
+        ("models", "model", "\"\"", "models.model is empty"),
+        ("pool", "slots", "0", "pool.slots is 0, expected auto or 1 to 256"),
+        ("pool", "slots", "-1", "pool.slots is -1, expected auto or 1 to 256"),
+        ("pool", "slots", "\"many\"", "pool.slots is many, expected auto or 1 to 256"),
+        ("pool", "queue_limit", "0", "pool.queue_limit is 0, expected 1 to 1000000"),
+        ("pool", "lease", "\"session\"", "pool.lease is session, expected utterance"),
+        ("asr", "window", "\"wide\"", "asr.window is wide, expected auto, fit or full"),
+        ("vad", "threshold", "1.0", "vad.threshold is 1, expected more than 0 and less than 1"),
+        ("vad", "threshold", "nan", "vad.threshold is NaN, expected more than 0"),
+        ("vad", "longest_s", "29", "vad.longest_s is 29, expected 5 to 28"),
+        ("gpu", "device", "\"cuda:0\"", "gpu.device is cuda:0, expected auto or cpu"),
+        ("log", "level", "\"loud\"", "log.level is loud, expected a level"),
+        ("log", "format", "\"xml\"", "log.format is xml, expected text or json"),
+    ];
+    for (section, key, value, expected) in cases {
+        let error = error_in(&format!("[{section}]\n{key} = {value}\n"));
+        assert!(error.starts_with(expected), "{section}.{key} = {value}: {error}");
+    }
+}
+
+#[test]
+fn only_a_key_or_insecure_opens_the_server_to_the_network() {
+    let exposure = |text: &str| from_file(text).unwrap().check_exposure().map_err(|error| error.code());
+    assert_eq!(exposure("[server]\nbind = \"0.0.0.0:80\"\n"), Err("bind_exposed"));
+    assert_eq!(exposure("[server]\nbind = \"[::]:80\"\n"), Err("bind_exposed"));
+    assert_eq!(exposure("[server]\nbind = \"0.0.0.0:80\"\ninsecure = true\n"), Ok(()));
+    assert_eq!(exposure("[server]\nbind = \"0.0.0.0:80\"\napi_key = [\"k\"]\n"), Ok(()));
+    assert_eq!(exposure("[server]\nbind = \"localhost:80\"\n"), Ok(()));
+    assert_eq!(exposure("[server]\nbind = \"127.8.8.8:80\"\n"), Ok(()));
+}
+
+/// Loads settings with this key file.
+fn with_keys(text: &str) -> Result<Settings, ConfigError> {
+    let keys = written(text);
+    let path = keys.path.to_str().unwrap();
+    load(None, &toml::from_str::<Table>(&format!("[server]\nkey_file = \"{path}\"")).unwrap())
+}
+
+#[test]
+fn a_key_file_takes_hashes_and_keys_and_keeps_hashes() {
+    // printf %s secret | sha256sum
+    const HASH: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+    let text = format!(
+        "[[key]]\nname = \"ann\"\nhash = \"sha256:{HASH}\"\ntier = \"gold\"\nmax_sessions = 2\n\
+         [[key]]\nname = \"bob\"\nkey = \"secret\"\n"
+    );
+    let keys = with_keys(&text).unwrap().server.keys;
+    assert_eq!(keys[0].hash, keys[1].hash);
+    assert_eq!((keys[0].tier.as_str(), keys[0].max_sessions), ("gold", Some(2)));
+    assert_eq!((keys[1].tier.as_str(), keys[1].max_sessions), ("default", None));
+}
+
+#[test]
+fn a_key_file_with_a_mistake_is_refused_with_what_is_wrong() {
+    let error = |text: &str| with_keys(text).unwrap_err().to_string();
+    assert!(error("[[key]]\nname = \"a\"\n").contains("either `hash` or `key`"));
+    assert!(error("[[key]]\nname = \"a\"\nhash = \"md5:1\"\n").contains("64 hexadecimal digits"));
+    assert!(error("[[key]]\nname = \"a\"\nkey = \"k\"\nlimit = 1\n").contains(":4: unknown key `limit`"));
+    assert!(error("[[key]]\nname = \"a\"\nkey = \"k\"\nmax_sessions = 0\n").contains("1 or more"));
+    assert!(error("# nothing\n").contains("no [[key]]"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_file_that_others_can_read_gets_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let warnings = |mode: u32| {
+        let keys = written("[[key]]\nname = \"a\"\nkey = \"k\"\n");
+        std::fs::set_permissions(&keys.path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let path = keys.path.to_str().unwrap();
+        let given = toml::from_str::<Table>(&format!("[server]\nkey_file = \"{path}\"")).unwrap();
+        load(None, &given).unwrap().warnings.len()
+    };
+    assert_eq!(warnings(0o644), 1);
+    assert_eq!(warnings(0o600), 0);
+}

@@ -1,0 +1,154 @@
+//! The binary as people meet it: what it prints, and how it exits.
+
+use serde_json::Value;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// Runs the binary in an empty directory that is also its home, with nothing set but what is given.
+struct Bench {
+    dir: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("a directory can be made") }
+    }
+
+    fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_stenopool"))
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.dir.path())
+            .envs(variables.iter().copied())
+            .current_dir(self.dir.path())
+            .output()
+            .expect("the binary runs")
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.dir.path().join(name), text).expect("the directory takes files");
+    }
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Checks how the binary exited, and that it said `message` and, behind `hint:`, `hint`.
+fn assert_fails(output: &Output, code: i32, message: &str, hint: &str) {
+    let text = stderr(output);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("error: ") && line.contains(message)), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("hint: ") && line.contains(hint)), "{text}");
+}
+
+#[test]
+fn the_version_names_commit_and_features() {
+    let text = stdout(&Bench::new().run(&["--version"], &[]));
+    let expected = format!("stenopool {} (commit ", env!("CARGO_PKG_VERSION"));
+    assert!(text.starts_with(&expected) && text.contains(", features "), "{text}");
+}
+
+#[test]
+fn the_help_shows_variables_and_defaults_but_never_a_key() {
+    let text = stdout(&Bench::new().run(&["serve", "--help"], &[("STENOPOOL_API_KEY", "hush-hush")]));
+    assert!(text.contains("STENOPOOL_BIND") && text.contains("127.0.0.1:8080"), "{text}");
+    assert!(text.contains("STENOPOOL_API_KEY") && !text.contains("hush-hush"), "{text}");
+}
+
+#[test]
+fn a_flag_nobody_knows_is_a_matter_of_usage() {
+    assert_eq!(Bench::new().run(&["serve", "--slot", "2"], &[]).status.code(), Some(2));
+    assert_eq!(Bench::new().run(&[], &[]).status.code(), Some(2));
+}
+
+#[test]
+fn an_address_beyond_loopback_without_a_key_is_refused() {
+    let output = Bench::new().run(&["serve", "--bind", "0.0.0.0:0"], &[]);
+    assert_fails(&output, 78, "0.0.0.0:0 can be reached from other machines", "--insecure");
+}
+
+#[test]
+fn an_unknown_key_in_the_file_is_refused_with_its_line() {
+    let bench = Bench::new();
+    bench.write("here.toml", "[pool]\nslotz = 1\n");
+    let output = bench.run(&["serve", "--config", "here.toml"], &[]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(stderr(&output).contains("here.toml:2: unknown key `slotz`, expected one of `slots`"));
+}
+
+/// The address that `doctor` would listen at.
+fn address(bench: &Bench, flag: Option<&str>, variable: Option<&str>, file: Option<&str>) -> String {
+    let mut arguments = vec!["doctor", "--json"];
+    arguments.extend(flag);
+    let mut variables: Vec<(&str, &str)> =
+        variable.map(|bind| ("STENOPOOL_BIND", bind)).into_iter().collect();
+    if let Some(bind) = file {
+        bench.write("settings.toml", &format!("[server]\nbind = \"{bind}\"\n"));
+        variables.push(("STENOPOOL_CONFIG", "settings.toml"));
+    }
+    let report: Value =
+        serde_json::from_slice(&bench.run(&arguments, &variables).stdout).expect("a report is JSON");
+    detail(&report, "address").1
+}
+
+/// What the report finds about `name`, and its details.
+fn detail(report: &Value, name: &str) -> (String, String) {
+    let checks = report["checks"].as_array().expect("a report lists its checks");
+    let check = checks.iter().find(|check| check["name"] == name).expect("it was looked at");
+    let text = |key: &str| check[key].as_str().expect("it is a text").to_owned();
+    (text("finding"), text("detail"))
+}
+
+#[test]
+fn a_flag_counts_more_than_a_variable_and_a_variable_more_than_the_file() {
+    let bench = Bench::new();
+    let (flag, variable, file) = (Some("--bind=127.0.0.2:0"), Some("127.0.0.3:0"), Some("127.0.0.4:0"));
+    assert!(address(&bench, flag, variable, file).starts_with("127.0.0.2"));
+    assert!(address(&bench, None, variable, file).starts_with("127.0.0.3"));
+    assert!(address(&bench, None, None, file).starts_with("127.0.0.4"));
+}
+
+#[test]
+fn an_address_in_use_is_told_before_a_model_is_looked_for() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let bind = taken.local_addr().unwrap().to_string();
+    let output = Bench::new().run(&["serve", "--bind", &bind, "--model", "no-such-model"], &[]);
+    assert_fails(&output, 1, &format!("cannot listen on {bind}"), "choose another address with --bind");
+}
+
+#[test]
+fn a_model_that_is_nowhere_exits_69_with_a_way_to_get_one() {
+    let output = Bench::new().run(&["serve", "--bind", "127.0.0.1:0", "--model", "no-such-model"], &[]);
+    assert_fails(&output, 69, "no-such-model", "stenopool models");
+}
+
+#[test]
+fn the_doctor_names_what_is_missing_and_what_to_do() {
+    let output = Bench::new().run(&["doctor", "--json", "--bind", "127.0.0.1:0"], &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["ready"], false);
+    for name in ["onnx_runtime", "silero"] {
+        assert_eq!(detail(&report, name).0, "missing", "{report}");
+    }
+    assert_eq!(detail(&report, "address").0, "good");
+}
+
+#[test]
+fn the_doctor_finds_the_voice_detector_where_it_is_told_to_look() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    assert!(models.join("libonnxruntime.so").exists(), "ONNX Runtime is missing: run `make setup`");
+    let models = models.to_str().unwrap();
+    let output =
+        Bench::new().run(&["doctor", "--json", "--models-dir", models, "--bind", "127.0.0.1:0"], &[]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(detail(&report, "onnx_runtime"), ("good".into(), format!("{models}/libonnxruntime.so")));
+    assert_eq!(detail(&report, "silero").0, "good");
+}
