@@ -2,15 +2,33 @@
 //!
 //! Only this module's wire types are serialized to clients. Every handler sees one shared [`Server`].
 
+mod connection;
+mod edge;
+mod error;
+mod form;
+pub mod formats;
 mod keys;
+mod languages;
 mod models;
+mod request;
+mod serve;
+mod status;
+mod transcriptions;
+mod upload;
 
-pub use keys::{Caller, KeyEntry, KeyError, Keyring, SessionPermit};
+pub use error::ApiError;
+pub use form::FormError;
+pub use keys::{Caller, KeyEntry, KeyError, Keyring, SessionPermit, hash_key, presented_key};
+pub use languages::{language_code, language_name};
 pub use models::{ModelNames, UnknownModel};
+pub use request::RequestError;
+pub use serve::serve;
+pub use upload::UploadError;
 
 use crate::asr::Lanes;
 use crate::session::Frontend;
-use axum::Router;
+use axum::routing::{get, post};
+use axum::{Router, middleware};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +49,8 @@ pub struct ServerSettings {
     pub session_lifetime: Duration,
     /// A client that takes (or a server that gives) no room for longer than this loses its connection.
     pub slow_client: Duration,
+    /// A request whose head takes longer, or whose body brings no byte for so long, is given up.
+    pub request_stall: Duration,
 }
 
 impl Default for ServerSettings {
@@ -39,9 +59,10 @@ impl Default for ServerSettings {
             upload_limit: 512 * 1024 * 1024,
             rest_wait: Duration::from_secs(30),
             message_limit: 16 * 1024 * 1024,
-            session_idle: Duration::from_secs(600),
-            session_lifetime: Duration::from_secs(24 * 3600),
+            session_idle: Duration::from_mins(10),
+            session_lifetime: Duration::from_hours(24),
             slow_client: Duration::from_secs(5),
+            request_stall: Duration::from_secs(30),
         }
     }
 }
@@ -65,6 +86,21 @@ pub struct Server {
 }
 
 /// All routes.
-pub fn router(_server: Arc<Server>) -> Router {
-    todo!()
+pub fn router(server: Arc<Server>) -> Router {
+    // `.merge(realtime::routes())` joins here; its handler finds an `Arc<Caller>` in the extensions, too.
+    let for_callers = Router::new()
+        .route("/v1/audio/transcriptions", post(transcriptions::transcribe))
+        .route("/v1/audio/translations", post(transcriptions::translate))
+        .route("/v1/models", get(status::models))
+        .route("/v1/models/{*id}", get(status::model))
+        .route("/pool", get(status::pool))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&server), edge::identify));
+    Router::new()
+        .route("/healthz", get(status::healthz))
+        .route("/readyz", get(status::readyz))
+        .merge(for_callers)
+        .fallback(edge::not_found)
+        .method_not_allowed_fallback(edge::wrong_method)
+        .layer(middleware::from_fn(edge::observe))
+        .with_state(server)
 }

@@ -2,7 +2,10 @@
 
 /// The loaded model's name and the names that clients hard-code for others.
 #[derive(Debug, Clone)]
-pub struct ModelNames {}
+pub struct ModelNames {
+    /// The loaded model's own name first, each name once.
+    names: Vec<String>,
+}
 
 /// A name nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -12,6 +15,13 @@ pub struct UnknownModel {
     pub name: String,
     /// Those that would have done.
     pub known: Vec<String>,
+}
+
+impl UnknownModel {
+    /// The stable name of this error on the wire, in logs and in metrics.
+    pub fn code(&self) -> &'static str {
+        "model_not_found"
+    }
 }
 
 impl ModelNames {
@@ -29,8 +39,19 @@ impl ModelNames {
     ];
 
     /// The loaded model and its aliases.
-    pub fn new(_loaded: String, _aliases: Vec<String>) -> Self {
-        todo!()
+    pub fn new(loaded: String, aliases: Vec<String>) -> Self {
+        let mut names = vec![loaded];
+        for alias in aliases {
+            if !names.contains(&alias) {
+                names.push(alias);
+            }
+        }
+        Self { names }
+    }
+
+    /// The loaded model's own name.
+    pub fn loaded(&self) -> &str {
+        &self.names[0]
     }
 
     /// The loaded model's name, when `name` means it.
@@ -38,12 +59,41 @@ impl ModelNames {
     /// # Errors
     ///
     /// [`UnknownModel`].
-    pub fn resolve(&self, _name: &str) -> Result<&str, UnknownModel> {
-        todo!()
+    pub fn resolve(&self, name: &str) -> Result<&str, UnknownModel> {
+        if self.names.iter().any(|known| known == name) {
+            return Ok(self.loaded());
+        }
+        Err(UnknownModel { name: name.to_owned(), known: self.names.clone() })
     }
 
     /// All names, the loaded model's own first.
     pub fn all(&self) -> impl Iterator<Item = &str> {
-        std::iter::empty()
+        self.names.iter().map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> ModelNames {
+        ModelNames::new("demo".into(), vec!["whisper-1".into(), "demo".into(), "whisper-1".into()])
+    }
+
+    #[test]
+    fn aliases_mean_the_loaded_model() {
+        assert_eq!(names().resolve("whisper-1"), Ok("demo"));
+        assert_eq!(names().resolve("demo"), Ok("demo"));
+    }
+
+    #[test]
+    fn every_name_is_listed_once_and_the_loaded_model_first() {
+        assert_eq!(names().all().collect::<Vec<_>>(), ["demo", "whisper-1"]);
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_the_known_ones() {
+        let error = names().resolve("whisper-9").unwrap_err();
+        assert_eq!(error.to_string(), "unknown model \"whisper-9\"; known are demo, whisper-1");
     }
 }

@@ -1,0 +1,294 @@
+//! Every error of the house as an HTTP answer, in OpenAI's shape.
+//!
+//! The matches have no catch-all: a new variant does not compile until somebody has decided what clients see.
+
+use super::form::FormError;
+use super::keys::KeyError;
+use super::models::UnknownModel;
+use super::request::RequestError;
+use super::upload::UploadError;
+use crate::asr::AsrError;
+use crate::audio::AudioError;
+use crate::pool::AcquireError;
+use crate::session::{FrontendError, RecordingError};
+use axum::Json;
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use std::io;
+use tracing::error;
+
+/// Seconds after which a refused client may try again: about a few utterances.
+const TRY_AGAIN: u64 = 5;
+
+/// What a client is told when its request fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    param: Option<&'static str>,
+}
+
+/// The code of the error in a response, for the request log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ErrorCode(pub(crate) &'static str);
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), param: None }
+    }
+
+    /// A path that leads nowhere.
+    pub(crate) fn not_found(path: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "route_not_found", format!("there is nothing at {path}"))
+    }
+
+    /// A path that exists, and a method that it does not take.
+    pub(crate) fn wrong_method(method: &str, path: &str) -> Self {
+        let message = format!("{path} does not take {method}");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    }
+
+    /// A handler that panicked: our fault, and nobody else's request.
+    pub(crate) fn panicked() -> Self {
+        let message = "this request met a defect of the server; others are not affected";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+    }
+
+    fn about(mut self, param: Option<&'static str>) -> Self {
+        self.param = param;
+        self
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The stable name of the error.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The error as OpenAI writes it: `{"error": {"message", "type", "code", "param"}}`.
+    pub fn body(&self) -> Value {
+        let kind = error_type(self.status);
+        json!({"error": {"message": self.message, "type": kind, "code": self.code, "param": self.param}})
+    }
+
+    /// Whether the client should simply try again a little later.
+    fn is_transient(&self) -> bool {
+        matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+    }
+}
+
+fn error_type(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "authentication_error",
+        StatusCode::FORBIDDEN => "permission_error",
+        StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+        status if status.is_server_error() => "server_error",
+        _ => "invalid_request_error",
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        // Ours to look into; what clients do wrong is in the request log.
+        if self.status == StatusCode::INTERNAL_SERVER_ERROR || self.status == StatusCode::INSUFFICIENT_STORAGE
+        {
+            error!(code = self.code, message = self.message, "request failed");
+        }
+        let mut response = (self.status, Json(self.body())).into_response();
+        let headers = response.headers_mut();
+        if self.is_transient() {
+            headers.insert(RETRY_AFTER, TRY_AGAIN.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(ErrorCode(self.code));
+        response
+    }
+}
+
+impl From<KeyError> for ApiError {
+    fn from(error: KeyError) -> Self {
+        let status = match &error {
+            KeyError::Missing | KeyError::Unknown => StatusCode::UNAUTHORIZED,
+            KeyError::TooManySessions { .. } => StatusCode::TOO_MANY_REQUESTS,
+        };
+        Self::new(status, error.code(), error.to_string())
+    }
+}
+
+impl From<UnknownModel> for ApiError {
+    fn from(error: UnknownModel) -> Self {
+        Self::new(StatusCode::NOT_FOUND, error.code(), error.to_string()).about(Some("model"))
+    }
+}
+
+impl From<RequestError> for ApiError {
+    fn from(error: RequestError) -> Self {
+        let status = match &error {
+            RequestError::InvalidValue { .. } | RequestError::Unsupported { .. } => StatusCode::BAD_REQUEST,
+            RequestError::Model(_) => StatusCode::NOT_FOUND,
+        };
+        Self::new(status, error.code(), error.to_string()).about(Some(error.param()))
+    }
+}
+
+impl From<UploadError> for ApiError {
+    fn from(error: UploadError) -> Self {
+        let (status, param) = match &error {
+            UploadError::Form(FormError::NotAForm(_)) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
+            UploadError::Form(
+                FormError::HeadTooLong | FormError::NoName | FormError::BadDelimiter | FormError::Incomplete,
+            )
+            | UploadError::NotText(_)
+            | UploadError::BrokenOff(_) => (StatusCode::BAD_REQUEST, None),
+            UploadError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Some("file")),
+            UploadError::FieldsTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, None),
+            UploadError::NoFile | UploadError::SeveralFiles => (StatusCode::BAD_REQUEST, Some("file")),
+            UploadError::Stalled(_) => (StatusCode::REQUEST_TIMEOUT, None),
+            UploadError::Storage(error) => (storage_status(error), None),
+        };
+        Self::new(status, error.code(), error.to_string()).about(param)
+    }
+}
+
+fn storage_status(error: &io::Error) -> StatusCode {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StatusCode::INSUFFICIENT_STORAGE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl From<AudioError> for ApiError {
+    fn from(error: AudioError) -> Self {
+        let status = match &error {
+            AudioError::Empty
+            | AudioError::UnknownFormat { .. }
+            | AudioError::NoTrack { .. }
+            | AudioError::Damaged { .. }
+            | AudioError::OddByteCount { .. }
+            | AudioError::UnsupportedRate { .. } => StatusCode::BAD_REQUEST,
+            AudioError::Read(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, error.code(), error.to_string()).about(Some("file"))
+    }
+}
+
+impl From<AcquireError> for ApiError {
+    fn from(error: AcquireError) -> Self {
+        match &error {
+            AcquireError::Saturated { .. }
+            | AcquireError::DeadlineExceeded { .. }
+            | AcquireError::Draining => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.code(), error.to_string())
+            }
+        }
+    }
+}
+
+impl From<AsrError> for ApiError {
+    fn from(error: AsrError) -> Self {
+        let status = match &error {
+            AsrError::Load { .. } | AsrError::Decode(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            // Another slot, or this one once it is rebuilt, may well do it.
+            AsrError::Open { .. } | AsrError::SlotLost(_) | AsrError::Cancelled | AsrError::Acquire(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        };
+        Self::new(status, error.code(), error.to_string())
+    }
+}
+
+impl From<FrontendError> for ApiError {
+    fn from(error: FrontendError) -> Self {
+        let (status, code) = match &error {
+            FrontendError::Vad(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.code()),
+            FrontendError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "frontend_stopped"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<RecordingError> for ApiError {
+    fn from(error: RecordingError) -> Self {
+        match error {
+            RecordingError::Audio(error) => error.into(),
+            RecordingError::Frontend(error) => error.into(),
+            RecordingError::Asr(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// Status, code and parameter of an error.
+    fn answer(error: impl Into<ApiError>) -> (u16, &'static str, Option<&'static str>) {
+        let error = error.into();
+        (error.status.as_u16(), error.code, error.param)
+    }
+
+    #[test]
+    fn the_body_has_the_shape_of_openai() {
+        let error = ApiError::from(UnknownModel { name: "x".into(), known: vec!["demo".into()] });
+        insta::assert_snapshot!(
+            error.body(),
+            @r#"{"error":{"code":"model_not_found","message":"unknown model \"x\"; known are demo","param":"model","type":"invalid_request_error"}}"#
+        );
+    }
+
+    #[test]
+    fn each_error_gets_the_status_that_says_whose_turn_it_is() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let seconds = Duration::from_secs(30);
+        let cases = [
+            (answer(AudioError::Empty), (400, "audio_empty", Some("file"))),
+            (answer(FormError::NotAForm(String::new())), (415, "form_expected", None)),
+            (answer(FormError::Incomplete), (400, "form_damaged", None)),
+            (answer(UploadError::TooLarge { limit: 1 }), (413, "upload_too_large", Some("file"))),
+            (answer(UploadError::NoFile), (400, "file_missing", Some("file"))),
+            (answer(UploadError::Stalled(seconds)), (408, "upload_stalled", None)),
+            (answer(UploadError::Storage(full)), (507, "upload_storage_failed", None)),
+            (answer(KeyError::Missing), (401, "api_key_missing", None)),
+            (answer(KeyError::Unknown), (401, "invalid_api_key", None)),
+            (answer(AsrError::Decode(String::new())), (500, "decode_failed", None)),
+            (answer(AsrError::SlotLost(String::new())), (503, "slot_lost", None)),
+            (answer(FrontendError::Stopped), (503, "frontend_stopped", None)),
+        ];
+        for (got, expected) in cases {
+            assert_eq!(got, expected);
+        }
+    }
+
+    #[test]
+    fn a_full_pool_and_a_caller_at_its_limit_say_when_to_come_back() {
+        let limit = KeyError::TooManySessions { name: "ann".into(), limit: 1 };
+        let full = RecordingError::from(AsrError::from(AcquireError::Saturated { queued: 2, limit: 2 }));
+        for (error, status) in [(ApiError::from(limit), 429), (ApiError::from(full), 503)] {
+            let response = error.into_response();
+            assert_eq!(response.status().as_u16(), status);
+            assert_eq!(response.headers()[RETRY_AFTER], "5");
+        }
+    }
+
+    #[test]
+    fn a_clients_mistake_does_not_tell_it_to_try_again() {
+        let response = ApiError::from(AudioError::Empty).into_response();
+        assert!(!response.headers().contains_key(RETRY_AFTER));
+    }
+
+    impl From<FormError> for ApiError {
+        fn from(error: FormError) -> Self {
+            UploadError::from(error).into()
+        }
+    }
+}
