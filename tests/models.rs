@@ -1,5 +1,7 @@
 //! Downloads against a scripted HTTP server on this machine: broken connections, wrong bytes, servers with opinions.
 
+#![allow(clippy::unwrap_used)] // The helpers of tests may, too.
+
 use proptest::prelude::*;
 use std::fs;
 use std::net::SocketAddr;
@@ -201,7 +203,7 @@ impl Bench {
             Step::Arrived(_) => {}
             Step::Rehashing(bytes) => steps.push(format!("rehashing {bytes}")),
             Step::Receiving { from, total } => {
-                steps.push(format!("receiving {from} of {}", total.unwrap_or(0)))
+                steps.push(format!("receiving {from} of {}", total.unwrap_or(0)));
             }
             Step::Retrying { cause, .. } => steps.push(format!("retrying: {}", cause.code())),
         };
@@ -302,7 +304,7 @@ async fn wrong_bytes_are_removed_and_both_checksums_named() {
 async fn damage_in_an_earlier_part_is_found_at_the_end() {
     let server = Server::start(&[Answer::Obey(7)]).await;
     let mut bench = Bench::new();
-    bench.leave_part(&[0; HALF]);
+    bench.leave_part(&vec![0; HALF]);
     let error = bench.pull(&checked(), &server.mirror(), 1).await.unwrap_err();
     assert_eq!(error.code(), "wrong_checksum");
     bench.assert_empty();
@@ -341,7 +343,7 @@ async fn a_file_that_changed_in_between_is_fetched_from_its_beginning() {
 async fn a_part_longer_than_the_file_is_thrown_away() {
     let server = Server::start(&[Answer::Obey(7), Answer::Obey(7)]).await;
     let mut bench = Bench::new();
-    bench.leave_part(&[0; LEN + 1]);
+    bench.leave_part(&vec![0; LEN + 1]);
     bench.pull(&checked(), &server.mirror(), 3).await.unwrap();
     bench.assert_whole();
 }
@@ -360,7 +362,7 @@ async fn a_part_that_is_whole_needs_no_more_bytes() {
 async fn a_part_that_nothing_vouches_for_is_not_used() {
     let server = Server::start(&[Answer::Obey(7)]).await;
     let mut bench = Bench::new();
-    bench.leave_part(&[0; HALF]);
+    bench.leave_part(&vec![0; HALF]);
     bench.pull(&entry(""), &server.mirror(), 1).await.unwrap();
     bench.assert_whole();
 }

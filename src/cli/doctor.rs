@@ -197,12 +197,8 @@ fn check_model(store: &Store, settings: &Settings) -> Check {
         Ok(model) => model,
         Err(error) => return Check::missing("model", error.to_string(), "see `stenopool models list`"),
     };
-    let ResolvedModel { name, weights } = &model;
+    let ResolvedModel { name, weights, .. } = &model;
     match weights {
-        Weights::File(path) if !path.is_file() => {
-            let detail = format!("{} is no file", path.display());
-            Check::missing("model", detail, "name an installed model: stenopool models list")
-        }
         Weights::File(path) => Check::good("model", format!("{name} at {}", path.display())),
         Weights::Embedded => {
             let detail = format!("{name}: {}", demo_notice(&model).unwrap_or("bundled"));

@@ -59,7 +59,10 @@ impl ModelsCommand {
         match &self.action {
             Action::List { json: true } => println!("{}", serde_json::to_string_pretty(&listing(store))?),
             Action::List { json: false } => print_table(&listing(store)),
-            Action::Pull { names } => return Ok(pull_all(store, names, mirror).await),
+            Action::Pull { names } => {
+                // An empty environment variable means none.
+                return Ok(pull_all(store, names, mirror.filter(|mirror| !mirror.is_empty())).await);
+            }
             Action::Verify { names } => return Ok(verify_all(store, names).await),
             Action::Path { name: Some(name) } => return Ok(print_file(store, name)),
             Action::Path { name: None } => print_folders(store.search()),
@@ -115,7 +118,7 @@ fn default_model(store: &Store) -> Option<String> {
     store.resolve(None).ok().map(|model| model.name)
 }
 
-/// Where an entry's file lies. Embedded weights are never looked for in a file, and ONNX Runtime may have a version in its name.
+/// Where an entry's file lies. Embedded weights are never looked for in a file; ONNX Runtime's name may have a version.
 fn installed(store: &Store, entry: &ModelEntry) -> Option<PathBuf> {
     match entry.kind {
         Kind::Runtime => store.onnx_runtime().ok(),
@@ -296,4 +299,67 @@ fn report(error: &StoreError) -> ExitCode {
         eprintln!("hint: {hint}");
     }
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+
+    #[derive(Parser)]
+    struct Probe {
+        #[command(flatten)]
+        command: ModelsCommand,
+    }
+
+    /// A folder with these files in it, and its store.
+    fn store(files: &[(&str, &[u8])]) -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        let store = Store::new(vec![folder.path().to_path_buf()]);
+        (folder, store)
+    }
+
+    async fn exit_code(store: &Store, arguments: &str) -> ExitCode {
+        let probe = Probe::parse_from(arguments.split(' '));
+        probe.command.run(store, None).await.unwrap()
+    }
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        Probe::command().debug_assert();
+    }
+
+    #[test]
+    fn exactly_the_best_installed_model_is_marked() {
+        let (_folder, store) = store(&[("ggml-tiny.bin", &crate::store::demo_weights())]);
+        let lines = listing(&store);
+        let marked: Vec<_> =
+            lines.iter().filter(|line| line.default).map(|line| line.name.as_str()).collect();
+        assert_eq!(marked, ["tiny"]);
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        assert_eq!([size(None), size(Some(547)), size(Some(1536))], ["-", "547 MiB", "1.5 GiB"]);
+    }
+
+    #[tokio::test]
+    async fn verify_fails_if_any_file_is_bad() {
+        let (_good, empty) = store(&[]);
+        assert_eq!(exit_code(&empty, "models verify").await, ExitCode::SUCCESS);
+        let (_bad, bad) = store(&[("ggml-tiny.bin", b"not the tiny model")]);
+        assert_eq!(exit_code(&bad, "models verify").await, ExitCode::FAILURE);
+        assert_eq!(exit_code(&empty, "models verify tiny").await, ExitCode::FAILURE);
+    }
+
+    #[tokio::test]
+    async fn pulling_what_cannot_be_pulled_fails_and_the_demo_is_always_there() {
+        let (_folder, store) = store(&[]);
+        assert_eq!(exit_code(&store, "models pull demo").await, ExitCode::SUCCESS);
+        assert_eq!(exit_code(&store, "models pull silero").await, ExitCode::FAILURE);
+        assert_eq!(exit_code(&store, "models pull no-such-model").await, ExitCode::FAILURE);
+    }
 }

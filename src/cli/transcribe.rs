@@ -4,7 +4,7 @@ use super::assembly::{Assembly, assemble};
 use crate::asr::{DecodeOptions, Segment, Task, Timestamps};
 use crate::audio::{FileReader, duration_of};
 use crate::config::Settings;
-use crate::server::{OutputFormat, TranscriptDocument, render};
+use crate::server::formats::{OutputFormat, TranscriptDocument, render};
 use crate::session::{Recording, recording_endpoints};
 use crate::vad::EndpointSettings;
 use anyhow::Context;

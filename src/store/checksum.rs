@@ -1,6 +1,6 @@
 //! What a file must hash to, and hashing that can be fed piece by piece.
 //!
-//! Upstream publishes SHA-1 for OpenAI's models; everything of ours is SHA-256.
+//! Upstream publishes SHA-1 for `OpenAI`'s models; everything of ours is SHA-256.
 
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -39,6 +39,7 @@ impl Checksum {
     }
 
     /// The fingerprint of `bytes`, of the same kind as this one.
+    #[must_use]
     pub fn of(&self, bytes: &[u8]) -> Self {
         let mut hasher = self.hasher();
         hasher.update(bytes);
@@ -94,6 +95,10 @@ impl Hasher {
     }
 
     /// Takes everything `reader` has left, and tells `on_bytes` how many bytes it has taken so far.
+    ///
+    /// # Errors
+    ///
+    /// What the reader says, except for interruptions.
     ///
     /// # Cancel safety
     ///

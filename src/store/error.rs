@@ -169,13 +169,14 @@ impl StoreError {
                 "give a Whisper model in ggml form (.bin)".into()
             }
             Self::Offline { file, .. } => format!(
-                "check network and proxy, name a mirror with `--mirror URL`, or copy {file} into a folder of `stenopool models path`"
+                "check network and proxy, name a mirror with `--mirror URL`, or copy {file} into a folder of \
+                 `stenopool models path`"
             ),
-            Self::Refused { status: 404, .. } => {
-                "the mirror must serve the same tree as a models folder".into()
-            }
-            Self::Refused { .. } | Self::Interrupted { .. } => {
+            Self::Refused { status: 408 | 429 | 500..=599, .. } | Self::Interrupted { .. } => {
                 "run it again later: it goes on where it stopped".into()
+            }
+            Self::Refused { .. } => {
+                "name a mirror with `--mirror URL`; it must serve the same tree as a models folder".into()
             }
             Self::BadAddress { .. } => "a mirror looks like http://host/folder".into(),
             Self::WrongChecksum { .. } | Self::WrongSize { .. } => {
@@ -190,15 +191,16 @@ impl StoreError {
 }
 
 fn io_hint(kind: io::ErrorKind) -> Option<String> {
-    match kind {
+    let hint = match kind {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Some("make room and run it again: it goes on where it stopped; or choose another disk with `--models-dir DIR`".into())
+            "make room and run it again: it goes on where it stopped; `--models-dir DIR` names another disk"
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            Some("choose a folder you may write to with `--models-dir DIR`".into())
+            "choose a folder you may write to with `--models-dir DIR`"
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(hint.into())
 }
 
 fn listed(folders: &[PathBuf]) -> String {

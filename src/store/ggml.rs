@@ -1,8 +1,8 @@
 //! Is this file a whole Whisper model in ggml form? Asked before whisper.cpp sees it.
 //!
-//! whisper.cpp does not notice when the last tensor is cut short and decodes with garbage, so the tensors are walked here:
-//! headers are read, data is skipped, and the last one must end where the file ends. The layout is that of
-//! `whisper_model_load` in whisper.cpp 1.8.3.
+//! whisper.cpp does not notice when the last tensor is cut short and decodes with garbage, so the tensors are
+//! walked here: headers are read, data is skipped, and the last one must end where the file ends. The layout is
+//! that of `whisper_model_load` in whisper.cpp 1.8.3.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
@@ -113,7 +113,7 @@ impl<R: Read + Seek> Walk<R> {
 
     fn skip(&mut self, bytes: u64, what: &'static str) -> Result<(), Defect> {
         self.claim(bytes, what)?;
-        Ok(self.reader.seek_relative(bytes as i64)?)
+        Ok(self.reader.seek_relative(bytes.cast_signed())?)
     }
 
     /// Moves the position past `bytes`, which the file must have.
@@ -157,9 +157,9 @@ mod tests {
         Walk { reader: BufReader::new(Cursor::new(bytes)), at: 0, len: bytes.len() as u64 }.model()
     }
 
-    /// A model with two tokens and two tensors: 4 f32 and one q8_0 block.
+    /// A model with two tokens and two tensors: 4 f32 and one `q8_0` block.
     fn tiny(vocabulary: i32) -> Vec<u8> {
-        let mut numbers = vec![MAGIC as i32, vocabulary];
+        let mut numbers = vec![MAGIC.cast_signed(), vocabulary];
         numbers.extend([0; 10]);
         numbers.extend([1, 2, 0, 0]);
         let mut bytes: Vec<u8> = numbers.into_iter().flat_map(i32::to_le_bytes).collect();

@@ -28,7 +28,7 @@ pub enum Kind {
 pub enum Window {
     /// The utterance alone: cheap, for models that were trained for it.
     Fit,
-    /// Always 30 seconds, as OpenAI's models expect.
+    /// Always 30 seconds, as `OpenAI`'s models expect.
     Full,
 }
 

@@ -1,6 +1,7 @@
 //! A file on its way: `NAME.part` with what has arrived, `NAME.part.etag` with what the server called that version.
 //!
-//! One process at a time holds the lock on `NAME.part`. The file takes its name only when it is whole, checked and on disk.
+//! One process at a time holds the lock on `NAME.part`. The file takes its name only when it is whole, checked and
+//! on disk.
 
 use super::{Hasher, ModelEntry, StoreError, expect_checksum, expect_size};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -35,8 +36,8 @@ impl Part {
         Ok(Self { file, path, target: target.to_path_buf(), len: 0, hasher, validator })
     }
 
-    /// Hashes what an earlier run left, so that the rest can follow. Without a validator and without a checksum nothing could tell whether
-    /// the rest fits: then it starts from nothing.
+    /// Hashes what an earlier run left, so that the rest can follow. Without a validator and without a checksum
+    /// nothing could tell whether the rest fits: then it starts from nothing.
     ///
     /// # Cancel safety
     ///
@@ -95,7 +96,8 @@ impl Part {
     ///
     /// # Errors
     ///
-    /// Wrong bytes ([`StoreError::WrongSize`], [`StoreError::WrongChecksum`]) are removed; after other errors the part is kept.
+    /// Wrong bytes ([`StoreError::WrongSize`], [`StoreError::WrongChecksum`]) are removed; after other errors the
+    /// part is kept.
     pub(super) fn finish(mut self, entry: &ModelEntry) -> Result<(), StoreError> {
         if let Err(error) = self.judge(entry) {
             self.remove()?;
@@ -129,7 +131,8 @@ impl Drop for Part {
     }
 }
 
-/// Opens `path` and locks it; goes again if the file lost its name (finished or removed by another process) in between.
+/// Opens `path` and locks it; goes again if the file lost its name (finished or removed by another process) in
+/// between.
 fn open_locked(path: &Path) -> Result<File, StoreError> {
     loop {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);

@@ -30,10 +30,11 @@ impl From<Vec<PathBuf>> for SearchPath {
     }
 }
 
-/// The search path of `models_dir` (flag or environment), `models/` beside the executable, `./models` and the user's cache.
+/// The search path of `models_dir` (flag or environment), `models/` beside the executable, `./models` and the
+/// user's cache.
 ///
-/// `cache` is the user's cache folder itself ([`user_cache`]). Downloads go to `models_dir` if it is given, else to the cache,
-/// else to `./models`.
+/// `cache` is the user's cache folder itself ([`user_cache`]). Downloads go to `models_dir` if it is given, else to
+/// the cache, else to `./models`.
 pub fn search_path(
     models_dir: Option<PathBuf>,
     exe_dir: Option<PathBuf>,

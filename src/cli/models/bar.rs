@@ -4,14 +4,14 @@ use crate::store::Step;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 
-const KNOWN: &str = "{msg:24} {bar:32} {bytes:>11} of {total_bytes:11} {bytes_per_sec:>13}  {eta} left";
-const UNKNOWN: &str = "{msg:24} {spinner} {bytes:>11} {bytes_per_sec:>13}";
+const KNOWN: &str = "{msg:20} {wide_bar} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12} {eta:>4}";
+const UNKNOWN: &str = "{msg:20} {spinner} {bytes:>10} {bytes_per_sec:>12}";
 /// Without a terminal, a line for each so many percent.
 const PERCENT_STEP: u64 = 10;
 
 /// Progress of one file, on standard error.
 pub(super) struct Bar {
-    bar: ProgressBar,
+    drawn: ProgressBar,
     /// Percent of the next line, when there is no terminal to draw on.
     next_line: Option<u64>,
     name: String,
@@ -22,8 +22,8 @@ impl Bar {
     pub(super) fn new(name: &str, total: Option<u64>) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(None, target).with_message(name.to_owned());
-        let mut this = Self { bar, next_line: (!terminal).then_some(0), name: name.to_owned() };
+        let drawn = ProgressBar::with_draw_target(None, target).with_message(name.to_owned());
+        let mut this = Self { drawn, next_line: (!terminal).then_some(0), name: name.to_owned() };
         this.set_total(total);
         this
     }
@@ -35,8 +35,8 @@ impl Bar {
 
     /// Moves to `done` bytes.
     pub(super) fn set(&mut self, done: u64) {
-        self.bar.set_position(done);
-        let (Some(next), Some(total)) = (self.next_line, self.bar.length()) else { return };
+        self.drawn.set_position(done);
+        let (Some(next), Some(total)) = (self.next_line, self.drawn.length()) else { return };
         let percent = (done * 100).checked_div(total).unwrap_or(100);
         if percent >= next {
             eprintln!("{}: {percent} %, {} of {}", self.name, HumanBytes(done), HumanBytes(total));
@@ -50,14 +50,14 @@ impl Bar {
             Step::Rehashing(done) | Step::Arrived(done) => self.set(*done),
             Step::Receiving { from, total } => self.receive(*from, *total),
             Step::Retrying { cause, wait } => {
-                self.say(&format!("{cause}; trying again in {} ms", wait.as_millis()))
+                self.say(&format!("{cause}; trying again in {} ms", wait.as_millis()));
             }
         }
     }
 
     /// Takes the bar away.
     pub(super) fn clear(&self) {
-        self.bar.finish_and_clear();
+        self.drawn.finish_and_clear();
     }
 
     /// Starts the clock anew, so that the rate is the network's and not that of the bytes that were here before.
@@ -66,8 +66,8 @@ impl Bar {
             self.say(&format!("going on after {}", HumanBytes(from)));
         }
         self.set_total(total);
-        self.bar.set_position(from);
-        self.bar.reset_eta();
+        self.drawn.set_position(from);
+        self.drawn.reset_eta();
         self.next_line = self.next_line.map(|_| 0);
     }
 
@@ -76,17 +76,17 @@ impl Bar {
         if self.next_line.is_some() {
             eprintln!("{line}");
         } else {
-            self.bar.println(line);
+            self.drawn.println(line);
         }
     }
 
     fn set_total(&mut self, total: Option<u64>) {
         let template = if total.is_some() { KNOWN } else { UNKNOWN };
-        self.bar
+        self.drawn
             .set_style(ProgressStyle::with_template(template).expect("the templates are fixed and valid"));
         match total {
-            Some(total) => self.bar.set_length(total),
-            None => self.bar.unset_length(),
+            Some(total) => self.drawn.set_length(total),
+            None => self.drawn.unset_length(),
         }
     }
 }
