@@ -1,6 +1,7 @@
 //! One audio track of a container, packet by packet, as mono samples at its own rate. Resampling is `file`'s.
 
 use super::extent::promised_end;
+use super::mp4::{self, Delay};
 use super::sniff::Container;
 use super::source::View;
 use super::wav::{self, Wav};
@@ -64,6 +65,8 @@ pub(super) struct Track {
     reached: i64,
     expected: Option<u64>,
     failures: usize,
+    /// Silence of the encoder that is still to be left out, where symphonia does not do it.
+    delay: Option<Delay>,
     interleaved: Vec<f32>,
     promises_more: bool,
     duration: Option<Duration>,
@@ -76,6 +79,7 @@ struct Layout {
     body: Range<u64>,
     truncated: bool,
     duration: Option<Duration>,
+    delays: Vec<Delay>,
 }
 
 impl Layout {
@@ -87,10 +91,14 @@ impl Layout {
     ) -> Result<Self, AudioError> {
         if container == Container::Wav {
             let Wav { header, data, truncated, duration } = wav::read_header(source, start, len)?;
-            return Ok(Self { header, body: data, truncated, duration });
+            return Ok(Self { header, body: data, truncated, duration, delays: Vec::new() });
         }
         let end = promised_end(source, container, start, len)?;
-        Ok(Self { header: Vec::new(), body: start..end, truncated: end > len, duration: None })
+        let delays = match container {
+            Container::Mp4 => mp4::delays(source, start..len)?,
+            _ => Vec::new(),
+        };
+        Ok(Self { header: Vec::new(), body: start..end, truncated: end > len, duration: None, delays })
     }
 }
 
@@ -124,6 +132,7 @@ impl Track {
             reached: 0,
             expected: None,
             failures: 0,
+            delay: layout.delays.into_iter().find(|delay| delay.track == id),
             interleaved: Vec::new(),
             promises_more: layout.truncated,
             duration: layout.duration,
@@ -177,10 +186,12 @@ impl Track {
                 return Ok(Step::Nothing);
             }
         };
-        let (rate, channels) = (buffer.spec().rate(), buffer.spec().channels().count());
+        let rate = plausible_rate(buffer.spec().rate()).map_err(|detail| AudioError::NoTrack { detail })?;
+        let (channels, frames) = (buffer.spec().channels().count(), buffer.frames());
         buffer.copy_to_vec_interleaved(&mut self.interleaved);
-        mono.extend(self.interleaved.chunks_exact(channels.max(1)).map(mean));
-        plausible_rate(rate).map(Step::Samples).map_err(|detail| AudioError::NoTrack { detail })
+        let skip = self.delay.as_mut().map_or(0, |delay| delay.take(rate.hertz(), frames));
+        mono.extend(self.interleaved.chunks_exact(channels.max(1)).skip(skip).map(mean));
+        Ok(Step::Samples(rate))
     }
 
     /// Ogg files may be several streams one after the other; each has its own headers.
