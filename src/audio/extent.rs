@@ -3,6 +3,7 @@
 //! symphonia refuses MP4 and Matroska whose outermost elements are longer than the file. Shown the length that these
 //! elements promise, it reads up to the break instead.
 
+use super::mp4::BoxHeader;
 use super::sniff::Container;
 use super::source::read_at;
 use std::io::{Read, Result, Seek};
@@ -43,13 +44,8 @@ where
 /// How many bytes a box or element has with its header, if it says so.
 type Header = fn(&[u8]) -> Option<u64>;
 
-/// A box of ISO 14496-12; a size of 0 means "to the end of the file".
 fn mp4_box(bytes: &[u8]) -> Option<u64> {
-    let size = u64::from(u32::from_be_bytes(*bytes.first_chunk()?));
-    match size {
-        1 => Some(u64::from_be_bytes(*bytes.get(8..)?.first_chunk()?)).filter(|&size| size >= 16),
-        _ => (size >= 8).then_some(size),
-    }
+    BoxHeader::parse(bytes)?.size
 }
 
 /// An outermost element of RFC 8794; a size of all ones means "unknown".

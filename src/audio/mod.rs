@@ -6,6 +6,7 @@
 mod extent;
 mod file;
 mod g711;
+mod mp4;
 mod resample;
 mod sniff;
 mod source;

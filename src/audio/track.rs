@@ -1,6 +1,7 @@
 //! One audio track of a container, packet by packet, as mono samples at its own rate. Resampling is `file`'s.
 
 use super::extent::promised_end;
+use super::mp4::{self, Delay};
 use super::sniff::Container;
 use super::source::View;
 use super::wav::{self, Wav};
@@ -9,7 +10,8 @@ use std::io::{self, Read, Seek};
 use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::Duration;
-use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::audio::Channels;
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::{Error, Result as SymphoniaResult};
 use symphonia::core::formats::{FormatOptions, FormatReader, Track as TrackInfo};
@@ -29,6 +31,12 @@ static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
 
 /// Rates that occur; anything else is a damaged or hostile header.
 const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
+
+/// What decoders reserve memory for before they see a sample, and what one packet may hold: the most that FLAC can
+/// have, and more than anybody writes. Headers and tables can claim thousands of times as much.
+const MAX_CHANNELS: usize = 64;
+const MAX_FRAMES_PER_PACKET: u64 = 65_536;
+const MAX_PACKET_BYTES: usize = 4 << 20;
 
 /// How often in a row the container may fail before it counts as broken off: some readers stand still when they fail.
 const MAX_FAILURES: usize = 64;
@@ -57,6 +65,8 @@ pub(super) struct Track {
     reached: i64,
     expected: Option<u64>,
     failures: usize,
+    /// Silence of the encoder that is still to be left out, where symphonia does not do it.
+    delay: Option<Delay>,
     interleaved: Vec<f32>,
     promises_more: bool,
     duration: Option<Duration>,
@@ -69,6 +79,7 @@ struct Layout {
     body: Range<u64>,
     truncated: bool,
     duration: Option<Duration>,
+    delays: Vec<Delay>,
 }
 
 impl Layout {
@@ -80,10 +91,14 @@ impl Layout {
     ) -> Result<Self, AudioError> {
         if container == Container::Wav {
             let Wav { header, data, truncated, duration } = wav::read_header(source, start, len)?;
-            return Ok(Self { header, body: data, truncated, duration });
+            return Ok(Self { header, body: data, truncated, duration, delays: Vec::new() });
         }
         let end = promised_end(source, container, start, len)?;
-        Ok(Self { header: Vec::new(), body: start..end, truncated: end > len, duration: None })
+        let delays = match container {
+            Container::Mp4 => mp4::delays(source, start..len)?,
+            _ => Vec::new(),
+        };
+        Ok(Self { header: Vec::new(), body: start..end, truncated: end > len, duration: None, delays })
     }
 }
 
@@ -117,6 +132,7 @@ impl Track {
             reached: 0,
             expected: None,
             failures: 0,
+            delay: layout.delays.into_iter().find(|delay| delay.track == id),
             interleaved: Vec::new(),
             promises_more: layout.truncated,
             duration: layout.duration,
@@ -159,6 +175,10 @@ impl Track {
     fn decode(&mut self, packet: &Packet, mono: &mut Vec<f32>) -> Result<Step, AudioError> {
         self.failures = 0;
         self.reached = packet.pts.get().saturating_add_unsigned(packet.dur.get());
+        if packet.data.len() > MAX_PACKET_BYTES {
+            self.last_error = Some(format!("a packet of {} bytes", packet.data.len()));
+            return Ok(Step::Nothing);
+        }
         let buffer = match self.decoder.decode(packet) {
             Ok(buffer) => buffer,
             Err(error) => {
@@ -166,10 +186,12 @@ impl Track {
                 return Ok(Step::Nothing);
             }
         };
-        let (rate, channels) = (buffer.spec().rate(), buffer.spec().channels().count());
+        let rate = plausible_rate(buffer.spec().rate()).map_err(|detail| AudioError::NoTrack { detail })?;
+        let (channels, frames) = (buffer.spec().channels().count(), buffer.frames());
         buffer.copy_to_vec_interleaved(&mut self.interleaved);
-        mono.extend(self.interleaved.chunks_exact(channels.max(1)).map(mean));
-        plausible_rate(rate).map(Step::Samples)
+        let skip = self.delay.as_mut().map_or(0, |delay| delay.take(rate.hertz(), frames));
+        mono.extend(self.interleaved.chunks_exact(channels.max(1)).skip(skip).map(mean));
+        Ok(Step::Samples(rate))
     }
 
     /// Ogg files may be several streams one after the other; each has its own headers.
@@ -257,24 +279,31 @@ fn choose(tracks: &[TrackInfo]) -> Result<(u32, Box<dyn AudioDecoder>), AudioErr
         let Some(parameters) = track.codec_params.as_ref().and_then(|parameters| parameters.audio()) else {
             continue;
         };
-        match CODECS.make_audio_decoder(parameters, &AudioDecoderOptions::default()) {
-            Ok(decoder) => {
-                parameters.sample_rate.map_or(Ok(()), |rate| plausible_rate(rate).map(drop))?;
-                return Ok((track.id, decoder));
-            }
-            Err(error) => detail = error.to_string(),
+        match decoder(parameters) {
+            Ok(decoder) => return Ok((track.id, decoder)),
+            Err(error) => detail = error,
         }
     }
     Err(AudioError::NoTrack { detail })
 }
 
-fn plausible_rate(hertz: u32) -> Result<SampleRate, AudioError> {
-    SampleRate::new(hertz).filter(|_| RATES.contains(&hertz)).ok_or_else(|| AudioError::NoTrack {
-        detail: format!(
-            "a sample rate of {hertz} Hz; {} to {} Hz can be decoded",
-            RATES.start(),
-            RATES.end()
-        ),
+fn decoder(parameters: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>, String> {
+    let channels = parameters.channels.as_ref().map_or(1, Channels::count);
+    let frames = parameters.max_frames_per_packet.unwrap_or(0);
+    if channels > MAX_CHANNELS || frames > MAX_FRAMES_PER_PACKET {
+        return Err(format!("{channels} channels with {frames} samples per packet"));
+    }
+    if let Some(rate) = parameters.sample_rate {
+        plausible_rate(rate)?;
+    }
+    let options = AudioDecoderOptions::default();
+    CODECS.make_audio_decoder(parameters, &options).map_err(|error| error.to_string())
+}
+
+fn plausible_rate(hertz: u32) -> Result<SampleRate, String> {
+    let rate = SampleRate::new(hertz).filter(|_| RATES.contains(&hertz));
+    rate.ok_or_else(|| {
+        format!("a sample rate of {hertz} Hz; {} to {} Hz can be decoded", RATES.start(), RATES.end())
     })
 }
 
@@ -286,4 +315,42 @@ fn mean(channels: &[f32]) -> f32 {
 /// NaN and infinity are no loudness; they become silence.
 fn bounded(sample: f32) -> f32 {
     if sample.is_finite() { sample.clamp(-1.0, 1.0) } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use symphonia::core::audio::layouts::CHANNEL_LAYOUT_STEREO;
+    use symphonia::core::codecs::CodecParameters;
+    use symphonia::core::codecs::audio::well_known::CODEC_ID_PCM_S16LE;
+
+    fn pcm(frames_per_packet: u64) -> TrackInfo {
+        let mut parameters = AudioCodecParameters::new();
+        parameters
+            .for_codec(CODEC_ID_PCM_S16LE)
+            .with_sample_rate(44_100)
+            .with_channels(CHANNEL_LAYOUT_STEREO)
+            .with_max_frames_per_packet(frames_per_packet);
+        let mut track = TrackInfo::new(frames_per_packet as u32);
+        track.with_codec_params(CodecParameters::Audio(parameters));
+        track
+    }
+
+    #[test]
+    fn the_first_track_that_can_be_decoded_is_chosen() {
+        let tracks = [TrackInfo::new(1), pcm(u64::from(u32::MAX)), pcm(4), pcm(8)];
+        assert_eq!(choose(&tracks).unwrap().0, 4);
+    }
+
+    /// The decoder would reserve 16 GiB at once and the process would be gone.
+    #[test]
+    fn a_header_cannot_reserve_memory() {
+        let error = choose(&[pcm(u64::from(u32::MAX))]).map(|(id, _)| id).unwrap_err();
+        assert!(error.to_string().contains("4294967295 samples per packet"), "{error}");
+    }
+
+    #[test]
+    fn the_mean_of_wild_samples_is_tame() {
+        assert!((mean(&[f32::NAN, f32::INFINITY, 3.0, -0.5]) - 0.125).abs() < f32::EPSILON);
+    }
 }

@@ -96,7 +96,10 @@ impl Promise {
     fn keep(self, available: u64) -> (u64, bool) {
         match self {
             Self::Exactly(bytes) if bytes <= available => (bytes, false),
-            Self::Exactly(bytes) => (available, !(ENDLESS..=u64::from(u32::MAX)).contains(&bytes)),
+            Self::Exactly(bytes) => {
+                let endless = bytes == u64::MAX || (ENDLESS..=u64::from(u32::MAX)).contains(&bytes);
+                (available, !endless)
+            }
             Self::UntilTheEnd => (available, false),
         }
     }
@@ -243,6 +246,15 @@ mod tests {
         assert_eq!(check(&file(0x7fff_f024, 0x7fff_f000, b"")), (100, false), "sox to a pipe");
         assert_eq!(check(&file(136, 0, b"")), (0, false), "an empty recording before other chunks");
         assert_eq!(check(&file(136, 99, b"")), (98, false), "half a sample");
+    }
+
+    #[test]
+    fn the_64_bit_length_of_rf64_counts() {
+        let ds64 = [b"ds64\x10\0\0\0".as_slice(), &[0; 8], &98_u64.to_le_bytes()].concat();
+        let mut bytes = file(u32::MAX, u32::MAX, b"");
+        bytes.splice(12..12, ds64);
+        let wav = read_header(&mut Cursor::new(&bytes), 0, bytes.len() as u64).unwrap();
+        assert_eq!((wav.data, wav.truncated), (68..68 + 98, false));
     }
 
     #[test]
