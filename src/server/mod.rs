@@ -4,6 +4,7 @@
 
 mod keys;
 mod models;
+pub mod realtime;
 
 pub use keys::{Caller, KeyEntry, KeyError, Keyring, SessionPermit};
 pub use models::{ModelNames, UnknownModel};
