@@ -16,7 +16,7 @@ use super::ItemId;
 const MOST_UTTERANCES: usize = 32;
 
 /// How much audio may wait before no more is taken in: 2 minutes.
-const MOST_AUDIO: Duration = Duration::from_secs(120);
+const MOST_AUDIO: Duration = Duration::from_mins(2);
 
 /// The text of one item, or why there is none.
 #[derive(Debug)]

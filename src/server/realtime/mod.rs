@@ -13,6 +13,7 @@ mod field;
 mod limits;
 mod reader;
 mod server_event;
+mod turn_detection;
 mod writer;
 
 use super::{KeyError, Server, SessionPermit};
@@ -86,15 +87,15 @@ fn admit(
     query: &ConnectQuery,
     headers: &HeaderMap,
 ) -> Result<(SessionPermit, String), Refusal> {
-    let caller = server.keys.identify(presented_key(headers)).map_err(Refusal::of_key)?;
+    let caller = server.keys.identify(presented_key(headers)).map_err(|error| Refusal::of_key(&error))?;
     if let Some(model) = &query.model {
         server.models.resolve(model).map_err(|unknown| Refusal::no_model(unknown.to_string()))?;
     }
     if server.stopping.is_cancelled() {
-        return Err(Refusal::of_pool(AcquireError::Draining));
+        return Err(Refusal::of_pool(&AcquireError::Draining));
     }
-    server.lanes.allocator().admit().map_err(Refusal::of_pool)?;
-    let permit = caller.enter().map_err(Refusal::of_key)?;
+    server.lanes.allocator().admit().map_err(|error| Refusal::of_pool(&error))?;
+    let permit = caller.enter().map_err(|error| Refusal::of_key(&error))?;
     Ok((permit, caller.name().to_owned()))
 }
 
@@ -127,7 +128,7 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn of_key(error: KeyError) -> Self {
+    fn of_key(error: &KeyError) -> Self {
         let (status, kind, code) = match error {
             KeyError::Missing => (StatusCode::UNAUTHORIZED, "invalid_request_error", "api_key_missing"),
             KeyError::Unknown => (StatusCode::UNAUTHORIZED, "invalid_request_error", "invalid_api_key"),
@@ -138,7 +139,7 @@ impl Refusal {
         Self { status, kind, code, message: error.to_string(), param: None }
     }
 
-    fn of_pool(error: AcquireError) -> Self {
+    fn of_pool(error: &AcquireError) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self { status, kind: "server_error", code: error.code(), message: error.to_string(), param: None }
     }

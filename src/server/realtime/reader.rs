@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, trace};
 
 /// A client that sends nothing at all, not even a pong, for this long is gone.
-const HALF_OPEN: Duration = Duration::from_secs(60);
+const HALF_OPEN: Duration = Duration::from_mins(1);
 
 /// While the session takes no more, the client is pinged this often: its end cannot be read behind its audio.
 const PROBE: Duration = Duration::from_millis(300);
