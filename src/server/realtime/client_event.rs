@@ -64,6 +64,11 @@ pub(super) fn parse(text: &str) -> Incoming {
         Ok(envelope) => envelope,
         Err(error) => return Incoming { event_id: None, event: Err(not_an_event(&error)) },
     };
+    // serde takes a list for a struct whose fields come in order.
+    if !text.trim_start().starts_with('{') {
+        let fault = Fault::invalid("invalid_event", "this JSON is not an event: it is not an object");
+        return Incoming { event_id: None, event: Err(fault) };
+    }
     let event =
         match envelope.kind.as_str() {
             Some(kind) => parse_kind(kind, text),
@@ -157,7 +162,7 @@ mod tests {
             (r#"{"type":"make.coffee"}"#, "unknown_event in type"),
             (r#"{"type":7}"#, "invalid_event in type"),
             (r#"{"audio":"AAEC"}"#, "invalid_event in type"),
-            ("[1, 2]", "invalid_event in the whole"),
+            (r#"["input_audio_buffer.commit", "e7"]"#, "invalid_event in the whole"),
             ("7", "invalid_event in the whole"),
             ("{", "invalid_json in the whole"),
             ("", "invalid_json in the whole"),

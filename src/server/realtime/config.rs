@@ -282,3 +282,6 @@ fn included(field: &Field<'_>) -> Result<Vec<&'static str>, Fault> {
     const LOGPROBS: &str = "item.input_audio_transcription.logprobs";
     field.elements()?.map(|element| element.choice(&[(LOGPROBS, LOGPROBS)])).collect()
 }
+
+#[cfg(test)]
+mod tests;

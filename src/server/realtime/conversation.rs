@@ -134,3 +134,6 @@ fn deaf_code(error: &FrontendError) -> &'static str {
 fn no_such_item(id: &str) -> Fault {
     Fault::invalid("item_not_found", format!("there is no item \"{id}\" in this session")).in_param("item_id")
 }
+
+#[cfg(test)]
+mod tests;
