@@ -4,8 +4,8 @@
 //! `heard N` where N is its peak in hundredths, so that whose words came out is whose samples went in.
 
 mod realtime {
-    pub mod client;
-    pub mod server;
+    pub(crate) mod client;
+    pub(crate) mod server;
 }
 
 use base64::Engine as _;
@@ -39,6 +39,12 @@ fn append(bytes: &[u8]) -> Value {
     json!({ "type": "input_audio_buffer.append", "audio": audio })
 }
 
+/// The events that are about one item.
+fn about(item: &Value, events: &[Value]) -> Vec<Value> {
+    let named = |event: &&Value| event["item_id"] == *item || event["item"]["id"] == *item;
+    events.iter().filter(named).cloned().collect()
+}
+
 async fn manual_client(served: &Served) -> Client {
     let mut client = Client::connect(served, "?intent=transcription").await;
     client.send(&manual()).await;
@@ -69,11 +75,7 @@ async fn speech_between_silences_is_told_in_order_under_one_name() {
     client.send(&append(&[silence(400), voice(50, 800), silence(1_000)].concat())).await;
     let events = client.until(COMPLETED).await;
     assert_eq!(types(&events), UTTERANCE);
-    let item = &events[0]["item_id"];
-    for event in &events {
-        let named = if event["item_id"].is_null() { &event["item"]["id"] } else { &event["item_id"] };
-        assert_eq!(named, item, "{event}");
-    }
+    assert_eq!(about(&events[0]["item_id"], &events), events);
     let completed = &events[6];
     assert_eq!(completed["transcript"], "heard 50");
     assert_eq!(completed["content_index"], 0);
@@ -229,10 +231,14 @@ async fn eight_clients_at_once_get_their_own_words_only() {
             for _ in 0..3 {
                 client.send_bytes([silence(400), voice(peak, 600), silence(900)].concat()).await;
             }
+            let mut events = Vec::new();
             for _ in 0..3 {
-                let events = client.until(COMPLETED).await;
-                assert_eq!(types(&events), UTTERANCE);
-                assert_eq!(events[6]["transcript"], format!("heard {peak}"));
+                events.extend(client.until(COMPLETED).await);
+            }
+            assert_eq!(events.len(), 3 * UTTERANCE.len());
+            for completed in events.iter().filter(|event| event["type"] == COMPLETED) {
+                assert_eq!(completed["transcript"], format!("heard {peak}"));
+                assert_eq!(types(&about(&completed["item_id"], &events)), UTTERANCE);
             }
             client.expect_nothing_more().await;
         }

@@ -19,12 +19,12 @@ const RATE: usize = 24_000;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// So many milliseconds of nothing.
-pub fn silence(ms: usize) -> Vec<u8> {
+pub(crate) fn silence(ms: usize) -> Vec<u8> {
     vec![0; 2 * RATE * ms / 1_000]
 }
 
 /// So many milliseconds of a hum whose peak is so many hundredths. It swells and fades, so that no filter rings.
-pub fn voice(peak: u8, ms: usize) -> Vec<u8> {
+pub(crate) fn voice(peak: u8, ms: usize) -> Vec<u8> {
     let samples = RATE * ms / 1_000;
     let sample = |n: usize| {
         let edge = (n.min(samples - n) as f32 / 240.0).min(1.0);
@@ -35,39 +35,39 @@ pub fn voice(peak: u8, ms: usize) -> Vec<u8> {
 }
 
 /// The types of events.
-pub fn types(events: &[Value]) -> Vec<&str> {
+pub(crate) fn types(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["type"].as_str().expect("every event has a type")).collect()
 }
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// One connection.
-pub struct Client {
+pub(crate) struct Client {
     socket: Socket,
 }
 
 /// The sending half of a client that does not read.
-pub struct Writer {
+pub(crate) struct Writer {
     sink: SplitSink<Socket, Message>,
     _unread: futures_util::stream::SplitStream<Socket>,
 }
 
 impl Writer {
     /// Sends a text frame.
-    pub async fn send(&mut self, text: &str) -> Result<(), Error> {
+    pub(crate) async fn send(&mut self, text: &str) -> Result<(), Error> {
         self.sink.send(Message::text(text)).await
     }
 }
 
 impl Client {
     /// Connects without a key.
-    pub async fn connect(served: &Served, query: &str) -> Self {
+    pub(crate) async fn connect(served: &Served, query: &str) -> Self {
         let (socket, _) = connect_async(served.url(query)).await.expect("the client is let in");
         Self { socket }
     }
 
     /// Connects as browsers do, with the key in a subprotocol.
-    pub async fn connect_by_subprotocol(served: &Served, key: &str) -> Self {
+    pub(crate) async fn connect_by_subprotocol(served: &Served, key: &str) -> Self {
         let mut request = served.url("").into_client_request().expect("a request");
         let protocols = format!("realtime, openai-insecure-api-key.{key}").parse().expect("a header value");
         request.headers_mut().insert("sec-websocket-protocol", protocols);
@@ -77,28 +77,28 @@ impl Client {
     }
 
     /// Sends an event.
-    pub async fn send(&mut self, event: &Value) {
+    pub(crate) async fn send(&mut self, event: &Value) {
         self.send_message(Message::text(event.to_string())).await;
     }
 
     /// Sends a binary frame.
-    pub async fn send_bytes(&mut self, bytes: Vec<u8>) {
+    pub(crate) async fn send_bytes(&mut self, bytes: Vec<u8>) {
         self.send_message(Message::binary(bytes)).await;
     }
 
     /// Sends any frame.
-    pub async fn send_message(&mut self, message: Message) {
+    pub(crate) async fn send_message(&mut self, message: Message) {
         self.socket.send(message).await.expect("the server takes it");
     }
 
     /// Sends binary frames until the server takes no more.
-    pub async fn flood(&mut self, bytes: &[u8]) {
+    pub(crate) async fn flood(&mut self, bytes: &[u8]) {
         let stuck = Duration::from_millis(500);
         while tokio::time::timeout(stuck, self.send_bytes(bytes.to_vec())).await.is_ok() {}
     }
 
     /// The next event.
-    pub async fn event(&mut self) -> Value {
+    pub(crate) async fn event(&mut self) -> Value {
         match self.message().await {
             Message::Text(text) => serde_json::from_str(&text).expect("events are JSON"),
             other => panic!("expected an event, got {other:?}"),
@@ -106,7 +106,7 @@ impl Client {
     }
 
     /// The events up to the next one of this type.
-    pub async fn until(&mut self, kind: &str) -> Vec<Value> {
+    pub(crate) async fn until(&mut self, kind: &str) -> Vec<Value> {
         let mut events = Vec::new();
         loop {
             let event = self.event().await;
@@ -120,24 +120,24 @@ impl Client {
     }
 
     /// What the next `error` event says.
-    pub async fn error(&mut self) -> Value {
+    pub(crate) async fn error(&mut self) -> Value {
         self.until("error").await.pop().expect("the last event is the error")["error"].take()
     }
 
     /// Waits until the server has read everything that was sent.
-    pub async fn settled(&mut self) {
+    pub(crate) async fn settled(&mut self) {
         self.send(&json!({ "type": "are.you.there" })).await;
         assert_eq!(self.error().await["code"], "unknown_event");
     }
 
     /// Fails if the server has told anything more by the time it answers.
-    pub async fn expect_nothing_more(&mut self) {
+    pub(crate) async fn expect_nothing_more(&mut self) {
         self.send(&json!({ "type": "are.you.there" })).await;
         assert_eq!(self.event().await["type"], "error");
     }
 
     /// How the server closes the connection; what it still tells before is skipped.
-    pub async fn close(&mut self) -> (CloseCode, String) {
+    pub(crate) async fn close(&mut self) -> (CloseCode, String) {
         loop {
             if let Message::Close(frame) = self.message().await {
                 let frame = frame.expect("the server says why it closes");
@@ -147,7 +147,7 @@ impl Client {
     }
 
     /// Goes on as a client that only sends.
-    pub fn into_writer(self) -> Writer {
+    pub(crate) fn into_writer(self) -> Writer {
         let (sink, unread) = self.socket.split();
         Writer { sink, _unread: unread }
     }

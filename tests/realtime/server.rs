@@ -19,36 +19,36 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Reads an utterance as `heard N`, where N is its peak in hundredths.
-pub fn heard(utterance: &Utterance, _: &DecodeOptions) -> Act {
+pub(crate) fn heard(utterance: &Utterance, _: &DecodeOptions) -> Act {
     let peak = utterance.samples.iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
     Act::Say(format!("heard {}", (peak * 100.0).round()), Duration::ZERO)
 }
 
 /// The settings of a server unless a test wants others.
-pub fn settings() -> ServerSettings {
+pub(crate) fn settings() -> ServerSettings {
     ServerSettings::default()
 }
 
 /// A server that answers.
-pub struct Served {
-    pub address: SocketAddr,
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
     server: Arc<Server>,
 }
 
 type Script = fn(&Utterance, &DecodeOptions) -> Act;
 
 /// Serves with the default settings and without keys.
-pub async fn serve(script: Script) -> Served {
+pub(crate) async fn serve(script: Script) -> Served {
     serve_with(script, settings()).await
 }
 
 /// Serves with other settings.
-pub async fn serve_with(script: Script, settings: ServerSettings) -> Served {
+pub(crate) async fn serve_with(script: Script, settings: ServerSettings) -> Served {
     start(script, settings, Vec::new()).await
 }
 
 /// Serves those who know the key, and only so many of them at once.
-pub async fn serve_guarded(key: &str, max_sessions: usize) -> Served {
+pub(crate) async fn serve_guarded(key: &str, max_sessions: usize) -> Served {
     let entry = KeyEntry {
         name: "tester".into(),
         hash: Sha256::digest(key.as_bytes()).into(),
@@ -82,36 +82,36 @@ async fn start(script: Script, settings: ServerSettings, keys: Vec<KeyEntry>) ->
 
 impl Served {
     /// The address of the WebSocket.
-    pub fn url(&self, query: &str) -> String {
+    pub(crate) fn url(&self, query: &str) -> String {
         format!("ws://{}/v1/realtime{query}", self.address)
     }
 
     /// Begins to stop, as `serve` does on a signal.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.server.stopping.cancel();
     }
 
     /// Lets nobody in any more.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.server.lanes.allocator().drain();
     }
 
     /// Waits until the pool looks like this.
-    pub async fn until(&self, looks: impl Fn(Snapshot) -> bool) {
+    pub(crate) async fn until(&self, looks: impl Fn(Snapshot) -> bool) {
         while !looks(self.server.lanes.allocator().snapshot()) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
     /// Waits until all sessions are gone.
-    pub async fn no_sessions_within(&self, limit: Duration) {
+    pub(crate) async fn no_sessions_within(&self, limit: Duration) {
         self.server.sessions.close();
         tokio::time::timeout(limit, self.server.sessions.wait()).await.expect("sessions are gone in time");
         self.server.sessions.reopen();
     }
 
     /// Tries to come in and is refused: the status, the body, and the `Retry-After` header.
-    pub async fn refused(&self, query: &str, key: Option<&str>) -> (u16, Value, Option<String>) {
+    pub(crate) async fn refused(&self, query: &str, key: Option<&str>) -> (u16, Value, Option<String>) {
         let mut request = self.url(query).into_client_request().expect("a request");
         if let Some(key) = key {
             let bearer = format!("Bearer {key}").parse().expect("a header value");

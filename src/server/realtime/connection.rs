@@ -71,24 +71,30 @@ pub(super) async fn serve(socket: WebSocket, visit: Visit) {
         replies,
         server: Arc::clone(&server),
     };
+    let mut we_close = false;
     if writer.write(ServerEvent::SessionCreated { session: created }).await.is_ok() {
         tokio::select! {
             () = reader.run() => {}
-            () = writer.run(events, replies_out) => {}
+            () = writer.run(events, replies_out) => we_close = true,
             () = async { driver.run().await; pending().await } => {}
         }
     }
-    take_leave(&mut stream).await;
+    take_leave(&mut stream, we_close).await;
     info!(seconds = since.elapsed().as_secs(), "session ends");
     drop((permit, tracked));
 }
 
 /// Reads what the client still sends, its `Close` last: a socket that is closed over unread bytes takes back what was
-/// written to it.
-async fn take_leave(stream: &mut SplitStream<WebSocket>) {
+/// written to it. When it is we who close and the client's answer cannot be read (it stands behind a message that is too
+/// large), the client is given the time all the same.
+async fn take_leave(stream: &mut SplitStream<WebSocket>, we_close: bool) {
     let leaving = async {
+        let mut answered = !we_close;
         while let Some(Ok(message)) = stream.next().await {
-            drop::<Message>(message);
+            answered |= matches!(message, Message::Close(_));
+        }
+        if !answered {
+            pending().await
         }
     };
     let _ = timeout(LEAVE, leaving).await;
