@@ -10,6 +10,7 @@ pub mod formats;
 mod keys;
 mod languages;
 mod models;
+pub mod realtime;
 mod request;
 mod serve;
 mod status;
@@ -87,13 +88,13 @@ pub struct Server {
 
 /// All routes.
 pub fn router(server: Arc<Server>) -> Router {
-    // `.merge(realtime::routes())` joins here; its handler finds an `Arc<Caller>` in the extensions, too.
     let for_callers = Router::new()
         .route("/v1/audio/transcriptions", post(transcriptions::transcribe))
         .route("/v1/audio/translations", post(transcriptions::translate))
         .route("/v1/models", get(status::models))
         .route("/v1/models/{*id}", get(status::model))
         .route("/pool", get(status::pool))
+        .merge(realtime::routes())
         .route_layer(middleware::from_fn_with_state(Arc::clone(&server), edge::identify));
     Router::new()
         .route("/healthz", get(status::healthz))

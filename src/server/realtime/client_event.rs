@@ -1,0 +1,181 @@
+//! What clients send: text frames to [`ClientEvent`]s.
+
+use super::fault::Fault;
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::Deserialize;
+use serde_json::Value;
+use std::borrow::Cow;
+
+/// The largest append, decoded; OpenAI's limit.
+pub(super) const LARGEST_APPEND: usize = 15 * 1024 * 1024;
+
+/// Some clients pad their base64 and some do not.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// One event of a client.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum ClientEvent {
+    /// `session.update` (or beta's `transcription_session.update`) with its `session`.
+    SessionUpdate(Value),
+    /// `input_audio_buffer.append`, decoded.
+    Append(Vec<u8>),
+    /// `input_audio_buffer.commit`
+    Commit,
+    /// `input_audio_buffer.clear`
+    Clear,
+    /// `conversation.item.retrieve` of this item.
+    ItemRetrieve(String),
+    /// `conversation.item.delete` of this item.
+    ItemDelete(String),
+    /// Known, but about replies or items that clients make themselves: its type.
+    Unavailable(String),
+}
+
+/// What one text frame was.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    /// The client's own name for the event.
+    pub(super) event_id: Option<String>,
+    pub(super) event: Result<ClientEvent, Fault>,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(default, rename = "type")]
+    kind: Value,
+    #[serde(default)]
+    event_id: Value,
+}
+
+#[derive(Deserialize)]
+struct Append<'a> {
+    #[serde(borrow)]
+    audio: Cow<'a, str>,
+}
+
+/// Reads a text frame.
+pub(super) fn parse(text: &str) -> Incoming {
+    let envelope: Envelope = match serde_json::from_str(text) {
+        Ok(envelope) => envelope,
+        Err(error) => return Incoming { event_id: None, event: Err(not_an_event(&error)) },
+    };
+    // serde takes a list for a struct whose fields come in order.
+    if !text.trim_start().starts_with('{') {
+        let fault = Fault::invalid("invalid_event", "this JSON is not an event: it is not an object");
+        return Incoming { event_id: None, event: Err(fault) };
+    }
+    let event =
+        match envelope.kind.as_str() {
+            Some(kind) => parse_kind(kind, text),
+            None => Err(Fault::invalid("invalid_event", "an event needs a \"type\", which is a string")
+                .in_param("type")),
+        };
+    Incoming { event_id: envelope.event_id.as_str().map(str::to_owned), event }
+}
+
+fn not_an_event(error: &serde_json::Error) -> Fault {
+    if error.is_data() {
+        return Fault::invalid("invalid_event", format!("this JSON is not an event: {error}"));
+    }
+    Fault::invalid("invalid_json", format!("this is not JSON: {error}"))
+}
+
+fn parse_kind(kind: &str, text: &str) -> Result<ClientEvent, Fault> {
+    match kind {
+        "input_audio_buffer.append" => append(text),
+        "input_audio_buffer.commit" => Ok(ClientEvent::Commit),
+        "input_audio_buffer.clear" => Ok(ClientEvent::Clear),
+        "session.update" | "transcription_session.update" => session_update(text),
+        "conversation.item.retrieve" => item_id(text).map(ClientEvent::ItemRetrieve),
+        "conversation.item.delete" => item_id(text).map(ClientEvent::ItemDelete),
+        "conversation.item.create"
+        | "conversation.item.truncate"
+        | "output_audio_buffer.clear"
+        | "response.create"
+        | "response.cancel" => Ok(ClientEvent::Unavailable(kind.to_owned())),
+        unknown => {
+            Err(Fault::invalid("unknown_event", format!("unknown event type \"{unknown}\"")).in_param("type"))
+        }
+    }
+}
+
+fn append(text: &str) -> Result<ClientEvent, Fault> {
+    let Append { audio } = serde_json::from_str(text).map_err(|_| {
+        Fault::invalid("invalid_value", "\"audio\" must be a string of base64").in_param("audio")
+    })?;
+    let bytes = BASE64.decode(audio.as_bytes()).map_err(|error| {
+        Fault::invalid("invalid_audio_base64", format!("\"audio\" is not base64: {error}")).in_param("audio")
+    })?;
+    Ok(ClientEvent::Append(bytes))
+}
+
+fn session_update(text: &str) -> Result<ClientEvent, Fault> {
+    match reread(text).get_mut("session").map(Value::take) {
+        Some(session) => Ok(ClientEvent::SessionUpdate(session)),
+        None => Err(Fault::invalid("invalid_value", "\"session\" is missing").in_param("session")),
+    }
+}
+
+fn item_id(text: &str) -> Result<String, Fault> {
+    let event = reread(text);
+    let id = event.get("item_id").and_then(Value::as_str).map(str::to_owned);
+    id.ok_or_else(|| Fault::invalid("invalid_value", "\"item_id\" must be a string").in_param("item_id"))
+}
+
+fn reread(text: &str) -> Value {
+    serde_json::from_str(text).expect("it was JSON when its type was read")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The event, or the fault's code and field.
+    fn read(text: &str) -> String {
+        match parse(text).event {
+            Ok(event) => format!("{event:?}"),
+            Err(fault) => format!("{} in {}", fault.code, fault.param.unwrap_or_else(|| "the whole".into())),
+        }
+    }
+
+    #[test]
+    fn events_are_read_and_bad_ones_are_named() {
+        let table = [
+            (r#"{"type":"input_audio_buffer.append","audio":"AAEC"}"#, "Append([0, 1, 2])"),
+            (r#"{"type":"input_audio_buffer.append","audio":"AAE="}"#, "Append([0, 1])"),
+            (r#"{"type":"input_audio_buffer.append","audio":"AAE"}"#, "Append([0, 1])"),
+            (r#"{"type":"input_audio_buffer.append","audio":"\u0041AEC"}"#, "Append([0, 1, 2])"),
+            (r#"{"type":"input_audio_buffer.append","audio":"!"}"#, "invalid_audio_base64 in audio"),
+            (r#"{"type":"input_audio_buffer.append","audio":7}"#, "invalid_value in audio"),
+            (r#"{"type":"input_audio_buffer.append"}"#, "invalid_value in audio"),
+            (r#"{"type":"input_audio_buffer.commit"}"#, "Commit"),
+            (r#"{"type":"input_audio_buffer.clear","more":1}"#, "Clear"),
+            (r#"{"type":"session.update"}"#, "invalid_value in session"),
+            (r#"{"type":"conversation.item.delete","item_id":"a"}"#, r#"ItemDelete("a")"#),
+            (r#"{"type":"conversation.item.retrieve"}"#, "invalid_value in item_id"),
+            (r#"{"type":"response.create"}"#, r#"Unavailable("response.create")"#),
+            (r#"{"type":"make.coffee"}"#, "unknown_event in type"),
+            (r#"{"type":7}"#, "invalid_event in type"),
+            (r#"{"audio":"AAEC"}"#, "invalid_event in type"),
+            (r#"["input_audio_buffer.commit", "e7"]"#, "invalid_event in the whole"),
+            ("7", "invalid_event in the whole"),
+            ("{", "invalid_json in the whole"),
+            ("", "invalid_json in the whole"),
+            ("hello", "invalid_json in the whole"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(read(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_clients_name_for_an_event_comes_back_with_its_fault() {
+        assert_eq!(parse(r#"{"type":"no.such","event_id":"e7"}"#).event_id.as_deref(), Some("e7"));
+        assert_eq!(parse(r#"{"type":"no.such","event_id":7}"#).event_id, None);
+    }
+}

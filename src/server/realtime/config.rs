@@ -1,0 +1,287 @@
+//! A session's configuration: what clients may set, what is in force, and what that means to the session inside.
+//!
+//! In an update, an omitted field keeps its value and `null` clears it. An update is taken whole or not at all.
+
+use super::beta;
+use super::fault::Fault;
+use super::field::Field;
+use super::turn_detection::TurnDetection;
+use crate::asr::{DecodeOptions, ModelInfo};
+use crate::audio::{AudioError, StreamFormat};
+use crate::server::ModelNames;
+use crate::session::SessionSettings;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// What a session is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SessionType {
+    /// Transcripts only.
+    Transcription,
+    /// Conversation.
+    Realtime,
+}
+
+/// What a client may set.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct SessionConfig {
+    pub(super) kind: SessionType,
+    pub(super) format: AudioFormat,
+    pub(super) transcription: Option<Transcription>,
+    pub(super) turn_detection: Option<TurnDetection>,
+    /// Taken and shown again; the recognizer copes with noise by itself.
+    noise_reduction: Option<NoiseReduction>,
+    /// Taken and shown again; there are no log probabilities of tokens to include.
+    include: Option<Vec<&'static str>>,
+}
+
+/// What the bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "type")]
+pub(super) enum AudioFormat {
+    #[serde(rename = "audio/pcm")]
+    Pcm { rate: u32 },
+    #[serde(rename = "audio/pcmu")]
+    Pcmu,
+    #[serde(rename = "audio/pcma")]
+    Pcma,
+}
+
+/// How to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Transcription {
+    model: String,
+    language: Option<String>,
+    prompt: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum NoiseReduction {
+    NearField,
+    FarField,
+}
+
+/// What an update is checked against.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds<'a> {
+    pub(super) models: &'a ModelNames,
+    pub(super) model: &'a ModelInfo,
+    /// Whether audio has come, after which the session's type stays what it is.
+    pub(super) has_audio: bool,
+}
+
+impl SessionConfig {
+    /// The defaults, for a loaded model.
+    pub(super) fn new(kind: SessionType, model: &str) -> Self {
+        Self {
+            kind,
+            format: AudioFormat::Pcm { rate: 24_000 },
+            transcription: Some(Transcription::new(model)),
+            turn_detection: Some(TurnDetection::server_vad()),
+            noise_reduction: None,
+            include: None,
+        }
+    }
+
+    /// This configuration with an update's `session` applied.
+    ///
+    /// # Errors
+    ///
+    /// The first value that is wrong; then nothing of the update counts.
+    pub(super) fn updated(&self, session: &Value, bounds: Bounds<'_>) -> Result<Self, Fault> {
+        let session = beta::translated(session);
+        let session = Field::root("session", &session);
+        let mut config = self.clone();
+        if let Some(kind) = session.get("type")? {
+            config.set_type(&kind, bounds)?;
+        }
+        if let Some(model) = session.get("model")? {
+            known_model(&model, bounds)?;
+        }
+        if let Some(include) = session.get("include")? {
+            config.include = (!include.is_null()).then(|| included(&include)).transpose()?;
+        }
+        if let Some(audio) = session.get("audio")?.filter(|audio| !audio.is_null())
+            && let Some(input) = audio.get("input")?.filter(|input| !input.is_null())
+        {
+            config.set_input(&input, bounds)?;
+        }
+        if config.kind == SessionType::Transcription {
+            config.transcription.get_or_insert_with(|| Transcription::new(&bounds.model.name));
+        }
+        Ok(config)
+    }
+
+    fn set_type(&mut self, field: &Field<'_>, bounds: Bounds<'_>) -> Result<(), Fault> {
+        let types = [("transcription", SessionType::Transcription), ("realtime", SessionType::Realtime)];
+        let kind = field.choice(&types)?;
+        if kind != self.kind && bounds.has_audio {
+            return Err(
+                field.fault("session_type_fixed", "the session's type cannot change after the first audio")
+            );
+        }
+        self.kind = kind;
+        Ok(())
+    }
+
+    fn set_input(&mut self, input: &Field<'_>, bounds: Bounds<'_>) -> Result<(), Fault> {
+        if let Some(format) = input.get("format")? {
+            self.format = AudioFormat::read(&format, self.format)?;
+        }
+        if let Some(transcription) = input.get("transcription")? {
+            self.transcription = Transcription::read(&transcription, self, bounds)?;
+        }
+        if let Some(turn_detection) = input.get("turn_detection")? {
+            self.turn_detection = TurnDetection::read(&turn_detection, self.turn_detection.as_ref())?;
+        }
+        if let Some(noise_reduction) = input.get("noise_reduction")? {
+            self.noise_reduction = NoiseReduction::read(&noise_reduction)?;
+        }
+        Ok(())
+    }
+
+    /// The session object that clients are shown.
+    pub(super) fn shown(&self, id: &str, expires_at: u64, model: &str) -> Value {
+        let mut session = json!({
+            "type": self.kind,
+            "object": match self.kind {
+                SessionType::Transcription => "realtime.transcription_session",
+                SessionType::Realtime => "realtime.session",
+            },
+            "id": id,
+            "expires_at": expires_at,
+            "audio": { "input": {
+                "format": self.format,
+                "transcription": self.transcription,
+                "noise_reduction": self.noise_reduction,
+                "turn_detection": self.turn_detection,
+            } },
+            "include": self.include,
+        });
+        if self.kind == SessionType::Realtime {
+            session["model"] = model.into();
+        }
+        session
+    }
+
+    /// What it means to the session inside.
+    pub(super) fn settings(&self) -> SessionSettings {
+        SessionSettings {
+            format: self.format.stream_format().expect("rates are checked when they are set"),
+            endpoint: TurnDetection::endpoint(self.turn_detection.as_ref()),
+            decode: self.transcription.as_ref().map(Transcription::options),
+        }
+    }
+}
+
+impl AudioFormat {
+    fn read(field: &Field<'_>, before: Self) -> Result<Self, Fault> {
+        if field.is_null() {
+            return Ok(Self::Pcm { rate: 24_000 });
+        }
+        let pcm = if matches!(before, Self::Pcm { .. }) { before } else { Self::Pcm { rate: 24_000 } };
+        let formats = [("audio/pcm", pcm), ("audio/pcmu", Self::Pcmu), ("audio/pcma", Self::Pcma)];
+        let format = match field.get("type")? {
+            Some(kind) => kind.choice(&formats)?,
+            None => before,
+        };
+        match field.get("rate")?.filter(|rate| !rate.is_null()) {
+            Some(rate) if matches!(format, Self::Pcm { .. }) => {
+                Ok(Self::Pcm { rate: rate.integer(8_000..=48_000)? as u32 })
+            }
+            _ => Ok(format),
+        }
+    }
+
+    /// The same, as the session inside calls it.
+    pub(super) fn stream_format(self) -> Result<StreamFormat, AudioError> {
+        match self {
+            Self::Pcm { rate } => StreamFormat::pcm16(rate),
+            Self::Pcmu => Ok(StreamFormat::MuLaw),
+            Self::Pcma => Ok(StreamFormat::ALaw),
+        }
+    }
+}
+
+impl Transcription {
+    fn new(model: &str) -> Self {
+        Self { model: model.to_owned(), language: None, prompt: None }
+    }
+
+    fn read(field: &Field<'_>, config: &SessionConfig, bounds: Bounds<'_>) -> Result<Option<Self>, Fault> {
+        if field.is_null() && config.kind == SessionType::Transcription {
+            return Err(
+                field.fault("invalid_value", "a transcription session cannot be without its transcription")
+            );
+        }
+        if field.is_null() {
+            return Ok(None);
+        }
+        let mut this = config.transcription.clone().unwrap_or_else(|| Self::new(&bounds.model.name));
+        if let Some(model) = field.get("model")? {
+            this.model = known_model(&model, bounds)?;
+        }
+        if let Some(language) = field.get("language")? {
+            this.language = spoken_language(&language, bounds.model)?;
+        }
+        if let Some(prompt) = field.get("prompt")? {
+            this.prompt = if prompt.is_null() { None } else { Some(prompt.text()?.to_owned()) };
+        }
+        Ok(Some(this))
+    }
+
+    fn options(&self) -> DecodeOptions {
+        DecodeOptions {
+            language: self.language.clone(),
+            prompt: self.prompt.clone().filter(|prompt| !prompt.trim().is_empty()),
+            ..DecodeOptions::default()
+        }
+    }
+}
+
+impl NoiseReduction {
+    fn read(field: &Field<'_>) -> Result<Option<Self>, Fault> {
+        if field.is_null() {
+            return Ok(None);
+        }
+        let Some(kind) = field.get("type")? else { return Ok(None) };
+        kind.choice(&[("near_field", Self::NearField), ("far_field", Self::FarField)]).map(Some)
+    }
+}
+
+/// The loaded model's name, when the field's name means it.
+fn known_model(field: &Field<'_>, bounds: Bounds<'_>) -> Result<String, Fault> {
+    if field.is_null() {
+        return Ok(bounds.model.name.clone());
+    }
+    let resolved = bounds.models.resolve(field.text()?);
+    resolved.map(str::to_owned).map_err(|unknown| field.fault("model_not_found", unknown.to_string()))
+}
+
+/// The ISO 639-1 code of a language that the model knows; a tag such as `en-GB` counts as its language.
+fn spoken_language(field: &Field<'_>, model: &ModelInfo) -> Result<Option<String>, Fault> {
+    if field.is_null() {
+        return Ok(None);
+    }
+    let text = field.text()?;
+    let language = text.split(['-', '_']).next().unwrap_or_default().to_lowercase();
+    if !(2..=3).contains(&language.len()) || !language.bytes().all(|byte| byte.is_ascii_lowercase()) {
+        let expected = format!("\"{text}\" is not a language; expected an ISO 639-1 code such as \"en\"");
+        return Err(field.fault("invalid_value", expected));
+    }
+    if !model.multilingual && language != "en" {
+        let known = format!("the model \"{}\" knows only English, not \"{language}\"", model.name);
+        return Err(field.fault("language_not_supported", known));
+    }
+    Ok(Some(language))
+}
+
+fn included(field: &Field<'_>) -> Result<Vec<&'static str>, Fault> {
+    const LOGPROBS: &str = "item.input_audio_transcription.logprobs";
+    field.elements()?.map(|element| element.choice(&[(LOGPROBS, LOGPROBS)])).collect()
+}
+
+#[cfg(test)]
+mod tests;

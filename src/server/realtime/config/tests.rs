@@ -1,0 +1,231 @@
+//! Updates as clients send them, and what is in force after them.
+
+use super::*;
+use crate::asr::EncoderWindow;
+use std::time::Duration;
+
+fn names() -> ModelNames {
+    ModelNames::new("demo".into(), vec!["whisper-1".into()])
+}
+
+fn model(multilingual: bool) -> ModelInfo {
+    ModelInfo { name: "demo".into(), multilingual, window: EncoderWindow::Fit }
+}
+
+/// Applies updates in order to a fresh transcription session.
+fn after(updates: &[Value]) -> Result<SessionConfig, Fault> {
+    let fresh = SessionConfig::new(SessionType::Transcription, "demo");
+    updates.iter().try_fold(fresh, |config, update| update_of(&config, update, false))
+}
+
+fn update_of(config: &SessionConfig, update: &Value, has_audio: bool) -> Result<SessionConfig, Fault> {
+    config.updated(update, Bounds { models: &names(), model: &model(false), has_audio })
+}
+
+/// The session's `audio.input` after updates of it.
+fn input_after(updates: &[Value]) -> Value {
+    let updates: Vec<Value> = updates.iter().map(|input| json!({ "audio": { "input": input } })).collect();
+    after(&updates).expect("the updates are valid").shown("sess_1", 0, "demo")["audio"]["input"].take()
+}
+
+#[test]
+fn fresh_sessions_are_shown_with_all_their_defaults() {
+    let transcription = SessionConfig::new(SessionType::Transcription, "demo");
+    insta::assert_json_snapshot!(
+        "transcription_session",
+        transcription.shown("sess_1", 1_800_000_000, "demo")
+    );
+    let realtime = SessionConfig::new(SessionType::Realtime, "demo");
+    insta::assert_json_snapshot!("realtime_session", realtime.shown("sess_1", 1_800_000_000, "demo"));
+}
+
+#[test]
+fn omitted_fields_keep_their_values_and_null_clears_them() {
+    let set = json!({
+        "format": { "type": "audio/pcm", "rate": 16_000 },
+        "transcription": { "model": "whisper-1", "language": "en-GB", "prompt": "lights" },
+        "turn_detection": { "type": "server_vad", "threshold": 0.7, "silence_duration_ms": 250.0 },
+        "noise_reduction": { "type": "near_field" },
+    });
+    let kept = input_after(&[set.clone(), json!({})]);
+    assert_eq!(kept, input_after(std::slice::from_ref(&set)));
+    assert_eq!(kept["format"], json!({ "type": "audio/pcm", "rate": 16_000 }));
+    assert_eq!(kept["transcription"], json!({ "model": "demo", "language": "en", "prompt": "lights" }));
+    assert_eq!(kept["turn_detection"]["threshold"], json!(0.7));
+    assert_eq!(kept["turn_detection"]["silence_duration_ms"], json!(250));
+    assert_eq!(kept["turn_detection"]["prefix_padding_ms"], json!(300));
+
+    let cleared = json!({
+        "format": null,
+        "transcription": { "prompt": null },
+        "turn_detection": null,
+        "noise_reduction": null,
+    });
+    let cleared = input_after(&[set, cleared]);
+    assert_eq!(cleared["format"], json!({ "type": "audio/pcm", "rate": 24_000 }));
+    assert_eq!(cleared["transcription"], json!({ "model": "demo", "language": "en", "prompt": null }));
+    assert_eq!((&cleared["turn_detection"], &cleared["noise_reduction"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn a_partial_turn_detection_keeps_the_rest_and_another_kind_begins_anew() {
+    let threshold = json!({ "turn_detection": { "type": "server_vad", "threshold": 0.7 } });
+    let padding = json!({ "turn_detection": { "prefix_padding_ms": 100 } });
+    let semantic = json!({ "turn_detection": { "type": "semantic_vad", "eagerness": "high" } });
+    let server = json!({ "turn_detection": { "type": "server_vad" } });
+    let partial = input_after(&[threshold.clone(), padding]);
+    assert_eq!(partial["turn_detection"]["threshold"], json!(0.7));
+    assert_eq!(partial["turn_detection"]["prefix_padding_ms"], json!(100));
+    let anew = input_after(&[threshold, semantic, server]);
+    assert_eq!(anew["turn_detection"]["threshold"], json!(0.5));
+}
+
+#[test]
+fn wrong_values_are_refused_under_their_own_names() {
+    let input = |input: Value| json!({ "audio": { "input": input } });
+    let turn_detection = |field: &str, value: Value| {
+        input(json!({ "turn_detection": { "type": "server_vad", field: value } }))
+    };
+    let table = [
+        (json!(7), "invalid_value", "session"),
+        (json!({ "type": "video" }), "invalid_value", "session.type"),
+        (json!({ "model": "parrot" }), "model_not_found", "session.model"),
+        (json!({ "include": ["everything"] }), "invalid_value", "session.include[0]"),
+        (json!({ "audio": 7 }), "invalid_value", "session.audio"),
+        (input(json!(7)), "invalid_value", "session.audio.input"),
+        (input(json!({ "format": "pcm16" })), "invalid_value", "session.audio.input.format"),
+        (
+            input(json!({ "format": { "type": "audio/opus" } })),
+            "invalid_value",
+            "session.audio.input.format.type",
+        ),
+        (
+            input(json!({ "format": { "type": "audio/pcm", "rate": 7_999 } })),
+            "invalid_value",
+            "session.audio.input.format.rate",
+        ),
+        (
+            input(json!({ "format": { "type": "audio/pcm", "rate": 48_001 } })),
+            "invalid_value",
+            "session.audio.input.format.rate",
+        ),
+        (input(json!({ "transcription": null })), "invalid_value", "session.audio.input.transcription"),
+        (
+            input(json!({ "transcription": { "model": "parrot" } })),
+            "model_not_found",
+            "session.audio.input.transcription.model",
+        ),
+        (
+            input(json!({ "transcription": { "language": "de" } })),
+            "language_not_supported",
+            "session.audio.input.transcription.language",
+        ),
+        (
+            input(json!({ "transcription": { "language": "English, please" } })),
+            "invalid_value",
+            "session.audio.input.transcription.language",
+        ),
+        (
+            input(json!({ "transcription": { "prompt": 7 } })),
+            "invalid_value",
+            "session.audio.input.transcription.prompt",
+        ),
+        (turn_detection("type", json!("ear")), "invalid_value", "session.audio.input.turn_detection.type"),
+        (
+            turn_detection("threshold", json!(1.1)),
+            "invalid_value",
+            "session.audio.input.turn_detection.threshold",
+        ),
+        (
+            turn_detection("silence_duration_ms", json!(-1)),
+            "invalid_value",
+            "session.audio.input.turn_detection.silence_duration_ms",
+        ),
+        (
+            turn_detection("prefix_padding_ms", json!("300")),
+            "invalid_value",
+            "session.audio.input.turn_detection.prefix_padding_ms",
+        ),
+        (
+            input(json!({ "noise_reduction": { "type": "silence" } })),
+            "invalid_value",
+            "session.audio.input.noise_reduction.type",
+        ),
+    ];
+    for (update, code, param) in table {
+        let fault = after(std::slice::from_ref(&update)).expect_err("the update is wrong");
+        assert_eq!((fault.code, fault.param.as_deref()), (code, Some(param)), "{update}");
+    }
+}
+
+#[test]
+fn an_unknown_model_is_refused_with_the_known_ones() {
+    let fault = after(&[json!({ "model": "parrot" })]).expect_err("there is no such model");
+    assert!(fault.message.contains("demo") && fault.message.contains("whisper-1"), "{}", fault.message);
+}
+
+#[test]
+fn another_language_needs_a_multilingual_model() {
+    let german = json!({ "audio": { "input": { "transcription": { "language": "de" } } } });
+    let fresh = SessionConfig::new(SessionType::Transcription, "demo");
+    let bounds = Bounds { models: &names(), model: &model(true), has_audio: false };
+    let config = fresh.updated(&german, bounds).expect("the model knows it");
+    assert_eq!(config.settings().decode.expect("it reads").language.as_deref(), Some("de"));
+}
+
+#[test]
+fn the_type_may_change_until_the_first_audio() {
+    let fresh = SessionConfig::new(SessionType::Realtime, "demo");
+    let transcription = json!({ "type": "transcription" });
+    let config = update_of(&fresh, &transcription, false).expect("no audio came yet");
+    assert_eq!(config.kind, SessionType::Transcription);
+    assert_eq!(update_of(&fresh, &transcription, true).expect_err("audio came").code, "session_type_fixed");
+    assert!(update_of(&fresh, &json!({ "type": "realtime" }), true).is_ok(), "it is no change");
+}
+
+#[test]
+fn a_conversation_can_go_without_transcripts_and_a_transcription_cannot() {
+    let off = json!({ "audio": { "input": { "transcription": null } } });
+    let fresh = SessionConfig::new(SessionType::Realtime, "demo");
+    let silent = update_of(&fresh, &off, false).expect("a conversation can");
+    assert_eq!(silent.settings().decode, None);
+    let transcription =
+        update_of(&silent, &json!({ "type": "transcription" }), false).expect("it is allowed");
+    assert!(transcription.settings().decode.is_some());
+}
+
+#[test]
+fn betas_flat_sessions_mean_the_same() {
+    let flat = json!({
+        "input_audio_format": "g711_ulaw",
+        "input_audio_transcription": { "model": "whisper-1", "language": "en" },
+        "input_audio_noise_reduction": { "type": "far_field" },
+        "turn_detection": { "type": "server_vad", "threshold": 0.6 },
+    });
+    let nested = json!({ "audio": { "input": {
+        "format": { "type": "audio/pcmu" },
+        "transcription": { "model": "whisper-1", "language": "en" },
+        "noise_reduction": { "type": "far_field" },
+        "turn_detection": { "type": "server_vad", "threshold": 0.6 },
+    } } });
+    assert_eq!(after(&[flat]), after(&[nested]));
+    let wrong = after(&[json!({ "input_audio_format": "opus" })]).expect_err("there is no such format");
+    assert_eq!(wrong.param.as_deref(), Some("session.audio.input.format.type"));
+}
+
+#[test]
+fn turn_detection_reaches_the_endpointer() {
+    let settings = |turn_detection: Value| {
+        let update = json!({ "audio": { "input": { "turn_detection": turn_detection } } });
+        after(&[update]).expect("the update is valid").settings().endpoint
+    };
+    assert!(!settings(Value::Null).automatic);
+    let eager = settings(json!({ "type": "semantic_vad", "eagerness": "high" }));
+    assert_eq!((eager.automatic, eager.end_silence), (true, Duration::from_millis(300)));
+    let patient =
+        settings(json!({ "type": "server_vad", "silence_duration_ms": 900, "prefix_padding_ms": 50 }));
+    assert_eq!(
+        (patient.end_silence, patient.prefix),
+        (Duration::from_millis(900), Duration::from_millis(50))
+    );
+}

@@ -1,0 +1,139 @@
+//! What happened in a session, told in OpenAI's events. Pure.
+
+use super::fault::Fault;
+use super::server_event::{CompletedPool, Item, ServerEvent, TranscriptionError, Usage};
+use crate::asr::{AsrError, Transcript};
+use crate::session::{FrontendError, ItemId, SessionEvent};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// How many items can be retrieved; older ones are forgotten.
+const KEPT_ITEMS: usize = 256;
+
+/// The items that were told, newest last.
+#[derive(Debug, Default)]
+pub(super) struct Conversation {
+    items: VecDeque<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    id: String,
+    transcript: Option<String>,
+}
+
+impl Conversation {
+    /// The events that tell of one thing that happened.
+    pub(super) fn tell(&mut self, event: SessionEvent) -> Vec<ServerEvent> {
+        match event {
+            SessionEvent::SpeechStarted { item, at } => {
+                vec![ServerEvent::SpeechStarted { audio_start_ms: millis(at), item_id: item.to_string() }]
+            }
+            SessionEvent::SpeechStopped { item, at } => {
+                vec![ServerEvent::SpeechStopped { audio_end_ms: millis(at), item_id: item.to_string() }]
+            }
+            SessionEvent::Committed { item, .. } => self.committed(item),
+            SessionEvent::Cleared => vec![ServerEvent::Cleared],
+            SessionEvent::Read { item, audio, transcript } => self.read(item, audio, &transcript),
+            SessionEvent::Unread { item, error } => vec![unread(item, &error)],
+            SessionEvent::Refused { origin, refusal } => {
+                let error = Fault::invalid(refusal.code(), refusal.to_string()).answering(origin);
+                vec![ServerEvent::Error { error }]
+            }
+            SessionEvent::Deaf(error) => {
+                vec![ServerEvent::Error { error: Fault::server(deaf_code(&error), error.to_string()) }]
+            }
+        }
+    }
+
+    /// The event that shows an item.
+    ///
+    /// # Errors
+    ///
+    /// When no such item is kept.
+    pub(super) fn retrieve(&self, id: &str) -> Result<ServerEvent, Fault> {
+        let kept = self.items.iter().find(|kept| kept.id == id).ok_or_else(|| no_such_item(id))?;
+        Ok(ServerEvent::ItemRetrieved { item: Item::spoken(kept.id.clone(), kept.transcript.clone()) })
+    }
+
+    /// Forgets an item.
+    ///
+    /// # Errors
+    ///
+    /// When no such item is kept.
+    pub(super) fn delete(&mut self, id: &str) -> Result<ServerEvent, Fault> {
+        let place = self.items.iter().position(|kept| kept.id == id).ok_or_else(|| no_such_item(id))?;
+        self.items.remove(place);
+        Ok(ServerEvent::ItemDeleted { item_id: id.to_owned() })
+    }
+
+    fn committed(&mut self, item: ItemId) -> Vec<ServerEvent> {
+        let item_id = item.to_string();
+        let previous_item_id = self.items.back().map(|kept| kept.id.clone());
+        if self.items.len() == KEPT_ITEMS {
+            self.items.pop_front();
+        }
+        self.items.push_back(Kept { id: item_id.clone(), transcript: None });
+        let item = Item::spoken(item_id.clone(), None);
+        vec![
+            ServerEvent::Committed { previous_item_id: previous_item_id.clone(), item_id },
+            ServerEvent::ItemAdded { previous_item_id: previous_item_id.clone(), item: item.clone() },
+            ServerEvent::ItemDone { previous_item_id, item },
+        ]
+    }
+
+    fn read(&mut self, item: ItemId, audio: Duration, read: &Transcript) -> Vec<ServerEvent> {
+        let item_id = item.to_string();
+        let transcript = read.hypothesis.text();
+        if let Some(kept) = self.items.iter_mut().find(|kept| kept.id == item_id) {
+            kept.transcript = Some(transcript.clone());
+        }
+        let delta = (!transcript.is_empty()).then(|| ServerEvent::TranscriptionDelta {
+            item_id: item_id.clone(),
+            content_index: 0,
+            delta: transcript.clone(),
+        });
+        let completed = ServerEvent::TranscriptionCompleted {
+            item_id,
+            content_index: 0,
+            transcript,
+            usage: Usage { seconds: audio.as_secs_f64() },
+            pool: CompletedPool {
+                waited_ms: read.timing.waited.as_millis() as u64,
+                decode_ms: read.timing.decode.as_millis() as u64,
+                diverged_words: 0,
+                withheld: None,
+            },
+        };
+        delta.into_iter().chain([completed]).collect()
+    }
+}
+
+/// Samples at 16 kHz in milliseconds.
+fn millis(at: u64) -> u64 {
+    at / 16
+}
+
+fn unread(item: ItemId, error: &AsrError) -> ServerEvent {
+    let error = TranscriptionError {
+        kind: "server_error",
+        code: error.code(),
+        message: error.to_string(),
+        param: None,
+    };
+    ServerEvent::TranscriptionFailed { item_id: item.to_string(), content_index: 0, error }
+}
+
+fn deaf_code(error: &FrontendError) -> &'static str {
+    match error {
+        FrontendError::Vad(error) => error.code(),
+        FrontendError::Stopped => "frontend_stopped",
+    }
+}
+
+fn no_such_item(id: &str) -> Fault {
+    Fault::invalid("item_not_found", format!("there is no item \"{id}\" in this session")).in_param("item_id")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! What clients are told, event by event.
+
+use super::*;
+use crate::asr::{Hypothesis, Segment, Stability, Timing};
+use crate::audio::Span;
+use crate::server::realtime::server_event::Scribe;
+use crate::session::Refusal;
+use serde_json::Value;
+use uuid::Uuid;
+
+fn item(number: u128) -> ItemId {
+    ItemId(Uuid::from_u128(number))
+}
+
+fn reading(text: &str) -> Transcript {
+    let segment = Segment {
+        text: text.into(),
+        span: Span::new(0, 16_000),
+        tokens: Vec::new(),
+        words: Vec::new(),
+        avg_logprob: 0.0,
+        no_speech_prob: None,
+        temperature: 0.0,
+    };
+    let segments = if text.is_empty() { Vec::new() } else { vec![segment] };
+    let timing = Timing { waited: Duration::from_millis(7), decode: Duration::from_millis(25) };
+    Transcript {
+        hypothesis: Hypothesis { segments, language: "en".into(), stability: Stability::Final },
+        timing,
+    }
+}
+
+fn read(number: u128, text: &str) -> SessionEvent {
+    SessionEvent::Read { item: item(number), audio: Duration::from_millis(1_500), transcript: reading(text) }
+}
+
+fn committed(number: u128) -> SessionEvent {
+    SessionEvent::Committed { item: item(number), span: Span::new(0, 24_000) }
+}
+
+/// The text frames of what happened, parsed again.
+fn frames(conversation: &mut Conversation, happened: Vec<SessionEvent>) -> Vec<Value> {
+    let mut scribe = Scribe::new("s");
+    let told = happened.into_iter().flat_map(|event| conversation.tell(event));
+    told.map(|event| serde_json::from_str(&scribe.write(&event)).expect("frames are JSON")).collect()
+}
+
+fn types(frames: &[Value]) -> Vec<&str> {
+    frames.iter().map(|frame| frame["type"].as_str().expect("every event has a type")).collect()
+}
+
+#[test]
+fn an_utterance_is_told_in_openais_order_and_words() {
+    let happened = vec![
+        SessionEvent::SpeechStarted { item: item(1), at: 1_600 },
+        SessionEvent::SpeechStopped { item: item(1), at: 25_600 },
+        committed(1),
+        read(1, "Two six nine."),
+    ];
+    insta::assert_json_snapshot!("an_utterance", frames(&mut Conversation::default(), happened));
+}
+
+#[test]
+fn faults_are_told_with_their_codes() {
+    let refusal = Refusal::CommitEmpty { buffered: Duration::from_millis(40) };
+    let happened = vec![
+        SessionEvent::Refused { origin: Some("mine".into()), refusal },
+        committed(1),
+        SessionEvent::Unread { item: item(1), error: AsrError::Decode("out of luck".into()) },
+        SessionEvent::Cleared,
+        SessionEvent::Deaf(FrontendError::Stopped),
+    ];
+    insta::assert_json_snapshot!("faults", frames(&mut Conversation::default(), happened));
+}
+
+#[test]
+fn an_item_without_words_is_completed_without_a_delta() {
+    let frames = frames(&mut Conversation::default(), vec![committed(1), read(1, "")]);
+    assert_eq!(types(&frames).last(), Some(&"conversation.item.input_audio_transcription.completed"));
+    assert!(!types(&frames).contains(&"conversation.item.input_audio_transcription.delta"));
+}
+
+#[test]
+fn items_follow_each_other() {
+    let frames = frames(&mut Conversation::default(), vec![committed(1), committed(2)]);
+    let added = frames.iter().filter(|frame| frame["type"] == "conversation.item.added");
+    let previous: Vec<&Value> = added.map(|frame| &frame["previous_item_id"]).collect();
+    assert_eq!(previous, [&Value::Null, &Value::from(item(1).to_string())]);
+}
+
+#[test]
+fn a_known_item_can_be_retrieved_and_deleted_once() {
+    let mut conversation = Conversation::default();
+    frames(&mut conversation, vec![committed(1), read(1, "Two six nine.")]);
+    let id = item(1).to_string();
+    let shown = Item::spoken(id.clone(), Some("Two six nine.".into()));
+    assert_eq!(conversation.retrieve(&id), Ok(ServerEvent::ItemRetrieved { item: shown }));
+    assert_eq!(conversation.delete(&id), Ok(ServerEvent::ItemDeleted { item_id: id.clone() }));
+    assert_eq!(conversation.delete(&id).expect_err("it is gone").code, "item_not_found");
+    assert_eq!(conversation.retrieve(&id).expect_err("it is gone").code, "item_not_found");
+}
+
+#[test]
+fn every_event_has_a_name_of_its_own() {
+    let frames =
+        frames(&mut Conversation::default(), vec![committed(1), committed(2), read(1, "a"), read(2, "b")]);
+    let mut names: Vec<&str> =
+        frames.iter().map(|frame| frame["event_id"].as_str().expect("a name")).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), frames.len());
+}
+
+#[test]
+fn only_the_latest_items_are_kept() {
+    let mut conversation = Conversation::default();
+    frames(&mut conversation, (0..=KEPT_ITEMS as u128).map(committed).collect());
+    assert!(conversation.retrieve(&item(0).to_string()).is_err());
+    assert!(conversation.retrieve(&item(1).to_string()).is_ok());
+}

@@ -1,0 +1,266 @@
+//! What comes from one client: frames to commands for its session and replies for its writer.
+//!
+//! Backpressure runs through here: while the session takes no more, the reader waits and TCP slows the client down.
+//! Waiting longer than `slow_client` ends the session with `audio_overrun`, because audio is never dropped silently.
+
+use super::client_event::{self, ClientEvent, Incoming, LARGEST_APPEND};
+use super::config::{AudioFormat, Bounds, SessionConfig};
+use super::fault::Fault;
+use super::limits::{Due, Limit, Limits};
+use super::server_event::ServerEvent;
+use super::writer::{Farewell, Reply};
+use crate::audio::AudioError;
+use crate::server::Server;
+use crate::session::{Command, Request, Session};
+use axum::extract::ws::{Message, WebSocket, close_code};
+use futures_util::StreamExt;
+use futures_util::stream::SplitStream;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::{debug, trace};
+
+/// A client that sends nothing at all, not even a pong, for this long is gone.
+const HALF_OPEN: Duration = Duration::from_mins(1);
+
+/// While the session takes no more, the client is pinged this often: its end cannot be read behind its audio.
+const PROBE: Duration = Duration::from_millis(300);
+
+/// When a client should come back after the server was stopped.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Reads one client's frames.
+pub(super) struct Reader<'a> {
+    pub(super) stream: &'a mut SplitStream<WebSocket>,
+    pub(super) server: Arc<Server>,
+    /// The session's name and the second of the Unix epoch at which it expires, as clients are shown them.
+    pub(super) id: String,
+    pub(super) expires_at: u64,
+    pub(super) config: SessionConfig,
+    pub(super) limits: Limits,
+    pub(super) has_audio: bool,
+    pub(super) session: Option<Session>,
+    pub(super) replies: mpsc::Sender<Reply>,
+}
+
+/// The connection is at its end: the client is gone, or the writer was told to close.
+struct Done;
+
+impl Reader<'_> {
+    /// Reads until the client is gone. When it is the server that ends the connection, the writer is told, and what
+    /// the client still sends is read and forgotten.
+    pub(super) async fn run(mut self) {
+        let mut heard = Instant::now();
+        // The end of `run` is the end of the connection, so there is nothing to do about `Done`.
+        while let Ok(message) = self.next(heard).await {
+            heard = Instant::now();
+            if self.take(message).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The next frame, while limits and the server's end are watched.
+    async fn next(&mut self, heard: Instant) -> Result<Message, Done> {
+        loop {
+            let open = self.session.is_some();
+            tokio::select! {
+                biased;
+                () = self.server.stopping.cancelled(), if open => self.stop().await?,
+                () = sleep_until(self.limits.next()), if open => self.apply_limits().await?,
+                frame = timeout_at(heard + HALF_OPEN, self.stream.next()) => return self.framed(frame).await,
+            }
+        }
+    }
+
+    async fn framed<T>(
+        &mut self,
+        frame: Result<Option<Result<Message, axum::Error>>, T>,
+    ) -> Result<Message, Done> {
+        match frame {
+            Ok(Some(Ok(message))) => Ok(message),
+            Ok(Some(Err(error))) if is_too_large(&error) => {
+                let limit = self.server.settings.message_limit;
+                let fault =
+                    Fault::invalid("message_too_large", format!("a message is larger than {limit} bytes"));
+                self.close_now(fault, Farewell { code: close_code::SIZE, reason: "message_too_large" }).await
+            }
+            Ok(Some(Err(error))) => {
+                debug!(%error, "client is gone");
+                Err(Done)
+            }
+            Ok(None) => Err(Done),
+            Err(_) => {
+                debug!(code = "client_silent", silence = ?HALF_OPEN, "client is gone");
+                Err(Done)
+            }
+        }
+    }
+
+    async fn take(&mut self, message: Message) -> Result<(), Done> {
+        if matches!(message, Message::Close(_)) {
+            return Err(Done);
+        }
+        if self.session.is_none() || matches!(message, Message::Ping(_) | Message::Pong(_)) {
+            return Ok(());
+        }
+        self.limits.active(Instant::now());
+        match message {
+            Message::Binary(bytes) => self.append(&bytes, None).await,
+            Message::Text(text) => {
+                let Incoming { event_id, event } = client_event::parse(&text);
+                trace!(event = %text, "client event");
+                match event {
+                    Ok(event) => self.obey(event, event_id).await,
+                    Err(fault) => self.refuse(fault, event_id).await,
+                }
+            }
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => Ok(()),
+        }
+    }
+
+    async fn obey(&mut self, event: ClientEvent, event_id: Option<String>) -> Result<(), Done> {
+        match event {
+            ClientEvent::SessionUpdate(session) => self.update(&session, event_id).await,
+            ClientEvent::Append(bytes) => self.append(&bytes, event_id).await,
+            ClientEvent::Commit => self.command(Command::Commit, event_id).await,
+            ClientEvent::Clear => self.command(Command::Clear, event_id).await,
+            ClientEvent::ItemRetrieve(item_id) => self.reply(Reply::Retrieve { item_id, event_id }).await,
+            ClientEvent::ItemDelete(item_id) => self.reply(Reply::Delete { item_id, event_id }).await,
+            ClientEvent::Unavailable(kind) => self.refuse(unavailable(&kind), event_id).await,
+        }
+    }
+
+    async fn update(&mut self, session: &serde_json::Value, event_id: Option<String>) -> Result<(), Done> {
+        let server = Arc::clone(&self.server);
+        let model = server.lanes.model();
+        let bounds = Bounds { models: &server.models, model, has_audio: self.has_audio };
+        match self.config.updated(session, bounds) {
+            Ok(config) => {
+                self.config = config;
+                self.command(Command::Configure(self.config.settings()), None).await?;
+                let session = self.config.shown(&self.id, self.expires_at, &model.name);
+                self.reply(Reply::Event(ServerEvent::SessionUpdated { session })).await
+            }
+            Err(fault) => self.refuse(fault, event_id).await,
+        }
+    }
+
+    async fn append(&mut self, bytes: &[u8], event_id: Option<String>) -> Result<(), Done> {
+        if let Err(fault) = appendable(bytes.len(), self.config.format) {
+            return self.refuse(fault, event_id).await;
+        }
+        self.has_audio |= !bytes.is_empty();
+        for append in Command::appends(bytes) {
+            self.command(append, event_id.clone()).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands a command to the session, waiting for room as long as a slow server is allowed to be slow.
+    async fn command(&mut self, command: Command, origin: Option<String>) -> Result<(), Done> {
+        let Some(session) = self.session.clone() else { return Ok(()) };
+        let patience = self.server.settings.slow_client;
+        let deadline = Instant::now() + patience;
+        let mut sending = Box::pin(session.send(Request { command, origin }));
+        loop {
+            let probe = deadline.min(Instant::now() + PROBE);
+            // A session that has ended has said why, and the writer closes the connection: sent or not is the same here.
+            if timeout_at(probe, &mut sending).await.is_ok() {
+                return Ok(());
+            }
+            if probe == deadline {
+                return self.overrun(patience).await;
+            }
+            // When the replies are full there is enough to write for finding out whether the client is there.
+            let _ = self.replies.try_send(Reply::Ping);
+        }
+    }
+
+    async fn overrun(&mut self, patience: Duration) -> Result<(), Done> {
+        let message =
+            format!("audio came faster than it could be taken, and nothing was taken for {patience:?}");
+        let farewell = Farewell { code: close_code::AGAIN, reason: "audio_overrun" };
+        self.close_now(Fault::server("audio_overrun", message), farewell).await.map(drop)
+    }
+
+    async fn apply_limits(&mut self) -> Result<(), Done> {
+        match self.limits.due(Instant::now()) {
+            Some(Due::Notice(limit, remaining)) => self.reply(closing(limit, remaining)).await,
+            Some(Due::Strike(limit)) => self.finish(farewell(limit)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn stop(&mut self) -> Result<(), Done> {
+        let retry_after_ms = RETRY_AFTER.as_millis() as u64;
+        let closing = ServerEvent::Closing { reason: "shutdown", retry_after_ms, closes_in_ms: None };
+        self.reply(Reply::Event(closing)).await?;
+        self.finish(Farewell { code: close_code::AWAY, reason: "shutdown" }).await
+    }
+
+    /// Lets the session read what was said, and then closes.
+    async fn finish(&mut self, farewell: Farewell) -> Result<(), Done> {
+        self.reply(Reply::CloseAfterAll(farewell)).await?;
+        self.session = None;
+        Ok(())
+    }
+
+    /// Says what is wrong and closes; the writer's end is the connection's, so this waits for it.
+    async fn close_now(&mut self, fault: Fault, farewell: Farewell) -> Result<Message, Done> {
+        self.reply(Reply::CloseNow(fault, farewell)).await?;
+        self.replies.closed().await;
+        Err(Done)
+    }
+
+    async fn refuse(&mut self, fault: Fault, event_id: Option<String>) -> Result<(), Done> {
+        debug!(code = fault.code, param = fault.param, "client event refused");
+        self.reply(Reply::Event(ServerEvent::Error { error: fault.answering(event_id) })).await
+    }
+
+    async fn reply(&mut self, reply: Reply) -> Result<(), Done> {
+        self.replies.send(reply).await.map_err(|_| Done)
+    }
+}
+
+/// Whether so many bytes can be an append.
+fn appendable(bytes: usize, format: AudioFormat) -> Result<(), Fault> {
+    if bytes > LARGEST_APPEND {
+        let message = format!("an append of {bytes} bytes is larger than {LARGEST_APPEND} bytes");
+        return Err(Fault::invalid("audio_append_too_large", message).in_param("audio"));
+    }
+    if matches!(format, AudioFormat::Pcm { .. }) && bytes % 2 == 1 {
+        let error = AudioError::OddByteCount { bytes };
+        return Err(Fault::invalid(error.code(), error.to_string()).in_param("audio"));
+    }
+    Ok(())
+}
+
+fn unavailable(kind: &str) -> Fault {
+    let message = match kind {
+        "response.create" | "response.cancel" => {
+            "replies are not available yet; this server transcribes the session's input".to_owned()
+        }
+        _ => format!("{kind} is not available yet: items come only from the session's own audio"),
+    };
+    let code = if kind.starts_with("response.") { "response_unavailable" } else { "event_unavailable" };
+    Fault::invalid(code, message).in_param("type")
+}
+
+fn closing(limit: Limit, remaining: Duration) -> Reply {
+    let closes_in_ms = Some(remaining.as_millis() as u64);
+    Reply::Event(ServerEvent::Closing { reason: farewell(limit).reason, retry_after_ms: 0, closes_in_ms })
+}
+
+fn farewell(limit: Limit) -> Farewell {
+    match limit {
+        Limit::Idle => Farewell { code: close_code::NORMAL, reason: "session_idle" },
+        Limit::Lifetime => Farewell { code: close_code::AWAY, reason: "session_lifetime" },
+    }
+}
+
+/// Whether a frame or message was over the limit. axum hides the type of its WebSocket errors, so their words must do.
+fn is_too_large(error: &axum::Error) -> bool {
+    error.to_string().starts_with("Space limit exceeded")
+}

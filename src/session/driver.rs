@@ -1,0 +1,254 @@
+//! A live stream, driven: bytes and commands in, what was heard and read out, in order.
+//!
+//! The driver knows no socket and no wire format. It is one future, to be polled beside the connection that it serves:
+//! dropping every [`Session`] lets it finish what was said, dropping the [`Driver`] itself abandons it.
+//!
+//! Two channels, both bounded, none ever drops anything. Commands: 32 of them, at most 1 MiB of audio; while it is full
+//! (the frontend is behind, two minutes of speech wait for text, or the events are not taken away) the sender waits, and
+//! decides itself for how long. Events: 64 of them; while it is full the driver waits and takes in no commands.
+
+use super::backlog::{Backlog, Finished};
+use super::live::{Command, LEAST_COMMIT, Refusal, Request, SessionEvent, SessionSettings};
+use super::turns::Turns;
+use super::{Ear, EarInput, Frontend, FrontendError};
+use crate::asr::Lane;
+use crate::audio::{AudioError, SampleRate, StreamFormat, duration_of};
+use crate::vad::EndpointEvent;
+use tokio::sync::mpsc;
+
+/// Commands that may wait for the driver.
+const COMMANDS: usize = 32;
+
+/// Events that may wait for the connection.
+const EVENTS: usize = 64;
+
+/// Where commands go.
+#[derive(Debug, Clone)]
+pub struct Session {
+    requests: mpsc::Sender<Request>,
+}
+
+/// The driver has ended, and its last event says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the session has ended")]
+pub struct Ended;
+
+impl Session {
+    /// Hands a request to the driver; waits while the channel is full.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping this future drops the request, unless it was already handed over.
+    pub async fn send(&self, request: Request) -> Result<(), Ended> {
+        self.requests.send(request).await.map_err(|_| Ended)
+    }
+}
+
+/// Where events come from; ends after the last.
+pub type SessionEvents = mpsc::Receiver<SessionEvent>;
+
+/// Makes a session: where commands go, where events come from, and the future between them.
+pub fn open(frontend: Frontend, lane: Lane, settings: SessionSettings) -> (Session, SessionEvents, Driver) {
+    let (requests_in, requests) = mpsc::channel(COMMANDS);
+    let (events, events_out) = mpsc::channel(EVENTS);
+    let driver = Driver {
+        frontend,
+        ear: Some(Ear::new(settings.format, settings.endpoint.clone())),
+        settings,
+        requests,
+        events,
+        turns: Turns::default(),
+        backlog: Backlog::new(lane),
+        uncut: 0,
+    };
+    (Session { requests: requests_in }, events_out, driver)
+}
+
+/// The inside of a session.
+pub struct Driver {
+    frontend: Frontend,
+    ear: Option<Ear>,
+    settings: SessionSettings,
+    requests: mpsc::Receiver<Request>,
+    events: mpsc::Sender<SessionEvent>,
+    turns: Turns,
+    backlog: Backlog,
+    /// Samples at 16 kHz since the last cut, as the sender counts them: none is held back by a resampler.
+    uncut: u64,
+}
+
+/// Why there is an ear whenever the driver looks for it: `hear` gives it back, or ends the driver.
+const EAR_IS_HOME: &str = "the ear is home between two pieces of work";
+
+/// Why the driver ends before it was told to.
+enum End {
+    /// Nobody takes the events any more.
+    Unheard,
+    /// The frontend kept the ear.
+    Deaf(FrontendError),
+}
+
+impl Driver {
+    /// Drives the session until every [`Session`] is dropped; then commits what is being said, reads all that waits,
+    /// tells it, and ends.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping this future abandons the session: its place in line is left, and a running decode ends soon.
+    pub async fn run(mut self) {
+        // `Unheard` needs no more words, and neither does a last event that nobody takes.
+        if let Err(End::Deaf(error)) = self.live().await
+            && self.read_all().await.is_ok()
+        {
+            let _ = self.events.send(SessionEvent::Deaf(error)).await;
+        }
+    }
+
+    async fn live(&mut self) -> Result<(), End> {
+        while let Some(request) = self.next_request().await? {
+            self.obey(request).await?;
+        }
+        // What is being said when the last handle goes is worth its text, however short it is.
+        let _ = self.hear(EarInput::Commit).await?;
+        self.read_all().await
+    }
+
+    /// The next request; meanwhile, texts are told. `None` when there will be no more.
+    async fn next_request(&mut self) -> Result<Option<Request>, End> {
+        loop {
+            tokio::select! {
+                biased;
+                finished = self.backlog.next() => self.tell_text(finished).await?,
+                request = self.requests.recv(), if !self.backlog.is_full() => return Ok(request),
+                () = self.events.closed() => return Err(End::Unheard),
+            }
+        }
+    }
+
+    async fn read_all(&mut self) -> Result<(), End> {
+        while !self.backlog.is_empty() {
+            let finished = self.backlog.next().await;
+            self.tell_text(finished).await?;
+        }
+        Ok(())
+    }
+
+    async fn obey(&mut self, Request { command, origin }: Request) -> Result<(), End> {
+        match command {
+            Command::Append(bytes) => self.append(bytes, origin).await,
+            Command::Commit => self.commit(origin).await,
+            Command::Clear => self.clear().await,
+            Command::Configure(settings) => {
+                self.configure(settings);
+                Ok(())
+            }
+        }
+    }
+
+    async fn append(&mut self, bytes: Vec<u8>, origin: Option<String>) -> Result<(), End> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if !self.settings.endpoint.automatic {
+            self.turns.begin();
+        }
+        let samples = samples_in_bytes(self.settings.format, bytes.len());
+        self.uncut += samples;
+        match self.hear(EarInput::Bytes(bytes)).await? {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.uncut = self.uncut.saturating_sub(samples);
+                self.tell(SessionEvent::Refused { origin, refusal: Refusal::Audio(error) }).await
+            }
+        }
+    }
+
+    async fn commit(&mut self, origin: Option<String>) -> Result<(), End> {
+        let samples = if self.settings.endpoint.automatic { self.pending() } else { self.uncut };
+        let buffered = duration_of(samples);
+        // A commit brings no bytes, so there is nothing in it that could fail to be audio.
+        if buffered >= LEAST_COMMIT && self.hear(EarInput::Commit).await?.is_ok_and(|cuts| cuts > 0) {
+            return Ok(());
+        }
+        self.tell(SessionEvent::Refused { origin, refusal: Refusal::CommitEmpty { buffered } }).await
+    }
+
+    async fn clear(&mut self) -> Result<(), End> {
+        let _ = self.hear(EarInput::Clear).await?;
+        self.turns.clear();
+        self.uncut = 0;
+        self.tell(SessionEvent::Cleared).await
+    }
+
+    fn configure(&mut self, settings: SessionSettings) {
+        let ear = self.ear.as_mut().expect(EAR_IS_HOME);
+        if settings.format != self.settings.format {
+            ear.set_format(settings.format);
+        }
+        if settings.endpoint != self.settings.endpoint {
+            ear.configure(settings.endpoint.clone());
+        }
+        self.settings = settings;
+    }
+
+    /// Lets the ear hear something, and follows what it heard; gives the number of utterances that were cut.
+    async fn hear(&mut self, input: EarInput) -> Result<Result<usize, AudioError>, End> {
+        let ear = self.ear.take().expect(EAR_IS_HOME);
+        let (ear, heard) = self.frontend.hear(ear, input).await.map_err(End::Deaf)?;
+        self.ear = Some(ear);
+        let events = match heard {
+            Ok(events) => events,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut cuts = 0;
+        for event in events {
+            cuts += usize::from(matches!(event, EndpointEvent::Utterance(..)));
+            self.follow(event).await?;
+        }
+        Ok(Ok(cuts))
+    }
+
+    async fn follow(&mut self, event: EndpointEvent) -> Result<(), End> {
+        let mut told = Vec::new();
+        let complete = self.turns.follow(event, &mut told);
+        for event in told {
+            self.tell(event).await?;
+        }
+        if let Some((item, utterance)) = complete {
+            self.uncut = self.pending();
+            if let Some(options) = &self.settings.decode {
+                self.backlog.push(item, utterance, options.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn pending(&self) -> u64 {
+        self.ear.as_ref().expect(EAR_IS_HOME).pending()
+    }
+
+    async fn tell_text(&mut self, Finished { item, audio, result }: Finished) -> Result<(), End> {
+        self.tell(match result {
+            Ok(transcript) => SessionEvent::Read { item, audio, transcript },
+            Err(error) => SessionEvent::Unread { item, error },
+        })
+        .await
+    }
+
+    async fn tell(&mut self, event: SessionEvent) -> Result<(), End> {
+        self.events.send(event).await.map_err(|_| End::Unheard)
+    }
+}
+
+/// How many samples at 16 kHz so many bytes are.
+fn samples_in_bytes(format: StreamFormat, bytes: usize) -> u64 {
+    let (samples, hertz) = match format {
+        StreamFormat::Pcm16 { rate } => (bytes as u64 / 2, rate.hertz()),
+        StreamFormat::MuLaw | StreamFormat::ALaw => (bytes as u64, 8_000),
+    };
+    samples * u64::from(SampleRate::SPEECH.hertz()) / u64::from(hertz)
+}

@@ -1,0 +1,130 @@
+//! What goes into a live session, and what comes out of it.
+
+use super::{FrontendError, ItemId};
+use crate::asr::{AsrError, DecodeOptions, Transcript};
+use crate::audio::{AudioError, Span, StreamFormat};
+use crate::vad::EndpointSettings;
+use std::time::Duration;
+
+/// Bytes in one append: 0.7 s of PCM16 at 24 kHz. Even, so that no sample is cut in two.
+const PIECE: usize = 32 * 1024;
+
+/// Less audio than this is not worth a commit.
+pub(super) const LEAST_COMMIT: Duration = Duration::from_millis(100);
+
+/// How a session hears and reads. Changes apply to the audio that follows them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionSettings {
+    /// What the bytes are.
+    pub format: StreamFormat,
+    /// When an utterance ends.
+    pub endpoint: EndpointSettings,
+    /// How to read; `None` cuts utterances and leaves them unread.
+    pub decode: Option<DecodeOptions>,
+}
+
+/// What a session can be told to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Hear these bytes, in the session's format.
+    Append(Vec<u8>),
+    /// Cut now.
+    Commit,
+    /// Forget what was said since the last cut.
+    Clear,
+    /// Use other settings from here on.
+    Configure(SessionSettings),
+}
+
+impl Command {
+    /// Appends for `bytes`, in pieces that keep the channel's bound meaningful.
+    pub fn appends(bytes: &[u8]) -> impl Iterator<Item = Command> {
+        bytes.chunks(PIECE).map(|piece| Command::Append(piece.to_vec()))
+    }
+}
+
+/// A command, and the name that its sender has for it, which comes back when it is refused.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// What to do.
+    pub command: Command,
+    /// The sender's name for it.
+    pub origin: Option<String>,
+}
+
+/// Why a command was refused. The session goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There was nothing to commit, or hardly anything.
+    #[error("the input audio buffer has {} ms of audio to commit, at least {} ms are needed", buffered.as_millis(), LEAST_COMMIT.as_millis())]
+    CommitEmpty {
+        /// What there was.
+        buffered: Duration,
+    },
+    /// The bytes were not audio in the session's format.
+    #[error(transparent)]
+    Audio(#[from] AudioError),
+}
+
+impl Refusal {
+    /// The stable name of this error on the wire, in logs and in metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::CommitEmpty { .. } => "input_audio_buffer_commit_empty",
+            Self::Audio(error) => error.code(),
+        }
+    }
+}
+
+/// What happened in a session, in order. Positions are samples at 16 kHz since its beginning.
+#[derive(Debug)]
+pub enum SessionEvent {
+    /// Speech began.
+    SpeechStarted {
+        /// The name of what will have been said.
+        item: ItemId,
+        /// Where, pre-roll included.
+        at: u64,
+    },
+    /// Speech is over.
+    SpeechStopped {
+        /// What was said.
+        item: ItemId,
+        /// Where, end silence included.
+        at: u64,
+    },
+    /// An utterance is complete. [`Read`](Self::Read) or [`Unread`](Self::Unread) follows, once, if the session reads.
+    Committed {
+        /// What was said.
+        item: ItemId,
+        /// Where it lies.
+        span: Span,
+    },
+    /// What had been said since the last cut is forgotten.
+    Cleared,
+    /// The text of an item.
+    Read {
+        /// What was said.
+        item: ItemId,
+        /// How long it was.
+        audio: Duration,
+        /// Its text; empty when nobody spoke.
+        transcript: Transcript,
+    },
+    /// An item has no text.
+    Unread {
+        /// What was said.
+        item: ItemId,
+        /// Why it has no text.
+        error: AsrError,
+    },
+    /// A command was refused.
+    Refused {
+        /// The sender's name for it.
+        origin: Option<String>,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The session cannot hear any more. It is the last event.
+    Deaf(FrontendError),
+}
