@@ -278,6 +278,23 @@ async fn a_client_that_goes_away_while_it_is_served_gives_its_slot_back() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_a_stream_of_events_gives_its_slot_back() {
+    let engine = FakeEngine::new(|utterance, _| match utterance.span.start {
+        0..32_000 => Act::Say("One.".into(), Duration::ZERO),
+        _ => Act::Never,
+    });
+    let server = Stage::with(engine).start().await;
+    let mut client = send(server.address, &transcription(&[("stream", "true")], &recording())).await;
+    let mut heard = Vec::new();
+    while !String::from_utf8_lossy(&heard).contains("One.") {
+        assert_ne!(client.read_buf(&mut heard).await.unwrap(), 0, "the stream ended early");
+    }
+    server.until(|pool| pool.leased == 1).await;
+    drop(client);
+    server.until(|pool| pool.idle == 1).await;
+}
+
+#[tokio::test]
 async fn a_caller_at_its_limit_is_refused_until_its_other_request_ends() {
     let keys = vec![key("ann", Some(1)), key("bob", Some(1))];
     let server = Stage { keys, ..Stage::with(never_done()) }.start().await;
