@@ -5,7 +5,8 @@
 use super::formats::OutputFormat;
 use super::languages::{language_code, language_name};
 use super::{ModelNames, UnknownModel};
-use crate::asr::{DecodeOptions, ModelInfo, Task, Timestamps};
+use crate::asr::{DecodeOptions, EncoderWindow, ModelInfo, Task, Timestamps};
+use crate::session::recording_endpoints;
 use crate::vad::EndpointSettings;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -145,7 +146,7 @@ impl TranscriptionRequest {
             timestamps: granularity.timestamps(format),
         };
         let Granularity { segments: with_segments, words: with_words } = granularity;
-        let (endpoint, stream) = (endpoint(fields)?, stream(fields, format)?);
+        let (endpoint, stream) = (endpoint(fields, model.window)?, stream(fields, format)?);
         Ok(Self { task, options, endpoint, format, with_segments, with_words, stream })
     }
 }
@@ -296,14 +297,16 @@ struct ServerVad {
     threshold: Option<f32>,
 }
 
-fn endpoint(fields: &Fields) -> Result<EndpointSettings, RequestError> {
+/// What the client says about pauses, or else what suits the model.
+fn endpoint(fields: &Fields, window: EncoderWindow) -> Result<EndpointSettings, RequestError> {
     const PARAM: &str = "chunking_strategy";
     const EXPECTED: &str = "auto, or {\"type\": \"server_vad\"} with prefix_padding_ms (0 to 10000), \
         silence_duration_ms (50 to 10000) and threshold (0 to 1)";
+    let automatic = recording_endpoints(window, &EndpointSettings::default());
     let keyed = fields.object(PARAM);
     let (shown, strategy) = match fields.last(PARAM) {
-        None if keyed.is_empty() => return Ok(EndpointSettings::default()),
-        Some("auto") => return Ok(EndpointSettings::default()),
+        None if keyed.is_empty() => return Ok(automatic),
+        Some("auto") => return Ok(automatic),
         Some(text) => (text.to_owned(), serde_json::from_str::<ServerVad>(text)),
         None => (Value::from(keyed.clone()).to_string(), serde_json::from_value(keyed.into())),
     };
@@ -330,7 +333,6 @@ impl ServerVad {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::asr::EncoderWindow;
 
     fn model(multilingual: bool) -> ModelInfo {
         ModelInfo { name: "demo".into(), multilingual, window: EncoderWindow::Fit }
@@ -460,6 +462,16 @@ mod tests {
             "chunking_strategy[silence_duration_ms]=200",
         ];
         assert_eq!(read(&bracketed).unwrap().endpoint, expected);
+    }
+
+    #[test]
+    fn a_client_that_says_nothing_about_pauses_gets_what_suits_the_model() {
+        let full = ModelInfo { window: EncoderWindow::Full, ..model(true) };
+        let names = ModelNames::new("demo".into(), Vec::new());
+        let request =
+            TranscriptionRequest::read(Task::Transcribe, &Fields::default(), &names, &full).unwrap();
+        assert_eq!(request.endpoint, recording_endpoints(EncoderWindow::Full, &EndpointSettings::default()));
+        assert_ne!(request.endpoint, EndpointSettings::default());
     }
 
     #[test]

@@ -7,16 +7,16 @@ use tokio::net::TcpStream;
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// Names in lower case.
-    pub headers: BTreeMap<String, String>,
-    pub body: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
 }
 
 impl Answer {
     /// Status, and code of the error in the body.
-    pub fn refusal(&self) -> (u16, String) {
+    pub(crate) fn refusal(&self) -> (u16, String) {
         let body: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{self:?}"));
         let error = &body["error"];
         assert!(error["message"].is_string() && error["type"].is_string(), "{body}");
@@ -24,14 +24,14 @@ impl Answer {
     }
 
     /// The data of each server-sent event.
-    pub fn events(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn events(&self) -> Vec<serde_json::Value> {
         let data = self.body.lines().filter_map(|line| line.strip_prefix("data: "));
         data.map(|data| serde_json::from_str(data).expect("events are JSON")).collect()
     }
 }
 
 /// A request with a body and more headers (each ending in CRLF).
-pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let mut request = format!(
         "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
@@ -42,10 +42,10 @@ pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> 
 }
 
 /// Headers of a form, to go with [`form`].
-pub const FORM: &str = "Content-Type: multipart/form-data; boundary=XX\r\n";
+pub(crate) const FORM: &str = "Content-Type: multipart/form-data; boundary=XX\r\n";
 
 /// A form with these fields and, unless it is `None`, this file.
-pub fn form(fields: &[(&str, &str)], file: Option<&[u8]>) -> Vec<u8> {
+pub(crate) fn form(fields: &[(&str, &str)], file: Option<&[u8]>) -> Vec<u8> {
     let mut body = Vec::new();
     let mut part = |disposition: String, content: &[u8]| {
         let head = format!("--XX\r\nContent-Disposition: form-data; {disposition}\r\n\r\n");
@@ -62,12 +62,12 @@ pub fn form(fields: &[(&str, &str)], file: Option<&[u8]>) -> Vec<u8> {
 }
 
 /// A `POST` of a form to the transcriptions.
-pub fn transcription(fields: &[(&str, &str)], file: &[u8]) -> Vec<u8> {
+pub(crate) fn transcription(fields: &[(&str, &str)], file: &[u8]) -> Vec<u8> {
     request("POST", "/v1/audio/transcriptions", FORM, &form(fields, Some(file)))
 }
 
 /// Sends a request on a connection of its own and reads the answer.
-pub async fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
+pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = send(address, request).await;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.expect("the answer can be read to its end");
@@ -75,7 +75,7 @@ pub async fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
 }
 
 /// Sends bytes and leaves the connection open.
-pub async fn send(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+pub(crate) async fn send(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.expect("the server listens");
     stream.write_all(bytes).await.expect("the server takes the request");
     stream

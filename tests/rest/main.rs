@@ -1,5 +1,7 @@
 //! The REST edge on real sockets, with a scripted engine behind it.
 
+#![allow(clippy::unwrap_used)]
+
 mod client;
 
 use client::{Answer, FORM, exchange, form, request, send, transcription};
@@ -30,11 +32,13 @@ struct Stage {
     queue_limit: usize,
     keys: Vec<KeyEntry>,
     settings: ServerSettings,
+    grace: Duration,
 }
 
 impl Stage {
     fn with(engine: FakeEngine) -> Self {
-        Self { engine, slots: 1, queue_limit: 8, keys: Vec::new(), settings: ServerSettings::default() }
+        let (keys, settings) = (Vec::new(), ServerSettings::default());
+        Self { engine, slots: 1, queue_limit: 8, keys, settings, grace: PATIENCE }
     }
 
     async fn start(self) -> Running {
@@ -52,7 +56,7 @@ impl Stage {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(serve(listener, Arc::clone(&server), Duration::from_millis(500)));
+        let serving = tokio::spawn(serve(listener, Arc::clone(&server), self.grace));
         Running { address, server, serving }
     }
 }
@@ -274,6 +278,23 @@ async fn a_client_that_goes_away_while_it_is_served_gives_its_slot_back() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_a_stream_of_events_gives_its_slot_back() {
+    let engine = FakeEngine::new(|utterance, _| match utterance.span.start {
+        0..32_000 => Act::Say("One.".into(), Duration::ZERO),
+        _ => Act::Never,
+    });
+    let server = Stage::with(engine).start().await;
+    let mut client = send(server.address, &transcription(&[("stream", "true")], &recording())).await;
+    let mut heard = Vec::new();
+    while !String::from_utf8_lossy(&heard).contains("One.") {
+        assert_ne!(client.read_buf(&mut heard).await.unwrap(), 0, "the stream ended early");
+    }
+    server.until(|pool| pool.leased == 1).await;
+    drop(client);
+    server.until(|pool| pool.idle == 1).await;
+}
+
+#[tokio::test]
 async fn a_caller_at_its_limit_is_refused_until_its_other_request_ends() {
     let keys = vec![key("ann", Some(1)), key("bob", Some(1))];
     let server = Stage { keys, ..Stage::with(never_done()) }.start().await;
@@ -302,21 +323,29 @@ async fn a_client_that_goes_away_in_the_middle_of_its_upload_is_forgotten() {
 }
 
 #[tokio::test]
-async fn a_full_line_and_a_passed_deadline_answer_503_and_when_to_come_back() {
-    let settings = ServerSettings { rest_wait: Duration::from_millis(300), ..ServerSettings::default() };
-    let server = Stage { queue_limit: 1, settings, ..Stage::with(never_done()) }.start().await;
+async fn a_full_line_answers_503_and_when_to_come_back() {
+    let server = Stage { queue_limit: 1, ..Stage::with(never_done()) }.start().await;
     let whole = transcription(&[], &one_utterance());
     let _first = send(server.address, &whole).await;
     server.until(|pool| pool.leased == 1).await;
-    let second = async { server.answer(&whole).await };
-    let third = async {
-        server.until(|pool| pool.queued == 1).await;
-        server.answer(&whole).await
-    };
-    let (second, third) = tokio::join!(second, third);
-    assert_eq!(second.refusal(), (503, "pool_deadline_exceeded".into()));
+    let _second = send(server.address, &whole).await;
+    server.until(|pool| pool.queued == 1).await;
+    let third = server.answer(&whole).await;
     assert_eq!(third.refusal(), (503, "pool_saturated".into()));
-    assert!(second.headers.contains_key("retry-after") && third.headers.contains_key("retry-after"));
+    assert!(third.headers.contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn a_request_that_waits_too_long_for_its_first_slot_answers_503_and_leaves_the_line() {
+    let settings = ServerSettings { rest_wait: Duration::from_millis(50), ..ServerSettings::default() };
+    let server = Stage { settings, ..Stage::with(never_done()) }.start().await;
+    let whole = transcription(&[], &one_utterance());
+    let _first = send(server.address, &whole).await;
+    server.until(|pool| pool.leased == 1).await;
+    let second = server.answer(&whole).await;
+    assert_eq!(second.refusal(), (503, "pool_deadline_exceeded".into()));
+    assert!(second.headers.contains_key("retry-after"));
+    server.until(|pool| pool.queued == 0 && pool.leased == 1).await;
 }
 
 #[tokio::test]
@@ -350,19 +379,13 @@ async fn a_stopping_server_finishes_the_request_in_progress_and_takes_no_more() 
 
 #[tokio::test]
 async fn a_stopping_server_cuts_off_what_outlasts_the_grace_period() {
-    let server = Stage::with(never_done()).start().await;
+    let grace = Duration::from_millis(50);
+    let mut server = Stage { grace, ..Stage::with(never_done()) }.start().await;
     let _client = send(server.address, &transcription(&[], &recording())).await;
     server.until(|pool| pool.leased == 1).await;
     server.server.stopping.cancel();
-    timeout(PATIENCE, server.serving).await.expect("it ends").unwrap().unwrap();
-    let idle = || server.server.lanes.allocator().snapshot().idle == 1;
-    timeout(PATIENCE, async {
-        while !idle() {
-            tokio::task::yield_now().await
-        }
-    })
-    .await
-    .expect("slot is back");
+    timeout(PATIENCE, &mut server.serving).await.expect("it ends").unwrap().unwrap();
+    server.until(|pool| pool.idle == 1).await;
 }
 
 #[tokio::test]
