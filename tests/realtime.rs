@@ -199,6 +199,31 @@ async fn every_bad_input_gets_its_error_and_the_session_goes_on() {
 }
 
 #[tokio::test]
+async fn silence_that_the_detector_let_go_is_not_there_to_commit() {
+    let served = serve(heard).await;
+    let mut client = Client::connect(&served, "?intent=transcription").await;
+    client.send_bytes(silence(3_000)).await;
+    client.send(&json!({ "type": "input_audio_buffer.commit" })).await;
+    assert_eq!(client.error().await["code"], "input_audio_buffer_commit_empty");
+}
+
+#[tokio::test]
+async fn audio_counts_in_the_format_that_is_set() {
+    let served = serve(heard).await;
+    let mut client = manual_client(&served).await;
+    let format = json!({ "type": "audio/pcm", "rate": 8_000 });
+    client
+        .send(&json!({ "type": "session.update", "session": { "audio": { "input": { "format": format } } } }))
+        .await;
+    client.until("session.updated").await;
+    client.send_bytes(vec![0; 16_000]).await;
+    client.send(&json!({ "type": "input_audio_buffer.commit" })).await;
+    let events = client.until(COMPLETED).await;
+    let seconds = events.last().expect("there are events")["usage"]["seconds"].as_f64().expect("a number");
+    assert!((seconds - 1.0).abs() < 0.01, "16000 bytes at 8 kHz are 1 s, not {seconds} s");
+}
+
+#[tokio::test]
 async fn a_failed_decode_ends_its_item_and_not_the_session() {
     let served = serve(|utterance, options| match heard(utterance, options) {
         Act::Say(text, _) if text == "heard 13" => {

@@ -195,7 +195,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_dropped_backlog_ends_its_decode() {
-        let (mut backlog, allocator) = backlog(Duration::from_secs(3600));
+        let (mut backlog, allocator) = backlog(Duration::from_hours(1));
         let since = Instant::now();
         backlog.push(item(1), utterance(1), DecodeOptions::default());
         tokio::time::sleep(Duration::from_millis(1)).await;

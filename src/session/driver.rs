@@ -192,6 +192,10 @@ impl Driver {
         if settings.endpoint != self.settings.endpoint {
             ear.configure(settings.endpoint.clone());
         }
+        if settings.endpoint.automatic != self.settings.endpoint.automatic {
+            // The detector has let go of the silence before; what it has not is what a commit would cut.
+            self.uncut = self.pending();
+        }
         self.settings = settings;
     }
 

@@ -122,7 +122,7 @@ impl Served {
         };
         let body = response.body().as_deref().expect("a body");
         let retry_after =
-            response.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
+            response.headers().get("retry-after").map(|value| value.to_str().expect("it is text").to_owned());
         (response.status().as_u16(), serde_json::from_slice(body).expect("the body is JSON"), retry_after)
     }
 }

@@ -94,7 +94,7 @@ async fn take_leave(stream: &mut SplitStream<WebSocket>, we_close: bool) {
             answered |= matches!(message, Message::Close(_));
         }
         if !answered {
-            pending().await
+            pending::<()>().await;
         }
     };
     let _ = timeout(LEAVE, leaving).await;
