@@ -10,7 +10,7 @@ pub mod formats;
 mod keys;
 mod languages;
 mod models;
-pub mod realtime;
+mod realtime;
 mod request;
 mod serve;
 mod status;

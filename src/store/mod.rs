@@ -25,6 +25,10 @@ pub use search::{SearchPath, search_path, user_cache};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+/// What ONNX Runtime's shared library is called.
+const ONNX_RUNTIME: &str =
+    if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
+
 /// An installed file, looked at closely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verified {
@@ -101,8 +105,7 @@ impl Store {
     ///
     /// [`StoreError::NotInstalled`], with how to get it.
     pub fn onnx_runtime(&self) -> Result<PathBuf, StoreError> {
-        let library = format!("{}onnxruntime{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-        let found = self.search.folders().iter().find_map(|folder| library_in(folder, &library));
+        let found = self.search.folders().iter().find_map(|folder| library_in(folder, ONNX_RUNTIME));
         match found {
             Some(path) => Ok(path),
             None => Err(self.not_installed(self.entry("onnxruntime")?)),
@@ -212,12 +215,11 @@ mod tests {
 
     #[test]
     fn onnx_runtime_is_found_under_a_versioned_name() {
-        let plain = format!("{}onnxruntime{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-        let versioned = format!("{plain}.1.31.1");
+        let versioned = format!("{ONNX_RUNTIME}.1.31.1");
         let (folder, store) = store(&[(&versioned, b"")]);
         assert_eq!(store.onnx_runtime().unwrap(), folder.path().join(&versioned));
-        fs::write(folder.path().join(&plain), b"").unwrap();
-        assert_eq!(store.onnx_runtime().unwrap(), folder.path().join(&plain));
+        fs::write(folder.path().join(ONNX_RUNTIME), b"").unwrap();
+        assert_eq!(store.onnx_runtime().unwrap(), folder.path().join(ONNX_RUNTIME));
     }
 
     #[test]

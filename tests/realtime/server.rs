@@ -9,7 +9,7 @@ use stenopool::asr::fake::{Act, FakeEngine};
 use stenopool::asr::{DecodeOptions, EncoderWindow, Lanes, ModelInfo};
 use stenopool::audio::Utterance;
 use stenopool::pool::{Allocator, PoolSettings, SlotId, Snapshot};
-use stenopool::server::{KeyEntry, Keyring, ModelNames, Server, ServerSettings, realtime};
+use stenopool::server::{KeyEntry, Keyring, ModelNames, Server, ServerSettings, router};
 use stenopool::session::Frontend;
 use stenopool::vad::fake::FakeDetector;
 use tokio::net::TcpListener;
@@ -75,7 +75,7 @@ async fn start(script: Script, settings: ServerSettings, keys: Vec<KeyEntry>) ->
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound");
-    let router = realtime::routes().with_state(Arc::clone(&server));
+    let router = router(Arc::clone(&server));
     tokio::spawn(async move { axum::serve(listener, router).await });
     Served { address, server }
 }

@@ -36,7 +36,7 @@ use uuid::Uuid;
 const BUFFER: usize = 8 * 1024;
 
 /// The routes of this protocol.
-pub fn routes() -> Router<Arc<Server>> {
+pub(super) fn routes() -> Router<Arc<Server>> {
     Router::new().route("/v1/realtime", get(connect))
 }
 
