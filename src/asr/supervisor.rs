@@ -17,8 +17,8 @@ pub struct SupervisorSettings {
     pub pool: PoolSettings,
 }
 
-/// How often a lost slot's warm-up is tried before the slot stays out.
-const REBUILD_ATTEMPTS: u32 = 2;
+/// How often a slot's warm-up is tried before the slot stays out.
+const ATTEMPTS: u32 = 2;
 
 /// Keeps the slots open.
 pub struct Supervisor {
@@ -26,13 +26,14 @@ pub struct Supervisor {
     lanes: Lanes,
     footprint: Footprint,
     slots: u16,
-    rebuilding: JoinHandle<()>,
+    watching: JoinHandle<()>,
 }
 
 impl Supervisor {
-    /// Opens all slots (blocking work, done off the runtime) and watches over them.
+    /// Opens the first slot (blocking work, done off the runtime) and returns; the others follow one by one in the
+    /// background, and from then on lost slots are rebuilt.
     ///
-    /// A slot that cannot be opened stays out, with a warning, as long as the first could be.
+    /// A slot that cannot be opened stays out, with an error in the log, as long as the first could be.
     ///
     /// # Errors
     ///
@@ -45,16 +46,11 @@ impl Supervisor {
         let (allocator, retired) = Allocator::new(settings.pool);
         let footprint = open(&engine, SlotId(0)).await?;
         allocator.add(SlotId(0));
-        for slot in (1..settings.slots).map(SlotId) {
-            match open(&engine, slot).await {
-                Ok(_) => allocator.add(slot),
-                Err(error) => warn!(slot = slot.0, %error, "slot stays out"),
-            }
-        }
-        info!(slots = allocator.snapshot().total, weights = %footprint.weights, per_slot = %footprint.slot, "pool opened");
-        let rebuilding = tokio::spawn(rebuild_lost_slots(Arc::clone(&engine), allocator.clone(), retired));
+        info!(slots = settings.slots, weights = %footprint.weights, per_slot = %footprint.slot, "pool opens");
+        let watch = Watch { engine: Arc::clone(&engine), allocator: allocator.clone() };
+        let watching = tokio::spawn(watch.run(settings.slots, retired));
         let lanes = Lanes::new(Arc::clone(&engine), allocator, model);
-        Ok(Self { engine, lanes, footprint, slots: settings.slots, rebuilding })
+        Ok(Self { engine, lanes, footprint, slots: settings.slots, watching })
     }
 
     /// Lanes to the slots.
@@ -69,7 +65,7 @@ impl Supervisor {
 
     /// Closes all slots and waits for their threads, and so for the decodes that still run.
     pub async fn stop(self) {
-        self.rebuilding.abort();
+        self.watching.abort();
         let closing = move || (0..self.slots).for_each(|slot| self.engine.close(SlotId(slot)));
         if let Err(error) = tokio::task::spawn_blocking(closing).await {
             error!(%error, "closing the slots failed");
@@ -84,21 +80,29 @@ async fn open(engine: &Arc<dyn Engine>, slot: SlotId) -> Result<Footprint, AsrEr
         .map_err(|error| AsrError::Open { slot: slot.0, reason: error.to_string() })?
 }
 
-async fn rebuild_lost_slots(
+/// Brings slots into the pool.
+struct Watch {
     engine: Arc<dyn Engine>,
     allocator: Allocator,
-    mut retired: mpsc::UnboundedReceiver<SlotId>,
-) {
-    while let Some(slot) = retired.recv().await {
-        for attempt in 1..=REBUILD_ATTEMPTS {
-            match open(&engine, slot).await {
-                Ok(_) => {
-                    info!(slot = slot.0, "slot rebuilt");
-                    allocator.add(slot);
-                    break;
-                }
-                Err(error) if attempt == REBUILD_ATTEMPTS => error!(slot = slot.0, %error, "slot stays out"),
-                Err(error) => warn!(slot = slot.0, %error, "slot could not be rebuilt, trying again"),
+}
+
+impl Watch {
+    async fn run(self, slots: u16, mut retired: mpsc::UnboundedReceiver<SlotId>) {
+        for slot in (1..slots).map(SlotId) {
+            self.bring_in(slot).await;
+        }
+        info!(slots = self.allocator.snapshot().total, "pool opened");
+        while let Some(slot) = retired.recv().await {
+            self.bring_in(slot).await;
+        }
+    }
+
+    async fn bring_in(&self, slot: SlotId) {
+        for attempt in 1..=ATTEMPTS {
+            match open(&self.engine, slot).await {
+                Ok(_) => return self.allocator.add(slot),
+                Err(error) if attempt == ATTEMPTS => error!(slot = slot.0, %error, "slot stays out"),
+                Err(error) => warn!(slot = slot.0, %error, "slot could not be opened, trying again"),
             }
         }
     }

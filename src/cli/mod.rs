@@ -5,6 +5,7 @@ mod doctor;
 mod failure;
 mod flags;
 mod models;
+mod privacy;
 mod serve;
 mod sizing;
 mod transcribe;
@@ -80,6 +81,7 @@ struct With<F: Args, C: Args> {
 
 /// Runs the command line and says how it went.
 pub fn run() -> ExitCode {
+    privacy::opt_out_of_telemetry();
     let Cli { config, log, command } = Cli::parse();
     let given = Given { config, log };
     command.run(&given).unwrap_or_else(|error| failure::report(&error))

@@ -58,14 +58,18 @@ pub struct Part {
 
 /// How to cut a recording for a model.
 ///
+/// Nobody waits for a recording's next word, so it gets at least half a second of pre-roll.
+///
 /// A window that fits its utterance is cheapest and most exact with one sentence in it, so every pause cuts. A full
 /// window costs the same however little is in it, and gains from context, so only long pauses cut and the longest length
 /// does the rest.
 pub fn recording_endpoints(window: EncoderWindow, live: &EndpointSettings) -> EndpointSettings {
-    match window {
-        EncoderWindow::Fit => live.clone(),
-        EncoderWindow::Full => EndpointSettings { end_silence: Duration::from_secs(2), ..live.clone() },
-    }
+    let prefix = live.prefix.max(Duration::from_millis(500));
+    let end_silence = match window {
+        EncoderWindow::Fit => live.end_silence,
+        EncoderWindow::Full => Duration::from_secs(2),
+    };
+    EndpointSettings { prefix, end_silence, ..live.clone() }
 }
 
 /// Recordings longer than this are batch work, which lets everybody else's finals pass.
@@ -115,7 +119,6 @@ impl Recording {
             frontend: frontend.clone(),
             ear: Some(Ear::new(StreamFormat::Pcm16 { rate: SampleRate::SPEECH }, endpoint)),
             decodes: Decodes {
-                most: lane.slots().max(1),
                 running: FuturesOrdered::new(),
                 lane,
                 options,
@@ -239,7 +242,6 @@ struct Decodes {
     lane: Lane,
     options: DecodeOptions,
     class: Class,
-    most: usize,
     /// Taken by the first decode.
     first_deadline: Option<Duration>,
     running: FuturesOrdered<BoxFuture<'static, Result<Part, AsrError>>>,
@@ -247,7 +249,7 @@ struct Decodes {
 
 impl Decodes {
     fn full(&self) -> bool {
-        self.running.len() >= self.most
+        self.running.len() >= self.lane.slots().max(1)
     }
 
     async fn next(&mut self) -> Option<Result<Part, AsrError>> {
