@@ -127,12 +127,13 @@ pub(crate) struct TranscriptionRequest {
 }
 
 impl TranscriptionRequest {
-    /// Reads the fields of a request for `task` to this model.
+    /// Reads the fields of a request for `task` to this model; `live` is when speech begins and ends on a live stream.
     pub(crate) fn read(
         task: Task,
         fields: &Fields,
         names: &ModelNames,
         model: &ModelInfo,
+        live: &EndpointSettings,
     ) -> Result<Self, RequestError> {
         names.resolve(fields.last("model").unwrap_or_else(|| names.loaded()))?;
         refuse_speakers_and_logprobs(fields)?;
@@ -146,7 +147,7 @@ impl TranscriptionRequest {
             timestamps: granularity.timestamps(format),
         };
         let Granularity { segments: with_segments, words: with_words } = granularity;
-        let (endpoint, stream) = (endpoint(fields, model.window)?, stream(fields, format)?);
+        let (endpoint, stream) = (endpoint(fields, model.window, live)?, stream(fields, format)?);
         Ok(Self { task, options, endpoint, format, with_segments, with_words, stream })
     }
 }
@@ -298,11 +299,15 @@ struct ServerVad {
 }
 
 /// What the client says about pauses, or else what suits the model.
-fn endpoint(fields: &Fields, window: EncoderWindow) -> Result<EndpointSettings, RequestError> {
+fn endpoint(
+    fields: &Fields,
+    window: EncoderWindow,
+    live: &EndpointSettings,
+) -> Result<EndpointSettings, RequestError> {
     const PARAM: &str = "chunking_strategy";
     const EXPECTED: &str = "auto, or {\"type\": \"server_vad\"} with prefix_padding_ms (0 to 10000), \
         silence_duration_ms (50 to 10000) and threshold (0 to 1)";
-    let automatic = recording_endpoints(window, &EndpointSettings::default());
+    let automatic = recording_endpoints(window, live);
     let keyed = fields.object(PARAM);
     let (shown, strategy) = match fields.last(PARAM) {
         None if keyed.is_empty() => return Ok(automatic),
@@ -311,22 +316,21 @@ fn endpoint(fields: &Fields, window: EncoderWindow) -> Result<EndpointSettings, 
         None => (Value::from(keyed.clone()).to_string(), serde_json::from_value(keyed.into())),
     };
     let vad = strategy.map_err(|error| invalid(PARAM, &shown, format!("{EXPECTED} ({error})")))?;
-    vad.settings().ok_or_else(|| invalid(PARAM, &shown, EXPECTED))
+    vad.settings(live).ok_or_else(|| invalid(PARAM, &shown, EXPECTED))
 }
 
 impl ServerVad {
     /// The settings it means, if all its numbers are in range.
-    fn settings(&self) -> Option<EndpointSettings> {
-        let default = EndpointSettings::default();
-        let threshold = self.threshold.unwrap_or(default.threshold);
-        let prefix = self.prefix_padding_ms.map_or(default.prefix, Duration::from_millis);
-        let end_silence = self.silence_duration_ms.map_or(default.end_silence, Duration::from_millis);
+    fn settings(&self, live: &EndpointSettings) -> Option<EndpointSettings> {
+        let threshold = self.threshold.unwrap_or(live.threshold);
+        let prefix = self.prefix_padding_ms.map_or(live.prefix, Duration::from_millis);
+        let end_silence = self.silence_duration_ms.map_or(live.end_silence, Duration::from_millis);
         let longest = Duration::from_secs(10);
         let fits = self.r#type == "server_vad"
             && (0.0..=1.0).contains(&threshold)
             && prefix <= longest
             && (Duration::from_millis(50)..=longest).contains(&end_silence);
-        fits.then_some(EndpointSettings { threshold, prefix, end_silence, ..default })
+        fits.then(|| EndpointSettings { threshold, prefix, end_silence, ..live.clone() })
     }
 }
 
@@ -350,7 +354,7 @@ mod tests {
             form.insert(name.into(), value.into());
         }
         let names = ModelNames::new("demo".into(), vec!["whisper-1".into()]);
-        TranscriptionRequest::read(task, &form, &names, &model(multilingual))
+        TranscriptionRequest::read(task, &form, &names, &model(multilingual), &EndpointSettings::default())
     }
 
     fn read(fields: &[&str]) -> Result<TranscriptionRequest, RequestError> {
@@ -468,8 +472,14 @@ mod tests {
     fn a_client_that_says_nothing_about_pauses_gets_what_suits_the_model() {
         let full = ModelInfo { window: EncoderWindow::Full, ..model(true) };
         let names = ModelNames::new("demo".into(), Vec::new());
-        let request =
-            TranscriptionRequest::read(Task::Transcribe, &Fields::default(), &names, &full).unwrap();
+        let request = TranscriptionRequest::read(
+            Task::Transcribe,
+            &Fields::default(),
+            &names,
+            &full,
+            &EndpointSettings::default(),
+        )
+        .unwrap();
         assert_eq!(request.endpoint, recording_endpoints(EncoderWindow::Full, &EndpointSettings::default()));
         assert_ne!(request.endpoint, EndpointSettings::default());
     }

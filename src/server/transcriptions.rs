@@ -59,7 +59,13 @@ async fn answer(
     server.lanes.allocator().admit()?;
     let limits = UploadLimits { bytes: server.settings.upload_limit, stall: server.settings.request_stall };
     let Upload { fields, file, extension } = upload::receive(request, limits).await?;
-    let wanted = TranscriptionRequest::read(task, &fields, &server.models, server.lanes.model())?;
+    let wanted = TranscriptionRequest::read(
+        task,
+        &fields,
+        &server.models,
+        server.lanes.model(),
+        &server.settings.endpoint,
+    )?;
     let reader = open(file, extension).await?;
     let recording = Recording::start(
         reader,
