@@ -3,6 +3,7 @@
 //! [`Engine`] is the seam: it opens slots, runs jobs on them and closes them, and nothing outside this module can tell
 //! how slots share the device. [`Supervisor`] drives the engine and the pool; a [`Lane`] is what a session holds.
 
+mod align;
 mod engine;
 pub mod fake;
 mod lane;
