@@ -171,6 +171,7 @@ impl TranscribeCommand {
             segments: &transcript.segments,
             with_segments: true,
             with_words: self.words,
+            with_logprobs: false,
             truncated: transcript.truncated,
         };
         let mut text = render(self.format, &document);
