@@ -2,11 +2,11 @@
 
 use super::assembly::{Assembly, assemble};
 use super::failure::Failure;
-use crate::asr::{DecodeOptions, ModelInfo, Segment, Task, Timestamps};
+use crate::asr::{DecodeOptions, ModelInfo, Task};
 use crate::audio::{FileReader, duration_of};
 use crate::config::Settings;
 use crate::server::formats::{OutputFormat, TranscriptDocument, render};
-use crate::server::language_code;
+use crate::server::{Readings, spoken_language};
 use crate::session::{Recording, recording_endpoints};
 use crate::vad::EndpointSettings;
 use anyhow::Context;
@@ -31,7 +31,7 @@ pub(super) struct TranscribeCommand {
     format: OutputFormat,
 
     /// Language that is spoken, as an ISO 639-1 code or in English; a multilingual model finds out by itself.
-    #[arg(long, value_name = "LANGUAGE", value_parser = language)]
+    #[arg(long, value_name = "LANGUAGE")]
     language: Option<String>,
 
     /// Text that came before, or names and words that may occur: it steers spelling and style.
@@ -53,8 +53,7 @@ pub(super) struct TranscribeCommand {
 
 /// The transcript of one file.
 struct Transcribed {
-    segments: Vec<Segment>,
-    language: String,
+    readings: Readings,
     duration: Duration,
     truncated: bool,
 }
@@ -67,32 +66,22 @@ impl TranscribeCommand {
     /// When standard output cannot be written.
     pub(super) async fn run(&self, settings: Settings) -> anyhow::Result<ExitCode> {
         let assembly = assemble(&settings).await?;
-        self.check_language(assembly.supervisor.lanes().model())?;
-        let code = self.transcribe_all(&assembly, &settings.endpoint).await;
+        let options = self.options(assembly.supervisor.lanes().model())?;
+        let code = self.transcribe_all(&assembly, &options, &settings.endpoint).await;
         assembly.supervisor.stop().await;
         code
-    }
-
-    /// Another language than its own would only make an English model guess.
-    fn check_language(&self, model: &ModelInfo) -> Result<(), Failure> {
-        match &self.language {
-            Some(language) if !model.multilingual && language != "en" => Err(Failure::new(
-                format!("the model {} knows only English, not \"{language}\"", model.name),
-                "choose a multilingual model with --model; see `stenopool models list`",
-            )),
-            _ => Ok(()),
-        }
     }
 
     async fn transcribe_all(
         &self,
         assembly: &Assembly,
+        options: &DecodeOptions,
         endpoint: &EndpointSettings,
     ) -> anyhow::Result<ExitCode> {
         let bars = &MultiProgress::new();
         let slots = usize::from(assembly.sizing.slots);
         let mut transcripts = futures_util::stream::iter(&self.files)
-            .map(|path| async move { (path, self.transcribe(path, assembly, endpoint, bars).await) })
+            .map(|path| async move { (path, transcribe(path, assembly, options, endpoint, bars).await) })
             .buffered(slots);
         let mut code = ExitCode::SUCCESS;
         while let Some((path, transcript)) = transcripts.next().await {
@@ -107,49 +96,17 @@ impl TranscribeCommand {
         Ok(code)
     }
 
-    async fn transcribe(
-        &self,
-        path: &Path,
-        assembly: &Assembly,
-        live: &EndpointSettings,
-        bars: &MultiProgress,
-    ) -> anyhow::Result<Transcribed> {
-        let path_to_open = path.to_owned();
-        let reader = tokio::task::spawn_blocking(move || open(&path_to_open)).await??;
-        let bar = bars.add(progress_bar(path, reader.duration()));
-        let lane = assembly.supervisor.lanes().open();
-        let endpoint = recording_endpoints(lane.model().window, live);
-        let mut recording =
-            Recording::start(reader, &assembly.frontend, lane, self.options(), endpoint, None);
-        let (mut segments, mut language) = (Vec::new(), None);
-        while let Some(part) = recording.next().await {
-            let part = part?;
-            bar.set_position(duration_of(part.span.end).as_millis() as u64);
-            language.get_or_insert(part.hypothesis.language);
-            segments.extend(part.hypothesis.segments);
-        }
-        bar.finish_and_clear();
-        let language = language.or_else(|| self.language.clone()).unwrap_or_else(|| "en".into());
-        Ok(Transcribed {
-            segments,
-            language,
-            duration: recording.duration(),
-            truncated: recording.truncated(),
-        })
-    }
-
-    fn options(&self) -> DecodeOptions {
-        DecodeOptions {
-            language: self.language.clone(),
+    /// How to decode, if the model knows the language asked for.
+    fn options(&self, model: &ModelInfo) -> Result<DecodeOptions, Failure> {
+        let language = self.language.as_deref().map(|text| spoken_language(text, model)).transpose();
+        let hint = "choose a multilingual model with --model; see `stenopool models list`";
+        Ok(DecodeOptions {
+            language: language.map_err(|error| Failure::new(error.to_string(), hint))?.map(str::to_owned),
             task: self.task(),
             prompt: self.prompt.clone(),
             temperature: self.temperature,
-            timestamps: match self.format {
-                OutputFormat::VerboseJson if self.words => Timestamps::Word,
-                OutputFormat::VerboseJson | OutputFormat::Srt | OutputFormat::Vtt => Timestamps::Segment,
-                OutputFormat::Json | OutputFormat::Text => Timestamps::None,
-            },
-        }
+            timestamps: self.format.timestamps(self.words),
+        })
     }
 
     fn task(&self) -> Task {
@@ -166,9 +123,9 @@ impl TranscribeCommand {
         }
         let document = TranscriptDocument {
             task: self.task(),
-            language: &transcript.language,
+            language: transcript.readings.language().or(self.language.as_deref()).unwrap_or("en"),
             duration: transcript.duration,
-            segments: &transcript.segments,
+            segments: &transcript.readings.segments,
             with_segments: true,
             with_words: self.words,
             with_logprobs: false,
@@ -180,6 +137,29 @@ impl TranscribeCommand {
         }
         std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
     }
+}
+
+async fn transcribe(
+    path: &Path,
+    assembly: &Assembly,
+    options: &DecodeOptions,
+    live: &EndpointSettings,
+    bars: &MultiProgress,
+) -> anyhow::Result<Transcribed> {
+    let path_to_open = path.to_owned();
+    let reader = tokio::task::spawn_blocking(move || open(&path_to_open)).await??;
+    let bar = bars.add(progress_bar(path, reader.duration()));
+    let lane = assembly.supervisor.lanes().open();
+    let endpoint = recording_endpoints(lane.model().window, live);
+    let mut recording = Recording::start(reader, &assembly.frontend, lane, options.clone(), endpoint, None);
+    let mut readings = Readings::default();
+    while let Some(part) = recording.next().await {
+        let part = part?;
+        bar.set_position(duration_of(part.span.end).as_millis() as u64);
+        readings.add(part);
+    }
+    bar.finish_and_clear();
+    Ok(Transcribed { readings, duration: recording.duration(), truncated: recording.truncated() })
 }
 
 /// Standard input is spooled to a temporary file, because containers are read back and forth.
@@ -207,11 +187,6 @@ fn progress_bar(path: &Path, duration: Option<Duration>) -> ProgressBar {
         None => (ProgressBar::no_length(), "{msg} {spinner} {elapsed}"),
     };
     bar.with_style(ProgressStyle::with_template(template).expect("the template is valid")).with_message(name)
-}
-
-fn language(text: &str) -> Result<String, String> {
-    let code = language_code(text).ok_or("expected a language such as \"de\" or \"german\"")?;
-    Ok(code.to_owned())
 }
 
 fn temperature(text: &str) -> Result<f32, String> {

@@ -132,7 +132,9 @@ impl From<UnknownModel> for ApiError {
 impl From<RequestError> for ApiError {
     fn from(error: RequestError) -> Self {
         let status = match &error {
-            RequestError::InvalidValue { .. } | RequestError::Unsupported { .. } => StatusCode::BAD_REQUEST,
+            RequestError::InvalidValue { .. }
+            | RequestError::Unsupported { .. }
+            | RequestError::Language { .. } => StatusCode::BAD_REQUEST,
             RequestError::Model(_) => StatusCode::NOT_FOUND,
         };
         Self::new(status, error.code(), error.to_string()).about(Some(error.param()))
@@ -207,11 +209,11 @@ impl From<AsrError> for ApiError {
 
 impl From<FrontendError> for ApiError {
     fn from(error: FrontendError) -> Self {
-        let (status, code) = match &error {
-            FrontendError::Vad(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.code()),
-            FrontendError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "frontend_stopped"),
+        let status = match &error {
+            FrontendError::Vad(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            FrontendError::Stopped => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self::new(status, code, error.to_string())
+        Self::new(status, error.code(), error.to_string())
     }
 }
 

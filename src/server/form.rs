@@ -29,6 +29,16 @@ pub enum FormError {
     Incomplete,
 }
 
+impl FormError {
+    /// The stable name of this error on the wire and in logs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotAForm(_) => "form_expected",
+            Self::HeadTooLong | Self::NoName | Self::BadDelimiter | Self::Incomplete => "form_damaged",
+        }
+    }
+}
+
 /// What a form is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FormEvent {

@@ -1,7 +1,7 @@
 //! A finished transcript in the formats of OpenAI's API. Pure; the command line prints the same documents.
 
 use super::languages::language_name;
-use crate::asr::{Segment, Task, Token, Word};
+use crate::asr::{Segment, Task, Timestamps, Token, Word};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use serde::Serialize;
@@ -55,6 +55,15 @@ pub struct TranscriptDocument<'a> {
 impl OutputFormat {
     /// All formats, as they are named.
     pub const NAMES: [&'static str; 5] = ["json", "text", "srt", "verbose_json", "vtt"];
+
+    /// How closely a document in this format tells times; `words` asks for those of words, where it has a place for them.
+    pub fn timestamps(self, words: bool) -> Timestamps {
+        match self {
+            Self::Json | Self::Text => Timestamps::None,
+            Self::VerboseJson if words => Timestamps::Word,
+            Self::VerboseJson | Self::Srt | Self::Vtt => Timestamps::Segment,
+        }
+    }
 
     /// The media type of a document in this format.
     pub fn media_type(self) -> &'static str {

@@ -1,5 +1,7 @@
 //! The languages that Whisper knows: codes and English names, in the order of its tokens.
 
+use crate::asr::ModelInfo;
+
 /// ISO 639-1 code (as Whisper spells it) and English name.
 #[rustfmt::skip]
 const LANGUAGES: [(&str, &str); 100] = [
@@ -113,6 +115,47 @@ pub fn language_code(text: &str) -> Option<&'static str> {
     let primary = if primary == "jv" { "jw" } else { primary };
     let known = LANGUAGES.iter().find(|(code, name)| *code == primary || *name == text);
     known.map(|(code, _)| *code)
+}
+
+/// Why a model cannot be asked for a language.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LanguageError {
+    /// No language that Whisper knows.
+    #[error(
+        "\"{0}\" is not a language; expected an ISO 639-1 code such as en, or an English name such as english"
+    )]
+    Unknown(String),
+    /// An English-only model was asked for another.
+    #[error("the model \"{model}\" knows English only, and not {language}")]
+    EnglishOnly {
+        /// The model.
+        model: String,
+        /// The language's English name.
+        language: &'static str,
+    },
+}
+
+impl LanguageError {
+    /// The stable name of this error on the wire and in logs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) => "invalid_value",
+            Self::EnglishOnly { .. } => "unsupported_value",
+        }
+    }
+}
+
+/// The code of a language that `model` can be asked for.
+///
+/// # Errors
+///
+/// [`LanguageError::Unknown`] or [`LanguageError::EnglishOnly`].
+pub fn spoken_language(text: &str, model: &ModelInfo) -> Result<&'static str, LanguageError> {
+    let code = language_code(text).ok_or_else(|| LanguageError::Unknown(text.chars().take(60).collect()))?;
+    if !model.multilingual && code != "en" {
+        return Err(LanguageError::EnglishOnly { model: model.name.clone(), language: language_name(code) });
+    }
+    Ok(code)
 }
 
 /// The English name of a language, lower case as OpenAI says it; the code itself where nobody knows it.

@@ -3,9 +3,9 @@
 //! What can be honoured is; a value that cannot is refused with its field's name. Fields that nobody knows are ignored.
 
 use super::formats::OutputFormat;
-use super::languages::{language_code, language_name};
+use super::languages::{LanguageError, language_code, spoken_language};
 use super::{ModelNames, UnknownModel};
-use crate::asr::{DecodeOptions, EncoderWindow, ModelInfo, Task, Timestamps};
+use crate::asr::{DecodeOptions, EncoderWindow, ModelInfo, Task};
 use crate::session::recording_endpoints;
 use crate::vad::EndpointSettings;
 use serde::Deserialize;
@@ -34,6 +34,14 @@ pub enum RequestError {
         /// Why not.
         reason: String,
     },
+    /// A language that is none, or that the model does not know.
+    #[error("{param}: {error}")]
+    Language {
+        /// The field.
+        param: &'static str,
+        /// What is wrong with it.
+        error: LanguageError,
+    },
     /// A model that is not loaded.
     #[error(transparent)]
     Model(#[from] UnknownModel),
@@ -45,6 +53,7 @@ impl RequestError {
         match self {
             Self::InvalidValue { .. } => "invalid_value",
             Self::Unsupported { .. } => "unsupported_value",
+            Self::Language { error, .. } => error.code(),
             Self::Model(error) => error.code(),
         }
     }
@@ -52,7 +61,9 @@ impl RequestError {
     /// The field at fault.
     pub fn param(&self) -> &'static str {
         match self {
-            Self::InvalidValue { param, .. } | Self::Unsupported { param, .. } => param,
+            Self::InvalidValue { param, .. }
+            | Self::Unsupported { param, .. }
+            | Self::Language { param, .. } => param,
             Self::Model(_) => "model",
         }
     }
@@ -145,7 +156,7 @@ impl TranscriptionRequest {
             task: if model.multilingual { task } else { Task::Transcribe },
             prompt: prompt(fields),
             temperature: temperature(fields)?,
-            timestamps: granularity.timestamps(format),
+            timestamps: format.timestamps(granularity.words),
         };
         let Granularity { segments: with_segments, words: with_words } = granularity;
         let (endpoint, stream) = (endpoint(fields, model.window, live)?, stream(fields, format)?);
@@ -222,47 +233,27 @@ impl Granularity {
         }
         Ok(wanted)
     }
-
-    fn timestamps(self, format: OutputFormat) -> Timestamps {
-        match format {
-            OutputFormat::Json | OutputFormat::Text => Timestamps::None,
-            OutputFormat::VerboseJson if self.words => Timestamps::Word,
-            OutputFormat::VerboseJson | OutputFormat::Srt | OutputFormat::Vtt => Timestamps::Segment,
-        }
-    }
 }
 
 /// The language given, or the only one that `languages` leaves; for an English-only model always English.
 fn language(fields: &Fields, model: &ModelInfo) -> Result<Option<String>, RequestError> {
-    let given = fields.last("language").map(|value| known_language("language", value)).transpose()?;
-    let hints = fields.all("languages").map(|value| known_language("languages", value));
-    let hints = hints.collect::<Result<Vec<_>, _>>()?;
-    if !model.multilingual {
-        return english_only(given, &hints, model).map(Some);
+    let fault = |param| move |error| RequestError::Language { param, error };
+    if let Some(given) = fields.last("language") {
+        return Ok(Some(spoken_language(given, model).map_err(fault("language"))?.to_owned()));
     }
-    match (given, hints.as_slice()) {
-        (Some(code), _) => Ok(Some(code.to_owned())),
-        (None, []) => Ok(None),
-        (None, [code]) => Ok(Some((*code).to_owned())),
-        (None, _) => Err(unsupported("languages", "detection cannot be limited to some; give one, or none")),
+    let hints: Vec<&str> = fields.all("languages").collect();
+    let codes: Result<Vec<_>, _> = hints.iter().map(|hint| spoken_language(hint, model)).collect();
+    match codes {
+        Ok(codes) if codes.is_empty() => Ok((!model.multilingual).then(|| "en".to_owned())),
+        Ok(codes) if codes.iter().all(|code| *code == codes[0]) => Ok(Some(codes[0].to_owned())),
+        Ok(_) => Err(unsupported("languages", "detection cannot be limited to some; give one, or none")),
+        Err(LanguageError::EnglishOnly { .. })
+            if hints.iter().any(|hint| language_code(hint) == Some("en")) =>
+        {
+            Ok(Some("en".to_owned()))
+        }
+        Err(error) => Err(fault("languages")(error)),
     }
-}
-
-fn english_only(given: Option<&str>, hints: &[&str], model: &ModelInfo) -> Result<String, RequestError> {
-    let refusal = |param, code| {
-        let (model, language) = (&model.name, language_name(code));
-        Err(unsupported(param, format!("the model \"{model}\" knows English only, and not {language}")))
-    };
-    match (given, hints) {
-        (Some(code), _) if code != "en" => refusal("language", code),
-        (None, [first, ..]) if !hints.contains(&"en") => refusal("languages", first),
-        _ => Ok("en".into()),
-    }
-}
-
-fn known_language(param: &'static str, value: &str) -> Result<&'static str, RequestError> {
-    let expected = "an ISO 639-1 code such as en, or an English name such as english";
-    language_code(value).ok_or_else(|| invalid(param, value, expected))
 }
 
 /// Keywords come before the prompt, because what stands last steers most.
@@ -341,6 +332,7 @@ impl ServerVad {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::asr::Timestamps;
 
     fn model(multilingual: bool) -> ModelInfo {
         ModelInfo { name: "demo".into(), multilingual, window: EncoderWindow::Fit }
@@ -496,7 +488,7 @@ mod tests {
         let error = read(&["language=de"]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "language cannot be honoured here: the model \"demo\" knows English only, and not german"
+            "language: the model \"demo\" knows English only, and not german"
         );
         assert_eq!(read(&["languages=de"]).unwrap_err().param(), "languages");
     }

@@ -2,10 +2,11 @@
 
 use super::error::ApiError;
 use super::formats::{LogprobWire, TranscriptDocument, UsageWire, logprobs, render};
+use super::readings::Readings;
 use super::request::TranscriptionRequest;
 use super::upload::{self, Upload, UploadLimits};
 use super::{Caller, Server, SessionPermit};
-use crate::asr::{Segment, Task};
+use crate::asr::Task;
 use crate::audio::{AudioError, FileReader};
 use crate::session::{Part, Recording, RecordingError};
 use async_stream::stream;
@@ -17,7 +18,6 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -97,7 +97,7 @@ async fn document(mut recording: Recording, wanted: &TranscriptionRequest) -> Re
     tell_truncated(&recording);
     let document = TranscriptDocument {
         task: wanted.task,
-        language: readings.language().or(wanted.options.language.as_deref()).unwrap_or("unknown"),
+        language: readings.language().or(wanted.options.language.as_deref()).unwrap_or("en"),
         duration: recording.duration(),
         segments: &readings.segments,
         with_segments: wanted.with_segments,
@@ -115,26 +115,6 @@ fn tell_truncated(recording: &Recording) {
             audio_ms = recording.duration().as_millis() as u64,
             "the upload's audio breaks off before its end"
         );
-    }
-}
-
-/// What was read so far.
-#[derive(Default)]
-struct Readings {
-    segments: Vec<Segment>,
-    /// Samples of speech in each language.
-    languages: BTreeMap<String, u64>,
-}
-
-impl Readings {
-    fn add(&mut self, part: Part) {
-        *self.languages.entry(part.hypothesis.language).or_default() += part.span.len();
-        self.segments.extend(part.hypothesis.segments);
-    }
-
-    /// The language that was spoken longest.
-    fn language(&self) -> Option<&str> {
-        self.languages.iter().max_by_key(|(_, samples)| **samples).map(|(code, _)| code.as_str())
     }
 }
 
@@ -221,24 +201,6 @@ fn failure(error: RecordingError) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::asr::{Hypothesis, Stability, Timing};
-    use crate::audio::Span;
-
-    fn part(language: &str, samples: u64) -> Part {
-        let hypothesis =
-            Hypothesis { segments: Vec::new(), language: language.into(), stability: Stability::Final };
-        Part { span: Span::new(0, samples), hypothesis, timing: Timing::default() }
-    }
-
-    #[test]
-    fn the_language_is_the_one_that_was_spoken_longest() {
-        let mut readings = Readings::default();
-        assert_eq!(readings.language(), None);
-        for (language, samples) in [("de", 50), ("en", 80), ("de", 40)] {
-            readings.add(part(language, samples));
-        }
-        assert_eq!(readings.language(), Some("de"));
-    }
 
     #[test]
     fn deltas_add_up_to_the_text() {

@@ -56,8 +56,7 @@ impl UploadError {
     /// The stable name of this error on the wire, in logs and in metrics.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Form(FormError::NotAForm(_)) => "form_expected",
-            Self::Form(_) => "form_damaged",
+            Self::Form(error) => error.code(),
             Self::TooLarge { .. } => "upload_too_large",
             Self::FieldsTooLarge => "fields_too_large",
             Self::NotText(_) => "field_not_text",

@@ -34,6 +34,16 @@ pub enum FrontendError {
     Stopped,
 }
 
+impl FrontendError {
+    /// The stable name of this error on the wire and in logs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Vad(error) => error.code(),
+            Self::Stopped => "frontend_stopped",
+        }
+    }
+}
+
 /// A handle on the frontend threads. Clones share them; they end when the last clone is dropped.
 #[derive(Clone)]
 pub struct Frontend {

@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 /// Why a recording could not be transcribed (to its end).
@@ -41,8 +42,7 @@ impl RecordingError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Audio(error) => error.code(),
-            Self::Frontend(FrontendError::Vad(error)) => error.code(),
-            Self::Frontend(FrontendError::Stopped) => "frontend_stopped",
+            Self::Frontend(error) => error.code(),
             Self::Asr(error) => error.code(),
             Self::Defect(_) => "internal_error",
         }
@@ -91,7 +91,7 @@ pub struct Recording {
     parts: mpsc::Receiver<Result<Part, RecordingError>>,
     progress: Arc<Progress>,
     /// Gone once it has ended.
-    work: Option<AbortOnDrop<()>>,
+    work: Option<AbortOnDropHandle<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -128,7 +128,7 @@ impl Recording {
             decodes: Decodes { running: FuturesOrdered::new(), lane, options, class, first_deadline: wait },
             tell,
         };
-        let work = AbortOnDrop(tokio::spawn(pipeline.run().in_current_span()));
+        let work = AbortOnDropHandle::new(tokio::spawn(pipeline.run().in_current_span()));
         Self { parts, progress, work: Some(work) }
     }
 
@@ -151,7 +151,7 @@ impl Recording {
     /// A pipeline that ended in a panic told less than there is to tell.
     async fn end(&mut self) -> Result<(), RecordingError> {
         let Some(work) = &mut self.work else { return Ok(()) };
-        let end = (&mut work.0).await;
+        let end = work.await;
         self.work = None;
         end.map_err(|error| RecordingError::Defect(error.to_string()))
     }
@@ -276,18 +276,9 @@ impl Decodes {
             Ok(Part { span, hypothesis: transcript.hypothesis, timing: transcript.timing })
         };
         // A task of its own, so that the decode goes on while the pipeline waits for the reader.
-        let mut task = AbortOnDrop(tokio::spawn(decode.in_current_span()));
+        let task = AbortOnDropHandle::new(tokio::spawn(decode.in_current_span()));
         self.running.push_back(Box::pin(async move {
-            (&mut task.0).await.unwrap_or_else(|error| Err(AsrError::Decode(error.to_string())))
+            task.await.unwrap_or_else(|error| Err(AsrError::Decode(error.to_string())))
         }));
-    }
-}
-
-#[derive(Debug)]
-struct AbortOnDrop<T>(JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

@@ -8,7 +8,7 @@ use super::field::Field;
 use super::turn_detection::TurnDetection;
 use crate::asr::{DecodeOptions, ModelInfo};
 use crate::audio::{AudioError, StreamFormat};
-use crate::server::{ModelNames, language_code};
+use crate::server::{ModelNames, spoken_language};
 use crate::session::SessionSettings;
 use crate::vad::EndpointSettings;
 use serde::Serialize;
@@ -229,7 +229,7 @@ impl Transcription {
             this.model = known_model(&model, bounds)?;
         }
         if let Some(language) = field.get("language")? {
-            this.language = spoken_language(&language, bounds.model)?;
+            this.language = language_of(&language, bounds.model)?;
         }
         if let Some(prompt) = field.get("prompt")? {
             this.prompt = if prompt.is_null() { None } else { Some(prompt.text()?.to_owned()) };
@@ -265,21 +265,12 @@ fn known_model(field: &Field<'_>, bounds: Bounds<'_>) -> Result<String, Fault> {
     resolved.map(str::to_owned).map_err(|unknown| field.fault("model_not_found", unknown.to_string()))
 }
 
-/// The code of a language that the model knows; a tag such as `en-GB` counts as its language.
-fn spoken_language(field: &Field<'_>, model: &ModelInfo) -> Result<Option<String>, Fault> {
+fn language_of(field: &Field<'_>, model: &ModelInfo) -> Result<Option<String>, Fault> {
     if field.is_null() {
         return Ok(None);
     }
-    let text = field.text()?;
-    let Some(language) = language_code(text) else {
-        let expected = format!("\"{text}\" is not a language; expected an ISO 639-1 code such as \"en\"");
-        return Err(field.fault("invalid_value", expected));
-    };
-    if !model.multilingual && language != "en" {
-        let known = format!("the model \"{}\" knows only English, not \"{language}\"", model.name);
-        return Err(field.fault("language_not_supported", known));
-    }
-    Ok(Some(language.to_owned()))
+    let spoken = spoken_language(field.text()?, model);
+    spoken.map(|code| Some(code.to_owned())).map_err(|error| field.fault(error.code(), error.to_string()))
 }
 
 fn included(field: &Field<'_>) -> Result<Vec<&'static str>, Fault> {

@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use super::server_event::{CompletedPool, Item, ServerEvent, TranscriptionError, Usage};
 use crate::asr::{AsrError, Transcript};
-use crate::session::{FrontendError, ItemId, SessionEvent};
+use crate::session::{ItemId, SessionEvent};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ impl Conversation {
                 vec![ServerEvent::Error { error }]
             }
             SessionEvent::Deaf(error) => {
-                vec![ServerEvent::Error { error: Fault::server(deaf_code(&error), error.to_string()) }]
+                vec![ServerEvent::Error { error: Fault::server(error.code(), error.to_string()) }]
             }
         }
     }
@@ -122,13 +122,6 @@ fn unread(item: ItemId, error: &AsrError) -> ServerEvent {
         param: None,
     };
     ServerEvent::TranscriptionFailed { item_id: item.to_string(), content_index: 0, error }
-}
-
-fn deaf_code(error: &FrontendError) -> &'static str {
-    match error {
-        FrontendError::Vad(error) => error.code(),
-        FrontendError::Stopped => "frontend_stopped",
-    }
 }
 
 fn no_such_item(id: &str) -> Fault {

@@ -117,7 +117,7 @@ fn wrong_values_are_refused_under_their_own_names() {
         ),
         (
             input(json!({ "transcription": { "language": "de" } })),
-            "language_not_supported",
+            "unsupported_value",
             "session.audio.input.transcription.language",
         ),
         (

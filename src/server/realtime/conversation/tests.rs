@@ -4,6 +4,7 @@ use super::*;
 use crate::asr::{Hypothesis, Segment, Stability, Timing};
 use crate::audio::Span;
 use crate::server::realtime::server_event::Scribe;
+use crate::session::FrontendError;
 use crate::session::Refusal;
 use serde_json::Value;
 use uuid::Uuid;
