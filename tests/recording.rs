@@ -13,7 +13,8 @@ use stenopool::session::{Frontend, Part, Recording, RecordingError};
 use stenopool::vad::EndpointSettings;
 use stenopool::vad::fake::FakeDetector;
 
-/// A WAV of `n` beeps of a second each, each louder than the one before, with a second of silence after each.
+/// A WAV of a second of silence and `n` beeps of a second each, each louder than the one before, with a second of silence
+/// after each.
 fn beeps(n: u32) -> FileReader {
     let spec = hound::WavSpec {
         channels: 1,
@@ -23,6 +24,7 @@ fn beeps(n: u32) -> FileReader {
     };
     let mut bytes = Cursor::new(Vec::new());
     let mut writer = hound::WavWriter::new(&mut bytes, spec).unwrap();
+    (0..16_000).for_each(|_| writer.write_sample(0_i16).unwrap());
     for beep in 1..=n {
         for sample in 0..16_000_u32 {
             let sign = if (sample / 20) % 2 == 0 { 1 } else { -1 };
@@ -137,5 +139,5 @@ async fn silence_has_no_parts_and_its_whole_duration() {
     let lanes = lanes(1, |_, _| Act::Never);
     let mut recording = start(&lanes, beeps(0), None);
     assert!(recording.next().await.is_none());
-    assert_eq!((recording.duration(), recording.truncated()), (Duration::ZERO, false));
+    assert_eq!((recording.duration(), recording.truncated()), (Duration::from_secs(1), false));
 }

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 pub trait Recognizer: Send {
     /// Decodes one utterance; times in the result are positions in the utterance's stream.
     ///
-    /// Segments are handed to `on_segment` as they are found and stand in the result again.
+    /// Segments are handed to `on_segment` as they are found (by whisper.cpp at the end of each window) and stand in the
+    /// result again.
     ///
     /// # Errors
     ///
@@ -33,8 +34,8 @@ pub trait Recognizer: Send {
 pub struct Outcome {
     /// The text, or why there is none.
     pub result: Result<Hypothesis, AsrError>,
-    /// To be dropped or used again.
-    pub lease: Lease,
+    /// To be dropped or used again; `None` when the slot was lost, and the engine retired it.
+    pub lease: Option<Lease>,
     /// How long the decoder worked.
     pub decode: Duration,
 }
@@ -69,8 +70,24 @@ pub trait Engine: Send + Sync {
     fn open(&self, slot: SlotId) -> Result<Footprint, AsrError>;
 
     /// Runs a job on the slot its lease is for. Never blocks; the outcome comes through `job.reply`.
+    ///
+    /// A slot that is lost meanwhile is retired here, whether anybody still waits for the outcome or not.
     fn submit(&self, job: Job);
 
     /// Ends a slot and frees its memory, after the decode that it may be doing.
     fn close(&self, slot: SlotId);
+}
+
+impl Outcome {
+    /// The end of a job: its lease, retired if the slot was lost, and what came of it.
+    pub(super) fn new(lease: Lease, result: Result<Hypothesis, AsrError>, decode: Duration) -> Self {
+        let lease = match &result {
+            Err(AsrError::SlotLost(reason)) => {
+                lease.retire(reason);
+                None
+            }
+            _ => Some(lease),
+        };
+        Self { result, lease, decode }
+    }
 }

@@ -4,6 +4,7 @@ use super::{AsrError, DecodeOptions, Engine, Hypothesis, Job, Outcome, Segment, 
 use crate::audio::Utterance;
 use crate::gpu::{Bytes, Footprint};
 use crate::pool::SlotId;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -27,17 +28,25 @@ type Script = dyn Fn(&Utterance, &DecodeOptions) -> Act + Send + Sync;
 pub struct FakeEngine {
     script: Arc<Script>,
     opened: Mutex<Vec<SlotId>>,
+    /// Slots that do not open, and how often they still will not.
+    broken: Mutex<HashMap<SlotId, u32>>,
 }
 
 impl FakeEngine {
     /// An engine that asks `script` about every utterance.
     pub fn new(script: impl Fn(&Utterance, &DecodeOptions) -> Act + Send + Sync + 'static) -> Self {
-        Self { script: Arc::new(script), opened: Mutex::default() }
+        Self { script: Arc::new(script), opened: Mutex::default(), broken: Mutex::default() }
     }
 
     /// An engine that reads the same text out of everything, at once.
     pub fn saying(text: &'static str) -> Self {
         Self::new(move |_, _| Act::Say(text.into(), Duration::ZERO))
+    }
+
+    /// The same engine, with a slot that cannot be opened so many times.
+    pub fn failing_to_open(self, slot: SlotId, times: u32) -> Self {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).insert(slot, times);
+        self
     }
 
     /// The slots that were opened, in that order.
@@ -48,6 +57,12 @@ impl FakeEngine {
 
 impl Engine for FakeEngine {
     fn open(&self, slot: SlotId) -> Result<Footprint, AsrError> {
+        if let Some(times) = self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&slot)
+            && *times > 0
+        {
+            *times -= 1;
+            return Err(AsrError::Open { slot: slot.0, reason: "as scripted".into() });
+        }
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
         Ok(Footprint { weights: Bytes(1_000), slot: Bytes(100) })
     }
@@ -61,7 +76,7 @@ impl Engine for FakeEngine {
                 result = working => result,
                 () = job.cancel.cancelled() => Err(AsrError::Cancelled),
             };
-            let outcome = Outcome { result, lease: job.lease, decode: since.elapsed() };
+            let outcome = Outcome::new(job.lease, result, since.elapsed());
             // Nobody listens any more: the lease in the outcome drops.
             drop(job.reply.send(outcome));
         });

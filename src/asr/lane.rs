@@ -101,7 +101,8 @@ impl Lane {
             match self.attempt(&utterance, &options, class, deadline).await {
                 Err(AsrError::SlotLost(reason)) => {
                     warn!(reason, "slot lost, decoding once more on another");
-                    self.attempt(&utterance, &options, class, deadline).await
+                    // It was admitted, and in time: the second slot is waited for as long as it takes.
+                    self.attempt(&utterance, &options, class, None).await
                 }
                 outcome => outcome,
             }
@@ -134,11 +135,39 @@ impl Lane {
             reply,
         });
         let lost = || AsrError::SlotLost("the slot's thread ended".into());
-        let Outcome { result, lease, decode } = outcome.await.map_err(|_| lost())?;
-        match &result {
-            Err(AsrError::SlotLost(reason)) => lease.retire(reason),
-            _ => drop(lease),
-        }
+        let Outcome { result, decode, .. } = outcome.await.map_err(|_| lost())?;
         Ok(Transcript { hypothesis: result?, timing: Timing { waited, decode } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::asr::fake::{Act, FakeEngine};
+    use crate::asr::{EncoderWindow, Supervisor, SupervisorSettings};
+    use crate::audio::Span;
+    use crate::pool::PoolSettings;
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_whose_slot_was_lost_after_the_deadline_for_waiting_is_not_lost() {
+        let lost_once = AtomicBool::new(false);
+        let engine = FakeEngine::new(move |_, _| {
+            let took = Duration::from_secs(40);
+            match lost_once.swap(true, Ordering::Relaxed) {
+                false => Act::Fail(AsrError::SlotLost("as scripted".into()), took),
+                true => Act::Say("Here it is.".into(), Duration::ZERO),
+            }
+        });
+        let model = ModelInfo { name: "fake".into(), multilingual: false, window: EncoderWindow::Fit };
+        let settings = SupervisorSettings { slots: 1, pool: PoolSettings { queue_limit: 8 } };
+        let supervisor = Supervisor::start(Arc::new(engine), model, settings).await.unwrap();
+        let span = Span::new(0, 160);
+        let utterance = Arc::new(Utterance { span, speech: span, samples: vec![0.0; 160] });
+        let deadline = Some(Instant::now() + Duration::from_secs(30));
+        let lane = supervisor.lanes().open();
+        let transcript = lane.transcribe(utterance, DecodeOptions::default(), Class::Final, deadline).await;
+        assert_eq!(transcript.unwrap().hypothesis.text(), "Here it is.");
     }
 }

@@ -4,9 +4,10 @@ use super::{AsrError, Engine, Lanes, ModelInfo};
 use crate::gpu::Footprint;
 use crate::pool::{Allocator, PoolSettings, SlotId};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tracing::{error, info, warn};
+use tokio::task::{JoinHandle, JoinSet};
+use tracing::{error, info};
 
 /// What the supervisor aims at.
 #[derive(Debug, Clone)]
@@ -17,14 +18,16 @@ pub struct SupervisorSettings {
     pub pool: PoolSettings,
 }
 
-/// How often a slot's warm-up is tried before the slot stays out.
-const ATTEMPTS: u32 = 2;
+/// How long a slot that could not be opened is left alone before it is tried again; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Keeps the slots open.
 pub struct Supervisor {
     engine: Arc<dyn Engine>,
     lanes: Lanes,
-    footprint: Footprint,
     slots: u16,
     watching: JoinHandle<()>,
 }
@@ -33,7 +36,8 @@ impl Supervisor {
     /// Opens the first slot (blocking work, done off the runtime) and returns; the others follow one by one in the
     /// background, and from then on lost slots are rebuilt.
     ///
-    /// A slot that cannot be opened stays out, with an error in the log, as long as the first could be.
+    /// A slot that cannot be opened stays out, with an error in the log, and is tried again after a second, then two, and
+    /// so on up to a minute.
     ///
     /// # Errors
     ///
@@ -50,17 +54,12 @@ impl Supervisor {
         let watch = Watch { engine: Arc::clone(&engine), allocator: allocator.clone() };
         let watching = tokio::spawn(watch.run(settings.slots, retired));
         let lanes = Lanes::new(Arc::clone(&engine), allocator, model);
-        Ok(Self { engine, lanes, footprint, slots: settings.slots, watching })
+        Ok(Self { engine, lanes, slots: settings.slots, watching })
     }
 
     /// Lanes to the slots.
     pub fn lanes(&self) -> &Lanes {
         &self.lanes
-    }
-
-    /// What the model and its slots need, as measured when the first was opened.
-    pub fn footprint(&self) -> Footprint {
-        self.footprint
     }
 
     /// Closes all slots and waits for their threads, and so for the decodes that still run.
@@ -81,6 +80,7 @@ async fn open(engine: &Arc<dyn Engine>, slot: SlotId) -> Result<Footprint, AsrEr
 }
 
 /// Brings slots into the pool.
+#[derive(Clone)]
 struct Watch {
     engine: Arc<dyn Engine>,
     allocator: Allocator,
@@ -88,22 +88,76 @@ struct Watch {
 
 impl Watch {
     async fn run(self, slots: u16, mut retired: mpsc::UnboundedReceiver<SlotId>) {
+        // Slots that could not be opened at once; they are given up with this task.
+        let mut late = JoinSet::new();
         for slot in (1..slots).map(SlotId) {
-            self.bring_in(slot).await;
+            if !self.open(slot).await {
+                late.spawn(self.clone().keep_trying(slot));
+            }
         }
         info!(slots = self.allocator.snapshot().total, "pool opened");
         while let Some(slot) = retired.recv().await {
-            self.bring_in(slot).await;
+            if !self.open(slot).await {
+                late.spawn(self.clone().keep_trying(slot));
+            }
         }
     }
 
-    async fn bring_in(&self, slot: SlotId) {
-        for attempt in 1..=ATTEMPTS {
-            match open(&self.engine, slot).await {
-                Ok(_) => return self.allocator.add(slot),
-                Err(error) if attempt == ATTEMPTS => error!(slot = slot.0, %error, "slot stays out"),
-                Err(error) => warn!(slot = slot.0, %error, "slot could not be opened, trying again"),
+    async fn open(&self, slot: SlotId) -> bool {
+        match open(&self.engine, slot).await {
+            Ok(_) => {
+                self.allocator.add(slot);
+                true
+            }
+            Err(error) => {
+                error!(slot = slot.0, code = error.code(), %error, "slot stays out for now");
+                false
             }
         }
+    }
+
+    /// What kept a slot from opening may pass: memory that something else held.
+    async fn keep_trying(self, slot: SlotId) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            tokio::time::sleep(pause).await;
+            if self.open(slot).await {
+                return;
+            }
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::asr::EncoderWindow;
+    use crate::asr::fake::FakeEngine;
+    use crate::pool::{Class, FlowId};
+    use tokio::time::Instant;
+
+    async fn start(engine: FakeEngine, slots: u16) -> Result<Supervisor, AsrError> {
+        let model = ModelInfo { name: "fake".into(), multilingual: false, window: EncoderWindow::Fit };
+        let settings = SupervisorSettings { slots, pool: PoolSettings { queue_limit: 8 } };
+        Supervisor::start(Arc::new(engine), model, settings).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slot_that_cannot_be_opened_is_tried_again_after_growing_pauses() {
+        // The first slot opens, the second only at the fourth try: after 1 + 2 + 4 seconds.
+        let supervisor = start(FakeEngine::saying("").failing_to_open(SlotId(1), 3), 2).await.unwrap();
+        let begun = Instant::now();
+        let allocator = supervisor.lanes().allocator();
+        let _first = allocator.acquire(FlowId(1), Class::Final, None).await.unwrap();
+        let second = allocator.acquire(FlowId(2), Class::Final, None).await.unwrap();
+        assert_eq!(second.slot(), SlotId(1));
+        assert_eq!(begun.elapsed().as_secs(), 7);
+    }
+
+    #[tokio::test]
+    async fn without_a_first_slot_there_is_no_pool() {
+        let error = start(FakeEngine::saying("").failing_to_open(SlotId(0), 1), 2).await.err();
+        assert_eq!(error.map(|error| error.code()), Some("slot_unusable"));
     }
 }

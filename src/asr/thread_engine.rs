@@ -56,7 +56,7 @@ impl Engine for ThreadEngine {
         let (jobs, inbox) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name(format!("asr-slot-{}", slot.0))
-            .spawn(move || work(slot, recognizer, &inbox))
+            .spawn(move || work(slot, recognizer, inbox))
             .map_err(|error| failed(error.to_string()))?;
         // The thread of a slot that is rebuilt has ended or will never end; either way nobody waits for it.
         self.lock().insert(slot, SlotThread { jobs, thread });
@@ -87,7 +87,7 @@ impl Engine for ThreadEngine {
 }
 
 /// Decodes jobs until the slot is closed or lost.
-fn work(slot: SlotId, mut recognizer: Box<dyn Recognizer>, inbox: &Receiver<Job>) {
+fn work(slot: SlotId, mut recognizer: Box<dyn Recognizer>, inbox: Receiver<Job>) {
     while let Ok(job) = inbox.recv() {
         if job.cancel.is_cancelled() {
             answer(job, Err(AsrError::Cancelled), Duration::ZERO);
@@ -101,7 +101,7 @@ fn work(slot: SlotId, mut recognizer: Box<dyn Recognizer>, inbox: &Receiver<Job>
         debug!(slot = slot.0, decode_ms = decode.as_millis(), ok = result.is_ok(), "decoded");
         if matches!(result, Err(AsrError::SlotLost(_))) {
             // Its memory goes before the slot is announced as lost, so that the rebuilt one finds room.
-            drop(recognizer);
+            drop((recognizer, inbox));
             return answer(job, result, decode);
         }
         answer(job, result, decode);
@@ -116,7 +116,7 @@ fn decode(recognizer: &mut dyn Recognizer, job: &Job) -> Result<Hypothesis, AsrE
 
 fn answer(job: Job, result: Result<Hypothesis, AsrError>, decode: Duration) {
     // If nobody listens any more, the lease comes back in the error and is dropped here.
-    drop(job.reply.send(Outcome { result, lease: job.lease, decode }));
+    drop(job.reply.send(Outcome::new(job.lease, result, decode)));
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
@@ -145,6 +145,7 @@ mod tests {
     const PANICS: u64 = 2;
     const FAILS: u64 = 3;
     const WORKS_UNTIL_CANCELLED: u64 = 4;
+    const PANICS_WHEN_CANCELLED: u64 = 5;
 
     struct Scripted {
         began: mpsc::UnboundedSender<SlotId>,
@@ -164,10 +165,11 @@ mod tests {
             match utterance.span.len() {
                 PANICS => panic!("as scripted"),
                 FAILS => Err(AsrError::Decode("as scripted".into())),
-                WORKS_UNTIL_CANCELLED => {
+                script @ (WORKS_UNTIL_CANCELLED | PANICS_WHEN_CANCELLED) => {
                     while !cancel.is_cancelled() {
                         std::thread::yield_now();
                     }
+                    assert_ne!(script, PANICS_WHEN_CANCELLED, "as scripted");
                     Err(AsrError::Cancelled)
                 }
                 _ => Ok(Hypothesis {
@@ -242,6 +244,18 @@ mod tests {
         caller.abort();
         transcribe(supervisor.lanes(), ANSWERS).await.expect("the slot came back");
         assert_eq!(supervisor.lanes().allocator().snapshot().idle, 1);
+        supervisor.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_slot_that_is_lost_after_its_caller_vanished_is_rebuilt_before_anybody_gets_it() {
+        let Bench { supervisor, mut began, made } = bench(1).await;
+        let lanes = supervisor.lanes().clone();
+        let caller = tokio::spawn(async move { transcribe(&lanes, PANICS_WHEN_CANCELLED).await });
+        began.recv().await.expect("the decode began");
+        caller.abort();
+        transcribe(supervisor.lanes(), ANSWERS).await.expect("the rebuilt slot works");
+        assert_eq!(made.load(Ordering::SeqCst), 2);
         supervisor.stop().await;
     }
 

@@ -10,7 +10,6 @@ use super::{Task, Timestamps, Token};
 use crate::audio::{SampleRate, Span, Utterance, samples_in};
 use crate::gpu::{self, Bytes, Footprint};
 use crate::pool::SlotId;
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::path::Path;
@@ -101,10 +100,11 @@ impl RecognizerFactory for Whisper {
             state: Some(state),
             window: self.window,
             settings: self.settings.clone(),
+            languages: HashMap::new(),
         };
         recognizer.warm_up().map_err(|error| failed(&error))?;
-        let slot = gpu::process_memory().since(before);
-        Ok((Box::new(recognizer), Footprint { weights: self.weights, slot }))
+        let working = gpu::process_memory().since(before);
+        Ok((Box::new(recognizer), Footprint { weights: self.weights, slot: working }))
     }
 }
 
@@ -114,12 +114,8 @@ struct WhisperRecognizer {
     state: Option<WhisperState>,
     window: EncoderWindow,
     settings: WhisperSettings,
-}
-
-thread_local! {
-    /// whisper-rs leaks the language string that it is given. Parameters are cloned from here, so that a thread leaks
-    /// each language once (for each beam and `best_of`) and not once for every decode.
-    static LANGUAGES: RefCell<HashMap<(c_int, usize, usize), FullParams<'static, 'static>>> = RefCell::default();
+    /// whisper-rs leaks the language string that it is given, so the parameters of each language are made once.
+    languages: HashMap<c_int, FullParams<'static, 'static>>,
 }
 
 impl Recognizer for WhisperRecognizer {
@@ -163,7 +159,7 @@ impl WhisperRecognizer {
         Ok(())
     }
 
-    fn params(&self, options: &DecodeOptions) -> Result<FullParams<'static, 'static>, AsrError> {
+    fn params(&mut self, options: &DecodeOptions) -> Result<FullParams<'static, 'static>, AsrError> {
         let mut params = match &options.language {
             Some(language) if self.context.is_multilingual() => self.params_for_language(language)?,
             _ => self.fresh_params(),
@@ -191,20 +187,20 @@ impl WhisperRecognizer {
         })
     }
 
-    fn params_for_language(&self, language: &str) -> Result<FullParams<'static, 'static>, AsrError> {
+    fn params_for_language(&mut self, language: &str) -> Result<FullParams<'static, 'static>, AsrError> {
         let known = (!language.contains('\0')).then(|| whisper_rs::get_lang_id(language)).flatten();
-        let id = known.ok_or_else(|| {
+        // Older models lack the language that was added last, and take its token for another.
+        let id = known.filter(|id| *id < languages_in(self.context.n_vocab()));
+        let id = id.ok_or_else(|| {
             AsrError::Decode(format!("the model does not know the language \"{language}\""))
         })?;
-        let key = (id, self.settings.beam, self.settings.best_of);
-        Ok(LANGUAGES.with_borrow_mut(|remembered| {
-            let fresh = || {
-                let mut params = self.fresh_params();
-                params.set_language(whisper_rs::get_lang_str(id));
-                params
-            };
-            remembered.entry(key).or_insert_with(fresh).clone()
-        }))
+        let fresh = self.fresh_params();
+        let params = self.languages.entry(id).or_insert_with(|| {
+            let mut params = fresh;
+            params.set_language(whisper_rs::get_lang_str(id));
+            params
+        });
+        Ok(params.clone())
     }
 
     /// The end of the prompt, as tokens: what is said next follows on its last words.
@@ -240,12 +236,12 @@ impl WhisperRecognizer {
         stop_on(&mut params, cancel);
         match state.full(params, samples) {
             Ok(()) => Ok(()),
-            Err(_) if cancel.is_cancelled() => Err(AsrError::Cancelled),
             Err(WhisperError::GenericError(-7)) => {
                 // whisper.cpp could not grow the state's cache and has freed the state already.
                 std::mem::forget(self.state.take());
                 Err(AsrError::SlotLost("no memory for the decoder's cache".into()))
             }
+            Err(_) if cancel.is_cancelled() => Err(AsrError::Cancelled),
             Err(error) => Err(AsrError::Decode(error.to_string())),
         }
     }
@@ -322,6 +318,11 @@ impl WhisperRecognizer {
     }
 }
 
+/// How many languages a multilingual model of this vocabulary knows.
+fn languages_in(n_vocab: c_int) -> c_int {
+    n_vocab - 51_766
+}
+
 /// The encoder positions that cover `duration` with a little room, in steps of 64.
 fn fitting_audio_ctx(duration: Duration) -> c_int {
     let positions = (duration.as_secs_f64() * 50.0).ceil() as c_int + 32;
@@ -391,6 +392,11 @@ mod tests {
             [seconds(0.1), seconds(0.7), seconds(3.0), seconds(29.9), seconds(300.0)],
             [64, 128, 192, 1500, 1500]
         );
+    }
+
+    #[test]
+    fn older_multilingual_models_know_one_language_less() {
+        assert_eq!((languages_in(51_865), languages_in(51_866)), (99, 100));
     }
 
     #[test]

@@ -11,8 +11,6 @@ pub use allocator::{AcquireError, Allocator, Lease, PoolSettings};
 pub use ledger::{Grant, Ledger, Ticket};
 pub use snapshot::Snapshot;
 
-use std::time::Duration;
-
 /// One slot: the right to one decode at a time on shared weights, and the memory that decode needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotId(pub u16);
@@ -33,7 +31,3 @@ pub enum Class {
     /// A part of a long file.
     Batch,
 }
-
-/// Expected work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Cost(pub Duration);

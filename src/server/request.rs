@@ -486,10 +486,7 @@ mod tests {
             assert_eq!(read(fields).unwrap().options.language.as_deref(), Some("en"), "{fields:?}");
         }
         let error = read(&["language=de"]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "language: the model \"demo\" knows English only, and not german"
-        );
+        assert_eq!(error.to_string(), "language: the model \"demo\" knows English only, and not german");
         assert_eq!(read(&["languages=de"]).unwrap_err().param(), "languages");
     }
 

@@ -112,11 +112,7 @@ impl Recording {
         endpoint: EndpointSettings,
         wait: Option<Duration>,
     ) -> Self {
-        let class = if file.duration().is_none_or(|duration| duration > BATCH_FROM) {
-            Class::Batch
-        } else {
-            Class::Final
-        };
+        let is_long = file.duration().is_some_and(|duration| duration > BATCH_FROM);
         let progress = Arc::<Progress>::default();
         let (tell, parts) = mpsc::channel(PARTS_AHEAD);
         let (chunks, reader) = read_ahead(file, Arc::clone(&progress));
@@ -125,7 +121,7 @@ impl Recording {
             reader,
             frontend: frontend.clone(),
             ear: Some(Ear::new(StreamFormat::Pcm16 { rate: SampleRate::SPEECH }, endpoint)),
-            decodes: Decodes { running: FuturesOrdered::new(), lane, options, class, first_deadline: wait },
+            decodes: Decodes { running: FuturesOrdered::new(), lane, options, is_long, first_deadline: wait },
             tell,
         };
         let work = AbortOnDropHandle::new(tokio::spawn(pipeline.run().in_current_span()));
@@ -206,16 +202,28 @@ impl Pipeline {
     }
 
     async fn transcribe(&mut self) -> Result<(), RecordingError> {
-        while let Some(chunk) = self.chunks.recv().await {
-            let input = EarInput::Samples(chunk?);
-            self.hear(input).await?;
+        let read = self.read().await;
+        if read.is_ok() {
+            self.hear(EarInput::Commit).await?;
         }
-        (&mut self.reader).await.map_err(|error| RecordingError::Defect(error.to_string()))?;
-        self.hear(EarInput::Commit).await?;
         while let Some(part) = self.decodes.next().await {
             tell(&self.tell, part?).await;
         }
-        Ok(())
+        read
+    }
+
+    /// Hears the file to its end, and tells parts as they are ready.
+    async fn read(&mut self) -> Result<(), RecordingError> {
+        loop {
+            tokio::select! {
+                Some(part) = self.decodes.next() => tell(&self.tell, part?).await,
+                chunk = self.chunks.recv() => match chunk {
+                    Some(chunk) => self.hear(EarInput::Samples(chunk?)).await?,
+                    None => break,
+                },
+            }
+        }
+        (&mut self.reader).await.map_err(|error| RecordingError::Defect(error.to_string()))
     }
 
     async fn hear(&mut self, input: EarInput) -> Result<(), RecordingError> {
@@ -252,7 +260,8 @@ async fn tell(listener: &mpsc::Sender<Result<Part, RecordingError>>, part: Part)
 struct Decodes {
     lane: Lane,
     options: DecodeOptions,
-    class: Class,
+    /// Whether the file says that it is long; one that does not say so is found out.
+    is_long: bool,
     /// Taken by the first decode.
     first_deadline: Option<Duration>,
     running: FuturesOrdered<BoxFuture<'static, Result<Part, AsrError>>>,
@@ -268,7 +277,9 @@ impl Decodes {
     }
 
     fn start(&mut self, utterance: Utterance) {
-        let (lane, options, class) = (self.lane.clone(), self.options.clone(), self.class);
+        let (lane, options) = (self.lane.clone(), self.options.clone());
+        self.is_long |= duration_of(utterance.span.end) > BATCH_FROM;
+        let class = if self.is_long { Class::Batch } else { Class::Final };
         let deadline = self.first_deadline.take().map(|wait| Instant::now() + wait);
         let decode = async move {
             let span = utterance.span;
