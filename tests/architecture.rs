@@ -31,7 +31,6 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("hound", &["audio"]),
     ("indicatif", &["cli", "store"]),
-    ("ndarray", &["vad"]),
     ("ort", &["vad"]),
     ("reqwest", &["store"]),
     ("rubato", &["audio"]),

@@ -59,11 +59,6 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// The flow that this lane is to the pool.
-    pub fn flow(&self) -> FlowId {
-        self.flow
-    }
-
     /// The model it decodes with.
     pub fn model(&self) -> &ModelInfo {
         self.lanes.model()

@@ -8,9 +8,7 @@ use crate::asr::{
 };
 use crate::config::{ModelSettings, Settings};
 use crate::session::Frontend;
-use crate::store::{
-    ResolvedModel, Store, StoreError, Weights, Window, demo_weights, search_path, user_cache,
-};
+use crate::store::{ResolvedModel, Store, Weights, Window, demo_weights, search_path, user_cache};
 use crate::vad::{Detector, Silero, VadError};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,7 +35,7 @@ pub(super) struct Assembly {
 /// A model or library that is missing or unusable, or not one slot that opens.
 pub(super) async fn assemble(settings: &Settings) -> anyhow::Result<Assembly> {
     let store = open_store(&settings.models);
-    let model = store.resolve(settings.models.model.as_deref()).map_err(|error| missing(&error))?;
+    let model = store.resolve(settings.models.model.as_deref()).map_err(Failure::from)?;
     let sizing = Sizing::new(cores(), settings.slots.slots, settings.asr.threads);
     if sizing.oversubscribed() {
         let Sizing { cores, slots, threads } = sizing;
@@ -57,16 +55,10 @@ pub(super) fn open_store(settings: &ModelSettings) -> Store {
     Store::new(search_path(settings.dir.clone(), exe_dir, &cwd, cache))
 }
 
-/// A file that is not there, and how to get it.
-fn missing(error: &StoreError) -> Failure {
-    let hint = error.hint().unwrap_or_else(|| "see `stenopool doctor`".into());
-    Failure::unavailable(error.to_string(), hint)
-}
-
 /// Loads one detector for each frontend thread: one thread hears some hundred live streams, so two are plenty.
 async fn start_frontend(store: &Store, cores: u16) -> anyhow::Result<Frontend> {
-    let runtime = store.onnx_runtime().map_err(|error| missing(&error))?;
-    let model = store.silero().map_err(|error| missing(&error))?;
+    let runtime = store.onnx_runtime().map_err(Failure::from)?;
+    let model = store.silero().map_err(Failure::from)?;
     let n_threads = if cores >= 8 { 2 } else { 1 };
     let load =
         move || -> Result<Box<dyn Detector>, VadError> { Ok(Box::new(Silero::load(&runtime, &model)?)) };

@@ -117,7 +117,7 @@ async fn examine(settings: &Settings) -> Vec<Check> {
     let mut checks = vec![check_cpu(settings), check_memory(), check_device()];
     checks.extend(check_voice_detector(&store).await);
     checks.push(check_model(&store, settings));
-    checks.extend(check_disk(settings));
+    checks.extend(check_disk(&store));
     checks.push(check_address(settings).await);
     checks.push(check_keys(settings));
     checks
@@ -179,8 +179,12 @@ async fn check_voice_detector(store: &Store) -> Vec<Check> {
 fn check_file(name: &'static str, found: Result<PathBuf, StoreError>) -> Check {
     match found {
         Ok(path) => Check::good(name, path.display().to_string()),
-        Err(error) => Check::missing(name, error.to_string(), "in a checkout: make setup"),
+        Err(error) => Check::missing(name, error.to_string(), advice(&error)),
     }
+}
+
+fn advice(error: &StoreError) -> String {
+    error.hint().unwrap_or_else(|| "see `stenopool models list`".into())
 }
 
 /// Loads the detector for a try; a library that panics is a finding, too.
@@ -195,7 +199,7 @@ async fn load_detector(runtime: PathBuf, model: PathBuf) -> Result<(), String> {
 fn check_model(store: &Store, settings: &Settings) -> Check {
     let model = match store.resolve(settings.models.model.as_deref()) {
         Ok(model) => model,
-        Err(error) => return Check::missing("model", error.to_string(), "see `stenopool models list`"),
+        Err(error) => return Check::missing("model", error.to_string(), advice(&error)),
     };
     let ResolvedModel { name, weights, .. } = &model;
     match weights {
@@ -208,9 +212,8 @@ fn check_model(store: &Store, settings: &Settings) -> Check {
 }
 
 /// Room for models where `models pull` would put them.
-fn check_disk(settings: &Settings) -> Option<Check> {
-    let dir = settings.models.dir.clone().unwrap_or_else(|| "models".into());
-    let dir = std::path::absolute(dir).ok()?;
+fn check_disk(store: &Store) -> Option<Check> {
+    let dir = std::path::absolute(store.search().target()).ok()?;
     let free = free_space(&dir)?;
     let detail = format!("{free} free for {}", dir.display());
     Some(if free < Bytes(2 << 30) {

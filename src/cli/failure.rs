@@ -2,6 +2,7 @@
 
 use crate::asr::AsrError;
 use crate::config::ConfigError;
+use crate::store::StoreError;
 use crate::vad::VadError;
 use anyhow::Error;
 use std::process::ExitCode;
@@ -36,6 +37,14 @@ impl Failure {
     /// A device, a model or a library is not there or does not fit, and here is what to do.
     pub(super) fn unavailable(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { code: UNAVAILABLE, ..Self::new(message, hint) }
+    }
+}
+
+impl From<StoreError> for Failure {
+    /// A file that is not there or not usable, and how to get it.
+    fn from(error: StoreError) -> Self {
+        let hint = error.hint().unwrap_or_else(|| "see `stenopool doctor`".into());
+        Self::unavailable(error.to_string(), hint)
     }
 }
 
