@@ -77,9 +77,12 @@ install_packages() {
     if [ "$(id -u)" -ne 0 ]; then
         have sudo || die "these packages are missing, and there is no sudo: $*" \
             "as root: apt-get update && apt-get install -y $*"
+        say "sudo may ask for your password, to install packages"
+        sudo true || die "these packages are missing, and sudo does not let you in: $*" \
+            "as root: apt-get update && apt-get install -y $*"
         as_root=(sudo)
     fi
-    say "installing $*${as_root:+ (sudo may ask for your password)}"
+    say "installing $*"
     "${as_root[@]}" apt-get update -qq ||
         say "apt-get update failed; going on with the package lists that are here"
     # A machine that has just started may still be installing its updates: wait for them.
