@@ -4,9 +4,9 @@
 //! to stop, because whisper-rs 0.16's safe version of that callback is broken.
 
 use super::thread_engine::RecognizerFactory;
-use super::words::{Piece, timed_words};
+use super::words::timed_words;
 use super::{AsrError, DecodeOptions, EncoderWindow, Hypothesis, ModelInfo, Recognizer, Segment, Stability};
-use super::{Task, Timestamps};
+use super::{Task, Timestamps, Token};
 use crate::audio::{SampleRate, Span, Utterance, samples_in};
 use crate::gpu::{self, Bytes, Footprint};
 use crate::pool::SlotId;
@@ -282,30 +282,30 @@ impl WhisperRecognizer {
             Timestamps::None => utterance.speech,
             _ => span_in(utterance.span, segment.start_timestamp(), segment.end_timestamp()),
         };
-        let pieces = self.pieces(segment);
-        let logprobs = pieces.iter().map(|piece| piece.logprob);
+        let tokens = self.tokens(segment);
+        let logprobs = tokens.iter().map(|token| token.logprob);
         Segment {
             text: segment.to_str_lossy().map(|text| text.trim().to_owned()).unwrap_or_default(),
             span,
-            tokens: pieces.iter().map(|piece| piece.token).collect(),
-            avg_logprob: logprobs.sum::<f32>() / pieces.len().max(1) as f32,
+            avg_logprob: logprobs.sum::<f32>() / tokens.len().max(1) as f32,
             words: match options.timestamps {
-                Timestamps::Word => timed_words(&pieces, sound_of(utterance, span), span),
+                Timestamps::Word => timed_words(&tokens, sound_of(utterance, span), span),
                 _ => Vec::new(),
             },
+            tokens,
             no_speech_prob,
             temperature: options.temperature,
         }
     }
 
     /// The segment's text tokens; specials and timestamps are left out.
-    fn pieces(&self, segment: &WhisperSegment<'_>) -> Vec<Piece> {
+    fn tokens(&self, segment: &WhisperSegment<'_>) -> Vec<Token> {
         let first_special = self.context.token_eot();
         (0..segment.n_tokens())
             .filter_map(|index| segment.get_token(index))
             .filter(|token| token.token_id() < first_special)
-            .map(|token| Piece {
-                token: token.token_id(),
+            .map(|token| Token {
+                id: token.token_id(),
                 bytes: token.to_bytes().unwrap_or_default().to_vec(),
                 logprob: token.token_data().plog,
             })

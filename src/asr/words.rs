@@ -1,25 +1,14 @@
 //! Tokens to words. Pure.
 
-use super::Word;
 use super::align::align;
+use super::{Token, Word};
 use crate::audio::Span;
-
-/// One text token.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Piece {
-    /// The token's number.
-    pub(super) token: i32,
-    /// Its bytes; a character may be spread over several tokens.
-    pub(super) bytes: Vec<u8>,
-    /// Its log probability.
-    pub(super) logprob: f32,
-}
 
 /// Joins tokens to words and finds them in the segment's sound (16 kHz mono, as long as `segment`).
 ///
 /// A word begins with a space or, in a script that is written without spaces, with each token.
-pub(super) fn timed_words(pieces: &[Piece], sound: &[f32], segment: Span) -> Vec<Word> {
-    let mut words = join_words(pieces);
+pub(super) fn timed_words(tokens: &[Token], sound: &[f32], segment: Span) -> Vec<Word> {
+    let mut words = join_words(tokens);
     let letters: Vec<usize> = words.iter().map(|word| letters(&word.text)).collect();
     for (word, span) in words.iter_mut().zip(align(&letters, sound, segment)) {
         word.span = span;
@@ -32,26 +21,26 @@ fn letters(text: &str) -> usize {
     text.chars().filter(|char| char.is_alphanumeric()).map(|char| 1 + usize::from(is_unspaced(char))).sum()
 }
 
-fn join_words(pieces: &[Piece]) -> Vec<Word> {
-    let mut groups: Vec<Vec<&Piece>> = Vec::new();
-    for piece in pieces {
+fn join_words(tokens: &[Token]) -> Vec<Word> {
+    let mut groups: Vec<Vec<&Token>> = Vec::new();
+    for token in tokens {
         match groups.last_mut() {
-            Some(group) if !begins_word(group, piece) => group.push(piece),
-            _ => groups.push(vec![piece]),
+            Some(group) if !begins_word(group, token) => group.push(token),
+            _ => groups.push(vec![token]),
         }
     }
     groups.iter().map(|group| word(group)).filter(|word| !word.text.is_empty()).collect()
 }
 
-fn begins_word(group: &[&Piece], piece: &Piece) -> bool {
-    piece.bytes.first() == Some(&b' ')
+fn begins_word(group: &[&Token], token: &Token) -> bool {
+    token.bytes.first() == Some(&b' ')
         || ends_unspaced(group)
-            && std::str::from_utf8(&piece.bytes).is_ok_and(|text| text.chars().any(char::is_alphanumeric))
+            && std::str::from_utf8(&token.bytes).is_ok_and(|text| text.chars().any(char::is_alphanumeric))
 }
 
 /// Whether the group ends with a whole character of a script that is written without spaces.
-fn ends_unspaced(group: &[&Piece]) -> bool {
-    let bytes: Vec<u8> = group.iter().flat_map(|piece| piece.bytes.iter().copied()).collect();
+fn ends_unspaced(group: &[&Token]) -> bool {
+    let bytes: Vec<u8> = group.iter().flat_map(|token| token.bytes.iter().copied()).collect();
     std::str::from_utf8(&bytes).is_ok_and(|text| text.chars().next_back().is_some_and(is_unspaced))
 }
 
@@ -60,9 +49,9 @@ fn is_unspaced(char: char) -> bool {
     matches!(char, '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}')
 }
 
-fn word(group: &[&Piece]) -> Word {
-    let bytes: Vec<u8> = group.iter().flat_map(|piece| piece.bytes.iter().copied()).collect();
-    let logprob = group.iter().map(|piece| piece.logprob).sum::<f32>() / group.len().max(1) as f32;
+fn word(group: &[&Token]) -> Word {
+    let bytes: Vec<u8> = group.iter().flat_map(|token| token.bytes.iter().copied()).collect();
+    let logprob = group.iter().map(|token| token.logprob).sum::<f32>() / group.len().max(1) as f32;
     Word {
         text: String::from_utf8_lossy(&bytes).trim().to_owned(),
         span: Span::default(),
@@ -75,9 +64,9 @@ mod tests {
     use super::*;
 
     fn texts(tokens: &[&[u8]]) -> Vec<String> {
-        let piece = |bytes: &&[u8]| Piece { token: 0, bytes: bytes.to_vec(), logprob: 0.0 };
-        let pieces: Vec<Piece> = tokens.iter().map(piece).collect();
-        join_words(&pieces).into_iter().map(|word| word.text).collect()
+        let token = |bytes: &&[u8]| Token { id: 0, bytes: bytes.to_vec(), logprob: 0.0 };
+        let tokens: Vec<Token> = tokens.iter().map(token).collect();
+        join_words(&tokens).into_iter().map(|word| word.text).collect()
     }
 
     #[test]

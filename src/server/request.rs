@@ -123,6 +123,7 @@ pub(crate) struct TranscriptionRequest {
     pub(crate) format: OutputFormat,
     pub(crate) with_segments: bool,
     pub(crate) with_words: bool,
+    pub(crate) with_logprobs: bool,
     pub(crate) stream: bool,
 }
 
@@ -136,7 +137,7 @@ impl TranscriptionRequest {
         live: &EndpointSettings,
     ) -> Result<Self, RequestError> {
         names.resolve(fields.last("model").unwrap_or_else(|| names.loaded()))?;
-        refuse_speakers_and_logprobs(fields)?;
+        refuse_speakers(fields)?;
         let format = format(fields)?;
         let granularity = Granularity::read(fields, format)?;
         let options = DecodeOptions {
@@ -148,7 +149,8 @@ impl TranscriptionRequest {
         };
         let Granularity { segments: with_segments, words: with_words } = granularity;
         let (endpoint, stream) = (endpoint(fields, model.window, live)?, stream(fields, format)?);
-        Ok(Self { task, options, endpoint, format, with_segments, with_words, stream })
+        let with_logprobs = logprobs(fields, format)?;
+        Ok(Self { task, options, endpoint, format, with_segments, with_words, with_logprobs, stream })
     }
 }
 
@@ -160,20 +162,22 @@ fn unsupported(param: &'static str, reason: impl Into<String>) -> RequestError {
     RequestError::Unsupported { param, reason: reason.into() }
 }
 
-fn refuse_speakers_and_logprobs(fields: &Fields) -> Result<(), RequestError> {
+fn refuse_speakers(fields: &Fields) -> Result<(), RequestError> {
     for param in ["known_speaker_names", "known_speaker_references"] {
         if fields.last(param).is_some() {
             return Err(unsupported(param, "this server does not tell speakers apart"));
         }
     }
+    Ok(())
+}
+
+/// As with OpenAI, only the plain object has a place for them.
+fn logprobs(fields: &Fields, format: OutputFormat) -> Result<bool, RequestError> {
     match fields.last("include") {
-        None => Ok(()),
-        Some("logprobs") => {
-            let reason =
-                "log probabilities of single tokens are not kept; verbose_json has avg_logprob per segment";
-            Err(unsupported("include", reason))
-        }
-        Some(other) => Err(invalid("include", other, "nothing")),
+        None => Ok(false),
+        Some("logprobs") if format == OutputFormat::Json => Ok(true),
+        Some("logprobs") => Err(unsupported("include", "logprobs need response_format json")),
+        Some(other) => Err(invalid("include", other, "logprobs")),
     }
 }
 
@@ -433,7 +437,6 @@ mod tests {
     #[test]
     fn what_openai_knows_and_we_do_not_is_refused_as_unsupported() {
         let cases = [
-            ("include[]=logprobs", "include"),
             ("response_format=diarized_json", "response_format"),
             ("known_speaker_names[]=ann", "known_speaker_names"),
             ("known_speaker_references[]=data:", "known_speaker_references"),

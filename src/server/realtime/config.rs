@@ -33,7 +33,7 @@ pub(super) struct SessionConfig {
     pub(super) turn_detection: Option<TurnDetection>,
     /// Taken and shown again; the recognizer copes with noise by itself.
     noise_reduction: Option<NoiseReduction>,
-    /// Taken and shown again; there are no log probabilities of tokens to include.
+    /// Taken and shown again; events do not carry log probabilities yet.
     include: Option<Vec<&'static str>>,
     /// When speech begins and ends, where the client does not say.
     endpoint: EndpointSettings,
