@@ -139,7 +139,7 @@ async def run(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base-url", default="http://127.0.0.1:8080/v1")
-    parser.add_argument("--eval", type=pathlib.Path, default=ROOT.parent / "shared" / "demo-model" / "eval")
+    parser.add_argument("--eval", type=pathlib.Path, default=ROOT / "tests" / "recordings" / "eval")
     parser.add_argument("--key", default="none")
     parser.add_argument("--files", type=int, default=3)
     sys.exit(1 if asyncio.run(run(parser.parse_args())) else 0)

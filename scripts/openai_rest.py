@@ -16,7 +16,7 @@ import sys
 
 import openai
 
-RECORDINGS = pathlib.Path(__file__).resolve().parents[2] / "shared" / "demo-model" / "eval"
+RECORDINGS = pathlib.Path(__file__).resolve().parents[1] / "tests" / "recordings" / "eval"
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("base_url", help="for instance http://127.0.0.1:8080/v1")

@@ -4,22 +4,21 @@
 usage: realtime_eval.py [--url ws://127.0.0.1:8080] [--eval DIR] [--at-once N] [--base64] [--key KEY] [--show]
        realtime_eval.py --eight      eight clients at once, each saying something else: each must get its own words only
 
-Scored like demo-model/score.py: words in lower case, no punctuation, hyphens as spaces. The transcripts of a file's
-utterances are joined. Needs the `websockets` package. Exits with 1 when silence gave text, a session failed, or (with
+The transcripts of a file's utterances are joined. Needs the `websockets` package. Exits with 1 when silence gave text, a session failed, or (with
 --eight) a client got a text that is not its own.
 """
 import argparse
 import asyncio
 import base64
-import csv
 import json
 import pathlib
-import re
 import sys
 import time
 import wave
 
 import websockets
+
+import scoring
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COMPLETED = "conversation.item.input_audio_transcription.completed"
@@ -30,28 +29,10 @@ SILENCE_SECONDS = 1.0
 PATIENCE_SECONDS = 20.0
 
 
-def words(text):
-    return re.findall(r"[a-z']+", text.lower().replace("-", " "))
-
-
-def edits(reference, heard):
-    row = list(range(len(heard) + 1))
-    for i, wanted in enumerate(reference, 1):
-        diagonal, row[0] = row[0], i
-        for j, got in enumerate(heard, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (wanted != got))
-    return row[-1]
-
-
 def read_wav(path):
     with wave.open(str(path)) as file:
         assert (file.getnchannels(), file.getsampwidth()) == (1, 2), f"{path}: expected mono PCM16"
         return file.getframerate(), file.readframes(file.getnframes())
-
-
-def rows_of(folder, name):
-    with open(folder / name, newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 async def speak(socket, rate, pcm, use_base64):
@@ -108,49 +89,29 @@ async def transcribe(args, path):
 
 
 async def evaluate(args):
-    rows = rows_of(args.eval, "transcripts.tsv")
     seats = asyncio.Semaphore(args.at_once)
 
     async def one(row):
         async with seats:
-            return row, await transcribe(args, args.eval / row["file"])
+            return row, await transcribe(args, row["path"])
 
-    kinds = {}
-    for row, heard in await asyncio.gather(*map(one, rows)):
-        wrong, wanted = edits(words(row["text"]), words(heard)), len(words(row["text"]))
-        kind = kinds.setdefault(row["kind"], {"files": 0, "edits": 0, "words": 0, "exact": 0, "with_text": 0})
-        kind["files"] += 1
-        kind["edits"] += wrong
-        kind["words"] += wanted
-        kind["exact"] += heard == row["text"]
-        kind["with_text"] += bool(heard)
-        if args.show and heard != row["text"]:
-            print(f"{row['file']}\n  said:  {row['text']}\n  heard: {heard}")
-    return report(kinds)
-
-
-def report(kinds):
-    clean = True
-    print("| kind | files | WER | exact text |\n|---|---|---|---|")
-    for name, kind in kinds.items():
-        if kind["words"]:
-            error = f"{100 * kind['edits'] / kind['words']:.1f} % ({kind['edits']}/{kind['words']})"
-            print(f"| {name} | {kind['files']} | {error} | {100 * kind['exact'] / kind['files']:.0f} % |")
-        else:
-            clean &= kind["with_text"] == 0
-            print(f"| {name} | {kind['files']} | {kind['with_text']} of {kind['files']} gave text | |")
-    return clean
+    heard = await asyncio.gather(*map(one, scoring.recordings(args.eval)))
+    if args.show:
+        for row, text in heard:
+            if text != row["text"]:
+                print(f"{row['file']}\n  said:  {row['text']}\n  heard: {text}")
+    return scoring.report(heard) == 0
 
 
 async def eight(args):
     """Eight reliable recordings of eight different texts, all at once."""
-    different = {row["text"]: row for row in rows_of(args.eval, "reliable.tsv") if row["text"]}
+    different = {row["text"]: row for row in scoring.recordings(args.eval, "reliable.tsv") if row["text"]}
     rows = list(different.values())[:8]
     assert len(rows) == 8, "eight different texts are needed"
-    heard = await asyncio.gather(*(transcribe(args, args.eval / row["file"]) for row in rows))
+    heard = await asyncio.gather(*(transcribe(args, row["path"]) for row in rows))
     clean = True
     for row, text in zip(rows, heard):
-        own = words(text) == words(row["text"])
+        own = scoring.words(text) == scoring.words(row["text"])
         clean &= own
         print(f"{'ok  ' if own else 'FAIL'} {row['file']}: {text!r}" + ("" if own else f", said was {row['text']!r}"))
     return clean
@@ -159,7 +120,7 @@ async def eight(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="ws://127.0.0.1:8080")
-    parser.add_argument("--eval", type=pathlib.Path, default=ROOT.parent / "shared" / "demo-model" / "eval")
+    parser.add_argument("--eval", type=pathlib.Path, default=ROOT / "tests" / "recordings" / "eval")
     parser.add_argument("--at-once", type=int, default=4, help="how many files are spoken at the same time")
     parser.add_argument("--base64", action="store_true", help="send append events instead of binary frames")
     parser.add_argument("--key", help="API key")

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 
-def recordings(folder):
-    """The rows of FOLDER/transcripts.tsv, each with the path of its file under `path`."""
-    with open(Path(folder) / "transcripts.tsv", newline="") as table:
+def recordings(folder, table="transcripts.tsv"):
+    """The rows of FOLDER/TABLE, each with the path of its file under `path`."""
+    with open(Path(folder) / table, newline="") as table:
         rows = list(csv.DictReader(table, delimiter="\t", quoting=csv.QUOTE_NONE))
     return [dict(row, path=Path(folder) / row["file"], kind=row.get("kind", "all")) for row in rows]
 

@@ -13,13 +13,7 @@ use stenopool::pool::{Class, PoolSettings, SlotId};
 use tokio_util::sync::CancellationToken;
 
 fn eval(file: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/demo-model/eval").join(file);
-    assert!(
-        path.exists(),
-        "{} is missing: the tests need the recordings beside the checkout",
-        path.display()
-    );
-    path
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings/eval").join(file)
 }
 
 fn weights() -> &'static [u8] {

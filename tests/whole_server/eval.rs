@@ -1,4 +1,4 @@
-//! The labelled recordings beside the checkout, and how well a text matches its label.
+//! The labelled recordings, and how well a text matches its label.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,8 +30,8 @@ pub(crate) fn reliable() -> Vec<Recording> {
 }
 
 fn read(table: &str) -> Vec<Recording> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/demo-model/eval");
-    let rows = std::fs::read_to_string(folder.join(table)).expect("the recordings lie beside the checkout");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings/eval");
+    let rows = std::fs::read_to_string(folder.join(table)).expect("the recordings are in the repository");
     let mut rows = rows.lines().map(|row| row.split('\t').collect::<Vec<_>>());
     let names = rows.next().expect("a table has a head");
     let column = |name| names.iter().position(|column| *column == name).expect("the table has this column");

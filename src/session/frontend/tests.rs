@@ -113,8 +113,8 @@ proptest! {
 #[tokio::test]
 async fn ears_at_the_same_time_hear_their_own_speech_only() {
     let names = ["long-000", "long-003", "human-digits-009", "seen-voice-000", "seen-voice-004"];
-    let names = names.map(|name| format!("demo-model/eval/{name}"));
-    let others = ["demo-model/eval/unseen-voice-001", "demo-model/eval/silence-noise-003", "speech/jfk"];
+    let names = names.map(|name| format!("eval/{name}"));
+    let others = ["eval/unseen-voice-001", "eval/silence-noise-003", "speech/jfk"];
     let recordings: Vec<Vec<f32>> = names.iter().map(String::as_str).chain(others).map(recording).collect();
     let frontend = Frontend::start(vec![Box::new(silero()), Box::new(silero())]);
     let listen = |speech| hear_all(&frontend, ear(), samples_in_chunks(speech, &[320]));

@@ -23,13 +23,13 @@ fn listen(silero: &mut Silero, frames: &[Frame]) -> Vec<f32> {
 
 /// Each labelled recording and its spans of speech in seconds.
 fn labelled() -> Vec<(String, Vec<(f64, f64)>)> {
-    let table = fs::read_to_string(asset("../shared/demo-model/eval/transcripts.tsv")).unwrap();
+    let table = fs::read_to_string(asset("tests/recordings/eval/transcripts.tsv")).unwrap();
     let number = |text: &str| text.parse().unwrap();
     let span = |text: &str| text.split_once('-').map(|(start, end)| (number(start), number(end))).unwrap();
     let row = |line: &str| {
         let columns: Vec<&str> = line.split('\t').collect();
         let spans = columns[5].split('|').filter(|text| !text.is_empty()).map(span).collect();
-        (format!("demo-model/eval/{}", columns[0].trim_end_matches(".wav")), spans)
+        (format!("eval/{}", columns[0].trim_end_matches(".wav")), spans)
     };
     table.lines().skip(1).map(row).collect()
 }
@@ -79,7 +79,7 @@ fn no_speech_is_heard_in_silence_and_noise() {
 
 #[test]
 fn a_batch_of_streams_gives_what_each_gives_alone() {
-    let files = ["speech/jfk", "demo-model/eval/long-000", "demo-model/eval/human-digits-009"];
+    let files = ["speech/jfk", "eval/long-000", "eval/human-digits-009"];
     let streams: Vec<Vec<Frame>> = files.iter().map(|file| frames(file)[..150].to_vec()).collect();
     let mut silero = silero();
     let alone: Vec<Vec<f32>> = streams.iter().map(|stream| listen(&mut silero, stream)).collect();
