@@ -5,6 +5,7 @@
 # the checksums below are of the files in them, so a second call knows in a tenth of a second that all is well.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export PATH="$PATH:$HOME/.cargo/bin"
 
 say() { printf 'setup: %s\n' "$*"; }
 
@@ -29,6 +30,17 @@ case "$(uname -s)-$(uname -m)" in
 esac
 
 have() { command -v "$1" >/dev/null 2>&1; }
+
+# Rust is the one thing that is not installed here: where it comes from and which one it is are the user's choice.
+check_rust() {
+    local needed found
+    needed="$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)"
+    have rustc || die "Rust is missing" "install $needed or later with rustup: https://rustup.rs, then run this again"
+    found="$(rustc --version | cut -d ' ' -f 2)"
+    printf '%s\n' "$needed" "$found" | sort --check=quiet --version-sort ||
+        die "Rust $found is too old: $needed or later is needed" \
+            "with rustup: rustup update; Debian's own packages are older, get rustup from https://rustup.rs"
+}
 
 # The runtime files are there and are what was pinned.
 runtime_is_right() {
@@ -65,11 +77,17 @@ install_packages() {
     if [ "$(id -u)" -ne 0 ]; then
         have sudo || die "these packages are missing, and there is no sudo: $*" \
             "as root: apt-get update && apt-get install -y $*"
+        say "sudo may ask for your password, to install packages"
+        sudo true || die "these packages are missing, and sudo does not let you in: $*" \
+            "as root: apt-get update && apt-get install -y $*"
         as_root=(sudo)
     fi
     say "installing $*"
-    "${as_root[@]}" apt-get update -qq
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null ||
+    "${as_root[@]}" apt-get update -qq ||
+        say "apt-get update failed; going on with the package lists that are here"
+    # A machine that has just started may still be installing its updates: wait for them.
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes \
+        apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=120 "$@" >/dev/null ||
         die "apt-get could not install: $*" "run it by hand to see why: apt-get install $*"
 }
 
@@ -115,8 +133,7 @@ fetch_runtime() {
     say "installed models/libonnxruntime.so and models/silero_vad.onnx"
 }
 
-have cargo || [ -x "$HOME/.cargo/bin/cargo" ] ||
-    die "Rust is missing" "install it with rustup: https://rustup.rs (1.95 or later), then run this again"
+check_rust
 mapfile -t packages < <(missing_packages)
 [ "${#packages[@]}" -eq 0 ] || install_packages "${packages[@]}"
 runtime_is_right || fetch_runtime

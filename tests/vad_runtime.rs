@@ -30,9 +30,16 @@ fn an_unusable_runtime_is_refused_and_a_good_one_loads_after_it() {
     let folder = tempfile::tempdir().unwrap();
     assert!(refusal(&folder.path().join("missing.so")).contains("No such file"));
     let damaged = folder.path().join("damaged.so");
-    fs::write(&damaged, b"not a library").unwrap();
+    fs::write(&damaged, b"not a library, but long enough to hold the head of one: nobody would cut it off")
+        .unwrap();
     refusal(&damaged);
     refusal(folder.path());
+    // The loader would map it, and the process would end with a bus error.
+    let library = fs::read(asset("models/libonnxruntime.so")).unwrap();
+    fs::write(&damaged, &library[..library.len() / 2]).unwrap();
+    assert!(refusal(&damaged).contains("cut off"));
+    fs::write(&damaged, []).unwrap();
+    assert!(refusal(&damaged).contains("cut off"));
     assert!(refusal(&another_library()).contains("OrtGetApiBase"));
 
     let (runtime, model) = (asset("models/libonnxruntime.so"), asset("models/silero_vad.onnx"));

@@ -132,7 +132,8 @@ mod tests {
     fn aligned(letters: &[usize], pattern: &str) -> String {
         let samples = sound(pattern);
         let spans = align(letters, &samples, Span::new(0, samples.len() as u64));
-        spans.iter().map(|span| format!("[{} {}]", span.start / 800, span.end / 800)).collect()
+        let shown = spans.iter().map(|span| format!("[{} {}]", span.start / 800, span.end / 800));
+        shown.collect::<Vec<_>>().concat()
     }
 
     #[test]

@@ -124,6 +124,13 @@ pub(super) fn demo_notice(model: &ResolvedModel) -> Option<&'static str> {
     )
 }
 
+/// The command that installs a real model, to be typed as it stands: the program by the name it was called by, because
+/// after `make run` it is on no search path.
+pub(super) fn pull_command() -> String {
+    let program = std::env::args_os().next().unwrap_or_else(|| "stenopool".into());
+    format!("{} models pull base.en", program.display())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! `stenopool doctor`: what was found, what is missing, what to do about it.
 
-use super::assembly::{demo_notice, open_store};
+use super::assembly::{demo_notice, open_store, pull_command};
 use super::serve;
 use super::sizing::{Sizing, cores};
 use crate::config::{ConfigError, Settings};
@@ -206,7 +206,7 @@ fn check_model(store: &Store, settings: &Settings) -> Check {
         Weights::File(path) => Check::good("model", format!("{name} at {}", path.display())),
         Weights::Embedded => {
             let detail = format!("{name}: {}", demo_notice(&model).unwrap_or("bundled"));
-            Check::poor("model", detail, "install a real one: stenopool models pull base.en")
+            Check::poor("model", detail, format!("install a real one: {}", pull_command()))
         }
     }
 }

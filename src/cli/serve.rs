@@ -1,6 +1,6 @@
 //! `stenopool serve`: everything wired, from the listening socket to the last signal.
 
-use super::assembly::{Assembly, assemble, demo_notice};
+use super::assembly::{Assembly, assemble, demo_notice, pull_command};
 use super::failure::Failure;
 use crate::asr::Lanes;
 use crate::config::{EdgeSettings, Settings};
@@ -110,6 +110,7 @@ fn banner(assembly: &Assembly, edge: &EdgeSettings, address: SocketAddr) -> Stri
         url: format!("http://{}", reachable(address)),
         model: &model.name,
         notice: demo_notice(model),
+        pull: pull_command(),
         slots,
         n_keys: edge.keys.len(),
     }
@@ -121,17 +122,18 @@ struct Greeting<'a> {
     url: String,
     model: &'a str,
     notice: Option<&'a str>,
+    /// The command that installs a real model.
+    pull: String,
     slots: String,
     n_keys: usize,
 }
 
 impl Greeting<'_> {
     fn to_text(&self) -> String {
-        let Self { url, model, notice, slots, n_keys } = self;
+        let Self { url, model, notice, pull, slots, n_keys } = self;
         let mut text = format!("\nStenopool {} on {url}\n\n  model  {model}\n", env!("CARGO_PKG_VERSION"));
         if let Some(notice) = notice {
-            let real = "stenopool models pull base.en";
-            write!(text, "         {notice}\n         for a real one: {real}\n")
+            write!(text, "         {notice}\n         for a real one: {pull}\n")
                 .expect("a string takes everything");
         }
         let (keys, header) = match n_keys {
@@ -166,15 +168,16 @@ mod tests {
 
     fn greeting(notice: Option<&str>, n_keys: usize) -> String {
         let url = "http://127.0.0.1:8080".into();
-        Greeting { url, model: "demo", notice, slots: "2 slots × 1 thread (2 cores)".into(), n_keys }
-            .to_text()
+        let pull = "target/release/stenopool models pull base.en".into();
+        let slots = "2 slots × 1 thread (2 cores)".into();
+        Greeting { url, model: "demo", notice, pull, slots, n_keys }.to_text()
     }
 
     #[test]
     fn the_banner_of_the_demo_names_the_command_that_installs_a_real_model() {
         let text = greeting(Some("a small test model"), 0);
         assert!(text.contains("a small test model"), "{text}");
-        assert!(text.contains("stenopool models pull base.en"), "{text}");
+        assert!(text.contains("for a real one: target/release/stenopool models pull base.en\n"), "{text}");
         assert!(!greeting(None, 0).contains("pull"));
     }
 

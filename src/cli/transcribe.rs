@@ -26,7 +26,7 @@ pub(super) struct TranscribeCommand {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// What to print: text, json, verbose_json, srt or vtt.
+    /// What to print: text, json, `verbose_json`, srt or vtt.
     #[arg(long, default_value = "text")]
     format: OutputFormat,
 
@@ -46,7 +46,7 @@ pub(super) struct TranscribeCommand {
     #[arg(long)]
     translate: bool,
 
-    /// Give verbose_json the time of every word, too.
+    /// Give `verbose_json` the time of every word, too.
     #[arg(long)]
     words: bool,
 }

@@ -1,7 +1,7 @@
 //! Settings as written → settings as meant.
 //!
 //! Three places may say something: flags (which clap has already merged with the environment), a TOML file, and the
-//! defaults, in this order of precedence. They meet as tables, are read as [`raw`] structs, and leave as the `Settings`
+//! defaults, in this order of precedence. They meet as tables, are read as `raw` structs, and leave as the `Settings`
 //! values of the modules, valid once and for all. Nothing here knows what a flag is called.
 
 mod error;

@@ -33,6 +33,7 @@ pub struct UnknownFormat(pub String);
 
 /// What is to be written.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "OpenAI's fields, each on or off by itself")]
 pub struct TranscriptDocument<'a> {
     /// What was asked for.
     pub task: Task,

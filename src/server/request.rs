@@ -126,6 +126,7 @@ fn base(name: &str) -> &str {
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "OpenAI's fields, each on or off by itself")]
 pub(crate) struct TranscriptionRequest {
     /// As the client put it: an English-only model translates by transcribing.
     pub(crate) task: Task,

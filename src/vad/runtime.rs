@@ -6,6 +6,8 @@
 use super::VadError;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -27,11 +29,48 @@ pub(super) fn environment(path: &Path) -> Result<Environment, VadError> {
         Some((first, environment)) if *first == library => Ok(environment.clone()),
         Some((first, _)) => Err(failed(format!("{} is already loaded", first.display()))),
         None => {
-            let environment = load(&library).map_err(failed)?;
+            let environment = expect_whole(&library).and_then(|()| load(&library)).map_err(failed)?;
             *loaded = Some((library, environment.clone()));
             Ok(environment)
         }
     }
+}
+
+/// Refuses a library that is shorter than its own table of contents says, as a broken copy leaves it: the loader maps
+/// what is missing all the same, and the first look at it ends the process.
+fn expect_whole(library: &Path) -> Result<(), String> {
+    let mut file = File::open(library).map_err(|error| error.to_string())?;
+    let size = file.metadata().map_err(|error| error.to_string())?.len();
+    match segments_end(&mut file) {
+        Ok(end) if end <= size => Ok(()),
+        Ok(end) => Err(format!("the file is cut off: it has {size} bytes and needs {end}")),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(format!("the file is cut off: it has only {size} bytes"))
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Where the last segment of a 64-bit little-endian ELF file ends; 0 for files of other kinds, which the loader judges.
+fn segments_end(file: &mut File) -> io::Result<u64> {
+    /// Bytes of an `Elf64_Phdr`.
+    const ENTRY: usize = 56;
+    let mut head = [0; 64];
+    file.read_exact(&mut head)?;
+    if !head.starts_with(b"\x7fELF\x02\x01") {
+        return Ok(0);
+    }
+    let n_segments = u16::from_le_bytes([head[0x38], head[0x39]]);
+    let mut table = vec![0; usize::from(n_segments) * ENTRY];
+    file.seek(SeekFrom::Start(number(&head[0x20..])))?;
+    file.read_exact(&mut table)?;
+    let ends =
+        table.chunks_exact(ENTRY).map(|entry| number(&entry[8..]).saturating_add(number(&entry[32..])));
+    Ok(ends.max().unwrap_or(0))
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(*bytes.first_chunk().expect("callers leave eight bytes"))
 }
 
 /// Loads the library. `ort` panics on a library whose interface is not the one it was built for; that must not end
