@@ -1,6 +1,6 @@
 //! What happened in a session, told in OpenAI's events. Pure.
 
-use super::fault::Fault;
+use super::fault::{Fault, shortened};
 use super::server_event::{CompletedPool, Item, ServerEvent, TranscriptionError, Usage};
 use crate::asr::{AsrError, Transcript};
 use crate::session::{FrontendError, ItemId, SessionEvent};
@@ -132,7 +132,8 @@ fn deaf_code(error: &FrontendError) -> &'static str {
 }
 
 fn no_such_item(id: &str) -> Fault {
-    Fault::invalid("item_not_found", format!("there is no item \"{id}\" in this session")).in_param("item_id")
+    let message = format!("there is no item \"{}\" in this session", shortened(id));
+    Fault::invalid("item_not_found", message).in_param("item_id")
 }
 
 #[cfg(test)]
