@@ -4,6 +4,7 @@
     scripts/memory.py [--model demo] [--binary target/release/stenopool]
 """
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -21,21 +22,23 @@ def measure(binary, model, slots, port):
     server = subprocess.Popen([binary, "serve", "--model", model, "--slots", str(slots), "--bind", f"127.0.0.1:{port}"],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_until_ready(server, port)
+        wait_for_slots(server, port, slots)
         return resident_mib(server.pid)
     finally:
         server.terminate()
         server.wait()
 
 
-def wait_until_ready(server, port):
+def wait_for_slots(server, port, slots):
     while server.poll() is None:
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz")
-            return
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/pool") as response:
+                if json.load(response)["slots"]["total"] == slots:
+                    return
         except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.05)
-    raise SystemExit(f"the server ended with exit code {server.returncode} before it was ready")
+            pass
+        time.sleep(0.05)
+    raise SystemExit(f"the server ended with exit code {server.returncode} before its slots were open")
 
 
 def main():

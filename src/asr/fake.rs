@@ -1,6 +1,6 @@
 //! A scripted engine for tests: it takes time, obeys cancellation, and fails when it is told to.
 
-use super::{AsrError, DecodeOptions, Engine, Hypothesis, Job, Outcome, Segment, Stability};
+use super::{AsrError, DecodeOptions, Engine, Hypothesis, Job, Outcome, Segment, Stability, Token};
 use crate::audio::Utterance;
 use crate::gpu::{Bytes, Footprint};
 use crate::pool::SlotId;
@@ -90,7 +90,7 @@ fn reading(text: &str, utterance: &Utterance, options: &DecodeOptions) -> Hypoth
     let segment = Segment {
         text: text.trim().to_owned(),
         span: utterance.span,
-        tokens: vec![1],
+        tokens: vec![Token { id: 1, bytes: text.trim().into(), logprob: -0.1 }],
         words: Vec::new(),
         avg_logprob: -0.1,
         no_speech_prob: None,

@@ -3,6 +3,7 @@
 //! [`Engine`] is the seam: it opens slots, runs jobs on them and closes them, and nothing outside this module can tell
 //! how slots share the device. [`Supervisor`] drives the engine and the pool; a [`Lane`] is what a session holds.
 
+mod align;
 mod engine;
 pub mod fake;
 mod lane;
@@ -89,6 +90,17 @@ pub struct Word {
     pub probability: f32,
 }
 
+/// One text token, as the model chose it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Token {
+    /// Its number in the model's vocabulary.
+    pub id: i32,
+    /// Its bytes; a character may be spread over several tokens.
+    pub bytes: Vec<u8>,
+    /// Its log probability.
+    pub logprob: f32,
+}
+
 /// A stretch of text with its time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Segment {
@@ -97,7 +109,7 @@ pub struct Segment {
     /// Where it lies in the stream.
     pub span: Span,
     /// Text tokens, without specials.
-    pub tokens: Vec<i32>,
+    pub tokens: Vec<Token>,
     /// Its words, when they were asked for.
     pub words: Vec<Word>,
     /// Mean log probability of the tokens.

@@ -4,9 +4,9 @@
 //! to stop, because whisper-rs 0.16's safe version of that callback is broken.
 
 use super::thread_engine::RecognizerFactory;
-use super::words::{Piece, join_words};
+use super::words::timed_words;
 use super::{AsrError, DecodeOptions, EncoderWindow, Hypothesis, ModelInfo, Recognizer, Segment, Stability};
-use super::{Task, Timestamps};
+use super::{Task, Timestamps, Token};
 use crate::audio::{SampleRate, Span, Utterance, samples_in};
 use crate::gpu::{self, Bytes, Footprint};
 use crate::pool::SlotId;
@@ -175,7 +175,6 @@ impl WhisperRecognizer {
         params.set_translate(options.task == Task::Translate && self.context.is_multilingual());
         params.set_temperature(options.temperature);
         params.set_no_timestamps(options.timestamps == Timestamps::None);
-        params.set_token_timestamps(options.timestamps == Timestamps::Word);
         params.set_no_context(true);
         params.set_print_progress(false);
         params.set_print_realtime(false);
@@ -283,36 +282,32 @@ impl WhisperRecognizer {
             Timestamps::None => utterance.speech,
             _ => span_in(utterance.span, segment.start_timestamp(), segment.end_timestamp()),
         };
-        let pieces = self.pieces(segment, utterance.span);
-        let logprobs = pieces.iter().map(|piece| piece.logprob);
+        let tokens = self.tokens(segment);
+        let logprobs = tokens.iter().map(|token| token.logprob);
         Segment {
             text: segment.to_str_lossy().map(|text| text.trim().to_owned()).unwrap_or_default(),
             span,
-            tokens: pieces.iter().map(|piece| piece.token).collect(),
-            avg_logprob: logprobs.sum::<f32>() / pieces.len().max(1) as f32,
+            avg_logprob: logprobs.sum::<f32>() / tokens.len().max(1) as f32,
             words: match options.timestamps {
-                Timestamps::Word => join_words(&pieces, span),
+                Timestamps::Word => timed_words(&tokens, sound_of(utterance, span), span),
                 _ => Vec::new(),
             },
+            tokens,
             no_speech_prob,
             temperature: options.temperature,
         }
     }
 
     /// The segment's text tokens; specials and timestamps are left out.
-    fn pieces(&self, segment: &WhisperSegment<'_>, within: Span) -> Vec<Piece> {
+    fn tokens(&self, segment: &WhisperSegment<'_>) -> Vec<Token> {
         let first_special = self.context.token_eot();
         (0..segment.n_tokens())
             .filter_map(|index| segment.get_token(index))
             .filter(|token| token.token_id() < first_special)
-            .map(|token| {
-                let data = token.token_data();
-                Piece {
-                    token: data.id,
-                    bytes: token.to_bytes().unwrap_or_default().to_vec(),
-                    span: span_in(within, data.t0, data.t1),
-                    logprob: data.plog,
-                }
+            .map(|token| Token {
+                id: token.token_id(),
+                bytes: token.to_bytes().unwrap_or_default().to_vec(),
+                logprob: token.token_data().plog,
             })
             .collect()
     }
@@ -341,6 +336,12 @@ fn span_in(window: Span, start: i64, end: i64) -> Span {
         window.start + offset as u64
     };
     Span::new(at(start), at(end))
+}
+
+/// The samples of the utterance that lie in `span`.
+fn sound_of(utterance: &Utterance, span: Span) -> &[f32] {
+    let at = |position: u64| (position - utterance.span.start) as usize;
+    utterance.samples.get(at(span.start)..at(span.end)).unwrap_or_default()
 }
 
 /// White noise, quiet, the same every time.

@@ -20,7 +20,10 @@ pub(super) fn opt_out_of_telemetry() {
     }
     let mut args = env::args_os();
     let name = args.next().unwrap_or_else(|| "stenopool".into());
-    let failure = env::current_exe().map(|exe| Command::new(exe).arg0(name).args(args).env(OPT_OUT, "1").exec());
+    let failure =
+        env::current_exe().map(|exe| Command::new(exe).arg0(name).args(args).env(OPT_OUT, "1").exec());
     let reason = failure.unwrap_or_else(|error| error);
-    eprintln!("warning: ONNX Runtime may report to its maker, because {OPT_OUT}=1 could not be set: {reason}");
+    eprintln!(
+        "warning: ONNX Runtime may report to its maker, because {OPT_OUT}=1 could not be set: {reason}"
+    );
 }

@@ -5,8 +5,9 @@ use super::failure::Failure;
 use crate::asr::Lanes;
 use crate::config::{EdgeSettings, Settings};
 use crate::pool::Allocator;
-use crate::server::{Keyring, ModelNames, Server, serve};
+use crate::server::{Keyring, ModelNames, Server, ServerSettings, serve};
 use crate::session::Frontend;
+use crate::vad::EndpointSettings;
 use anyhow::Context;
 use std::fmt::Write;
 use std::io::ErrorKind;
@@ -33,13 +34,13 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let listener = bind(settings.server.bind).await?;
     let address = listener.local_addr().context("the socket has no address")?;
     let assembly = assemble(&settings).await?;
-    info!(%address, model = assembly.model.name, slots = assembly.sizing.slots, "listening");
     if settings.log.format.is_for_people() {
         print!("{}", banner(&assembly, &settings.server, address));
     }
     let Assembly { frontend, supervisor, .. } = assembly;
     let grace = settings.server.shutdown_grace;
-    let server = Arc::new(assemble_server(settings.server, supervisor.lanes().clone(), frontend));
+    let server =
+        Arc::new(assemble_server(settings.server, settings.endpoint, supervisor.lanes().clone(), frontend));
     stop_on_signals(server.stopping.clone(), server.lanes.allocator().clone())?;
     serve(listener, server, grace).await.context("the server ended before its time")?;
     supervisor.stop().await;
@@ -48,13 +49,18 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
 }
 
 /// What the handlers work with.
-fn assemble_server(edge: EdgeSettings, lanes: Lanes, frontend: Frontend) -> Server {
+fn assemble_server(
+    edge: EdgeSettings,
+    endpoint: EndpointSettings,
+    lanes: Lanes,
+    frontend: Frontend,
+) -> Server {
     Server {
         models: ModelNames::new(lanes.model().name.clone(), edge.aliases),
         lanes,
         frontend,
         keys: Keyring::new(edge.keys),
-        settings: edge.limits,
+        settings: ServerSettings { endpoint, ..edge.limits },
         stopping: CancellationToken::new(),
         sessions: TaskTracker::new(),
     }

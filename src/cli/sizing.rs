@@ -17,11 +17,12 @@ impl Sizing {
     /// Sizes the pool so that slots times threads fill the cores; what was asked for is left alone.
     ///
     /// Left to itself a decode gets a quarter of the cores, 1 to 4: more threads hardly shorten a decode, more slots
-    /// serve more people.
+    /// serve more people. Where the slots are given, one core is left to everything else: the threads of one decode
+    /// wait for each other busily, so that a decode whose threads have to share a core takes many times as long.
     pub(super) fn new(cores: u16, slots: Option<u16>, threads: Option<u16>) -> Self {
         let cores = cores.max(1);
         let threads = threads.unwrap_or_else(|| match slots {
-            Some(slots) => (cores / slots).max(1),
+            Some(slots) => ((cores - 1) / slots).clamp(1, 8),
             None => (cores / 4).clamp(1, 4),
         });
         let slots = slots.unwrap_or_else(|| (cores / threads).max(1));
@@ -59,7 +60,8 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_is_left_alone() {
-        assert_eq!(Sizing::new(8, Some(2), None), Sizing { cores: 8, slots: 2, threads: 4 });
+        assert_eq!(Sizing::new(8, Some(2), None), Sizing { cores: 8, slots: 2, threads: 3 });
+        assert_eq!(Sizing::new(2, Some(1), None), Sizing { cores: 2, slots: 1, threads: 1 });
         assert_eq!(Sizing::new(8, None, Some(8)), Sizing { cores: 8, slots: 1, threads: 8 });
         let both = Sizing::new(2, Some(4), Some(4));
         assert_eq!(both, Sizing { cores: 2, slots: 4, threads: 4 });

@@ -1,10 +1,12 @@
 //! `stenopool transcribe`: files to text, on as many slots as there are.
 
 use super::assembly::{Assembly, assemble};
-use crate::asr::{DecodeOptions, Segment, Task, Timestamps};
+use super::failure::Failure;
+use crate::asr::{DecodeOptions, ModelInfo, Segment, Task, Timestamps};
 use crate::audio::{FileReader, duration_of};
 use crate::config::Settings;
 use crate::server::formats::{OutputFormat, TranscriptDocument, render};
+use crate::server::language_code;
 use crate::session::{Recording, recording_endpoints};
 use crate::vad::EndpointSettings;
 use anyhow::Context;
@@ -28,8 +30,8 @@ pub(super) struct TranscribeCommand {
     #[arg(long, default_value = "text")]
     format: OutputFormat,
 
-    /// Language that is spoken, as an ISO 639-1 code; a multilingual model finds out by itself.
-    #[arg(long, value_name = "CODE")]
+    /// Language that is spoken, as an ISO 639-1 code or in English; a multilingual model finds out by itself.
+    #[arg(long, value_name = "LANGUAGE", value_parser = language)]
     language: Option<String>,
 
     /// Text that came before, or names and words that may occur: it steers spelling and style.
@@ -65,9 +67,21 @@ impl TranscribeCommand {
     /// When standard output cannot be written.
     pub(super) async fn run(&self, settings: Settings) -> anyhow::Result<ExitCode> {
         let assembly = assemble(&settings).await?;
+        self.check_language(assembly.supervisor.lanes().model())?;
         let code = self.transcribe_all(&assembly, &settings.endpoint).await;
         assembly.supervisor.stop().await;
         code
+    }
+
+    /// Another language than its own would only make an English model guess.
+    fn check_language(&self, model: &ModelInfo) -> Result<(), Failure> {
+        match &self.language {
+            Some(language) if !model.multilingual && language != "en" => Err(Failure::new(
+                format!("the model {} knows only English, not \"{language}\"", model.name),
+                "choose a multilingual model with --model; see `stenopool models list`",
+            )),
+            _ => Ok(()),
+        }
     }
 
     async fn transcribe_all(
@@ -157,6 +171,7 @@ impl TranscribeCommand {
             segments: &transcript.segments,
             with_segments: true,
             with_words: self.words,
+            with_logprobs: false,
             truncated: transcript.truncated,
         };
         let mut text = render(self.format, &document);
@@ -192,6 +207,11 @@ fn progress_bar(path: &Path, duration: Option<Duration>) -> ProgressBar {
         None => (ProgressBar::no_length(), "{msg} {spinner} {elapsed}"),
     };
     bar.with_style(ProgressStyle::with_template(template).expect("the template is valid")).with_message(name)
+}
+
+fn language(text: &str) -> Result<String, String> {
+    let code = language_code(text).ok_or("expected a language such as \"de\" or \"german\"")?;
+    Ok(code.to_owned())
 }
 
 fn temperature(text: &str) -> Result<f32, String> {

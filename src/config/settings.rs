@@ -169,6 +169,7 @@ impl TryFrom<RawServer> for ServerSettings {
             )?,
             slow_client: seconds_or("server.slow_client_s", raw.slow_client_s, 1..=600, default.slow_client)?,
             request_stall: default.request_stall,
+            endpoint: default.endpoint,
         })
     }
 }

@@ -221,6 +221,7 @@ impl From<RecordingError> for ApiError {
             RecordingError::Audio(error) => error.into(),
             RecordingError::Frontend(error) => error.into(),
             RecordingError::Asr(error) => error.into(),
+            RecordingError::Defect(_) => Self::panicked(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A finished transcript in the formats of OpenAI's API. Pure; the command line prints the same documents.
 
 use super::languages::language_name;
-use crate::asr::{Segment, Task, Word};
+use crate::asr::{Segment, Task, Token, Word};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use serde::Serialize;
@@ -46,6 +46,8 @@ pub struct TranscriptDocument<'a> {
     pub with_segments: bool,
     /// Whether [`OutputFormat::VerboseJson`] lists words.
     pub with_words: bool,
+    /// Whether [`OutputFormat::Json`] lists the log probability of every token.
+    pub with_logprobs: bool,
     /// Whether the recording broke off before its time; JSON then says so under `pool`.
     pub truncated: bool,
 }
@@ -131,6 +133,8 @@ impl PoolWire {
 #[derive(Serialize)]
 struct PlainWire {
     text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<Vec<LogprobWire>>,
     usage: UsageWire,
     #[serde(skip_serializing_if = "Option::is_none")]
     pool: Option<PoolWire>,
@@ -140,10 +144,31 @@ impl PlainWire {
     fn of(document: &TranscriptDocument) -> Self {
         Self {
             text: document.text(),
+            logprobs: document.with_logprobs.then(|| logprobs(document.segments)),
             usage: UsageWire::of(document.duration),
             pool: PoolWire::of(document.truncated),
         }
     }
+}
+
+/// How sure the model was of one token.
+#[derive(Debug, Serialize)]
+pub(crate) struct LogprobWire {
+    token: String,
+    bytes: Vec<u8>,
+    logprob: f32,
+}
+
+impl LogprobWire {
+    fn of(token: &Token) -> Self {
+        let text = String::from_utf8_lossy(&token.bytes).into_owned();
+        Self { token: text, bytes: token.bytes.clone(), logprob: token.logprob }
+    }
+}
+
+/// All tokens of these segments.
+pub(crate) fn logprobs(segments: &[Segment]) -> Vec<LogprobWire> {
+    segments.iter().flat_map(|segment| &segment.tokens).map(LogprobWire::of).collect()
 }
 
 #[derive(Serialize)]
@@ -194,7 +219,7 @@ struct SegmentWire<'a> {
     start: f64,
     end: f64,
     text: &'a str,
-    tokens: &'a [i32],
+    tokens: Vec<i32>,
     temperature: f32,
     avg_logprob: f32,
     compression_ratio: f32,
@@ -210,7 +235,7 @@ impl<'a> SegmentWire<'a> {
             start: milliseconds(segment.span.start_seconds()),
             end: milliseconds(segment.span.end_seconds()),
             text: &segment.text,
-            tokens: &segment.tokens,
+            tokens: segment.tokens.iter().map(|token| token.id).collect(),
             temperature: segment.temperature,
             avg_logprob: segment.avg_logprob,
             compression_ratio: compression_ratio(&segment.text),
@@ -298,7 +323,10 @@ mod tests {
         Segment {
             text: text.into(),
             span: Span::new(start, end),
-            tokens: vec![50, 51],
+            tokens: vec![
+                Token { id: 50, bytes: b" Li".to_vec(), logprob: -0.25 },
+                Token { id: 51, bytes: vec![0xc3], logprob: -0.5 },
+            ],
             words: text.split(' ').map(word).collect(),
             avg_logprob: -0.25,
             no_speech_prob: None,
@@ -314,6 +342,7 @@ mod tests {
             segments,
             with_segments: true,
             with_words: false,
+            with_logprobs: false,
             truncated: false,
         }
     }
@@ -327,6 +356,20 @@ mod tests {
         insta::assert_snapshot!(
             render(OutputFormat::Json, &document(&two())),
             @r#"{"text":"Lights on. Two <b> & three.","usage":{"type":"duration","seconds":4.5}}"#
+        );
+    }
+
+    #[test]
+    fn json_lists_log_probabilities_when_they_are_asked_for_also_of_parts_of_characters() {
+        let segments = [segment("Li", 0, 1600)];
+        let document = TranscriptDocument { with_logprobs: true, ..document(&segments) };
+        let json: serde_json::Value = serde_json::from_str(&render(OutputFormat::Json, &document)).unwrap();
+        assert_eq!(
+            json["logprobs"],
+            serde_json::json!([
+                { "token": " Li", "bytes": [32, 76, 105], "logprob": -0.25 },
+                { "token": "\u{fffd}", "bytes": [195], "logprob": -0.5 },
+            ])
         );
     }
 

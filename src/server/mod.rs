@@ -28,6 +28,7 @@ pub use upload::UploadError;
 
 use crate::asr::Lanes;
 use crate::session::Frontend;
+use crate::vad::EndpointSettings;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub struct ServerSettings {
     pub slow_client: Duration,
     /// A request whose head takes longer, or whose body brings no byte for so long, is given up.
     pub request_stall: Duration,
+    /// When speech begins and ends, where a client does not say.
+    pub endpoint: EndpointSettings,
 }
 
 impl Default for ServerSettings {
@@ -64,6 +67,7 @@ impl Default for ServerSettings {
             session_lifetime: Duration::from_hours(24),
             slow_client: Duration::from_secs(5),
             request_stall: Duration::from_secs(30),
+            endpoint: EndpointSettings::default(),
         }
     }
 }

@@ -123,19 +123,21 @@ pub(crate) struct TranscriptionRequest {
     pub(crate) format: OutputFormat,
     pub(crate) with_segments: bool,
     pub(crate) with_words: bool,
+    pub(crate) with_logprobs: bool,
     pub(crate) stream: bool,
 }
 
 impl TranscriptionRequest {
-    /// Reads the fields of a request for `task` to this model.
+    /// Reads the fields of a request for `task` to this model; `live` is when speech begins and ends on a live stream.
     pub(crate) fn read(
         task: Task,
         fields: &Fields,
         names: &ModelNames,
         model: &ModelInfo,
+        live: &EndpointSettings,
     ) -> Result<Self, RequestError> {
         names.resolve(fields.last("model").unwrap_or_else(|| names.loaded()))?;
-        refuse_speakers_and_logprobs(fields)?;
+        refuse_speakers(fields)?;
         let format = format(fields)?;
         let granularity = Granularity::read(fields, format)?;
         let options = DecodeOptions {
@@ -146,8 +148,9 @@ impl TranscriptionRequest {
             timestamps: granularity.timestamps(format),
         };
         let Granularity { segments: with_segments, words: with_words } = granularity;
-        let (endpoint, stream) = (endpoint(fields, model.window)?, stream(fields, format)?);
-        Ok(Self { task, options, endpoint, format, with_segments, with_words, stream })
+        let (endpoint, stream) = (endpoint(fields, model.window, live)?, stream(fields, format)?);
+        let with_logprobs = logprobs(fields, format)?;
+        Ok(Self { task, options, endpoint, format, with_segments, with_words, with_logprobs, stream })
     }
 }
 
@@ -159,20 +162,22 @@ fn unsupported(param: &'static str, reason: impl Into<String>) -> RequestError {
     RequestError::Unsupported { param, reason: reason.into() }
 }
 
-fn refuse_speakers_and_logprobs(fields: &Fields) -> Result<(), RequestError> {
+fn refuse_speakers(fields: &Fields) -> Result<(), RequestError> {
     for param in ["known_speaker_names", "known_speaker_references"] {
         if fields.last(param).is_some() {
             return Err(unsupported(param, "this server does not tell speakers apart"));
         }
     }
+    Ok(())
+}
+
+/// As with OpenAI, only the plain object has a place for them.
+fn logprobs(fields: &Fields, format: OutputFormat) -> Result<bool, RequestError> {
     match fields.last("include") {
-        None => Ok(()),
-        Some("logprobs") => {
-            let reason =
-                "log probabilities of single tokens are not kept; verbose_json has avg_logprob per segment";
-            Err(unsupported("include", reason))
-        }
-        Some(other) => Err(invalid("include", other, "nothing")),
+        None => Ok(false),
+        Some("logprobs") if format == OutputFormat::Json => Ok(true),
+        Some("logprobs") => Err(unsupported("include", "logprobs need response_format json")),
+        Some(other) => Err(invalid("include", other, "logprobs")),
     }
 }
 
@@ -298,11 +303,15 @@ struct ServerVad {
 }
 
 /// What the client says about pauses, or else what suits the model.
-fn endpoint(fields: &Fields, window: EncoderWindow) -> Result<EndpointSettings, RequestError> {
+fn endpoint(
+    fields: &Fields,
+    window: EncoderWindow,
+    live: &EndpointSettings,
+) -> Result<EndpointSettings, RequestError> {
     const PARAM: &str = "chunking_strategy";
     const EXPECTED: &str = "auto, or {\"type\": \"server_vad\"} with prefix_padding_ms (0 to 10000), \
         silence_duration_ms (50 to 10000) and threshold (0 to 1)";
-    let automatic = recording_endpoints(window, &EndpointSettings::default());
+    let automatic = recording_endpoints(window, live);
     let keyed = fields.object(PARAM);
     let (shown, strategy) = match fields.last(PARAM) {
         None if keyed.is_empty() => return Ok(automatic),
@@ -311,22 +320,21 @@ fn endpoint(fields: &Fields, window: EncoderWindow) -> Result<EndpointSettings, 
         None => (Value::from(keyed.clone()).to_string(), serde_json::from_value(keyed.into())),
     };
     let vad = strategy.map_err(|error| invalid(PARAM, &shown, format!("{EXPECTED} ({error})")))?;
-    vad.settings().ok_or_else(|| invalid(PARAM, &shown, EXPECTED))
+    vad.settings(live).ok_or_else(|| invalid(PARAM, &shown, EXPECTED))
 }
 
 impl ServerVad {
     /// The settings it means, if all its numbers are in range.
-    fn settings(&self) -> Option<EndpointSettings> {
-        let default = EndpointSettings::default();
-        let threshold = self.threshold.unwrap_or(default.threshold);
-        let prefix = self.prefix_padding_ms.map_or(default.prefix, Duration::from_millis);
-        let end_silence = self.silence_duration_ms.map_or(default.end_silence, Duration::from_millis);
+    fn settings(&self, live: &EndpointSettings) -> Option<EndpointSettings> {
+        let threshold = self.threshold.unwrap_or(live.threshold);
+        let prefix = self.prefix_padding_ms.map_or(live.prefix, Duration::from_millis);
+        let end_silence = self.silence_duration_ms.map_or(live.end_silence, Duration::from_millis);
         let longest = Duration::from_secs(10);
         let fits = self.r#type == "server_vad"
             && (0.0..=1.0).contains(&threshold)
             && prefix <= longest
             && (Duration::from_millis(50)..=longest).contains(&end_silence);
-        fits.then_some(EndpointSettings { threshold, prefix, end_silence, ..default })
+        fits.then(|| EndpointSettings { threshold, prefix, end_silence, ..live.clone() })
     }
 }
 
@@ -350,7 +358,7 @@ mod tests {
             form.insert(name.into(), value.into());
         }
         let names = ModelNames::new("demo".into(), vec!["whisper-1".into()]);
-        TranscriptionRequest::read(task, &form, &names, &model(multilingual))
+        TranscriptionRequest::read(task, &form, &names, &model(multilingual), &EndpointSettings::default())
     }
 
     fn read(fields: &[&str]) -> Result<TranscriptionRequest, RequestError> {
@@ -429,7 +437,6 @@ mod tests {
     #[test]
     fn what_openai_knows_and_we_do_not_is_refused_as_unsupported() {
         let cases = [
-            ("include[]=logprobs", "include"),
             ("response_format=diarized_json", "response_format"),
             ("known_speaker_names[]=ann", "known_speaker_names"),
             ("known_speaker_references[]=data:", "known_speaker_references"),
@@ -468,8 +475,14 @@ mod tests {
     fn a_client_that_says_nothing_about_pauses_gets_what_suits_the_model() {
         let full = ModelInfo { window: EncoderWindow::Full, ..model(true) };
         let names = ModelNames::new("demo".into(), Vec::new());
-        let request =
-            TranscriptionRequest::read(Task::Transcribe, &Fields::default(), &names, &full).unwrap();
+        let request = TranscriptionRequest::read(
+            Task::Transcribe,
+            &Fields::default(),
+            &names,
+            &full,
+            &EndpointSettings::default(),
+        )
+        .unwrap();
         assert_eq!(request.endpoint, recording_endpoints(EncoderWindow::Full, &EndpointSettings::default()));
         assert_ne!(request.endpoint, EndpointSettings::default());
     }

@@ -1,7 +1,7 @@
 //! `POST /v1/audio/transcriptions` and `/v1/audio/translations`: a file in, a document or a stream of events out.
 
 use super::error::ApiError;
-use super::formats::{TranscriptDocument, UsageWire, render};
+use super::formats::{LogprobWire, TranscriptDocument, UsageWire, logprobs, render};
 use super::request::TranscriptionRequest;
 use super::upload::{self, Upload, UploadLimits};
 use super::{Caller, Server, SessionPermit};
@@ -59,7 +59,13 @@ async fn answer(
     server.lanes.allocator().admit()?;
     let limits = UploadLimits { bytes: server.settings.upload_limit, stall: server.settings.request_stall };
     let Upload { fields, file, extension } = upload::receive(request, limits).await?;
-    let wanted = TranscriptionRequest::read(task, &fields, &server.models, server.lanes.model())?;
+    let wanted = TranscriptionRequest::read(
+        task,
+        &fields,
+        &server.models,
+        server.lanes.model(),
+        &server.settings.endpoint,
+    )?;
     let reader = open(file, extension).await?;
     let recording = Recording::start(
         reader,
@@ -69,7 +75,11 @@ async fn answer(
         wanted.endpoint.clone(),
         Some(server.settings.rest_wait),
     );
-    if wanted.stream { events(recording, permit).await } else { document(recording, &wanted).await }
+    if wanted.stream {
+        events(recording, wanted.with_logprobs, permit).await
+    } else {
+        document(recording, &wanted).await
+    }
 }
 
 /// Probing reads the file, so it is done off the runtime.
@@ -92,6 +102,7 @@ async fn document(mut recording: Recording, wanted: &TranscriptionRequest) -> Re
         segments: &readings.segments,
         with_segments: wanted.with_segments,
         with_words: wanted.with_words,
+        with_logprobs: wanted.with_logprobs,
         truncated: recording.truncated(),
     };
     let media_type = HeaderValue::from_static(wanted.format.media_type());
@@ -128,26 +139,39 @@ impl Readings {
 }
 
 /// Answers with events. What fails before the first text still gets its own status.
-async fn events(mut recording: Recording, permit: SessionPermit) -> Result<Response, ApiError> {
+async fn events(
+    mut recording: Recording,
+    with_logprobs: bool,
+    permit: SessionPermit,
+) -> Result<Response, ApiError> {
     let first = recording.next().await.transpose()?;
-    let events = Sse::new(told(recording, first, permit)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    let events = Sse::new(told(recording, first, with_logprobs, permit))
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     Ok(([(ACCEL_BUFFERING, HeaderValue::from_static("no"))], events).into_response())
 }
 
 fn told(
     mut recording: Recording,
     first: Option<Part>,
+    with_logprobs: bool,
     permit: SessionPermit,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     stream! {
         let _counted_while_it_streams = permit;
         let mut text = String::new();
+        let mut all_logprobs = with_logprobs.then(Vec::new);
         let mut next = first.map(Ok);
         while let Some(part) = next {
             match part {
                 Ok(part) => {
                     if let Some(delta) = append(&mut text, &part.hypothesis.text()) {
-                        yield Ok(event("transcript.text.delta", json!({"delta": delta})));
+                        let mut data = json!({"delta": delta});
+                        if let Some(all) = &mut all_logprobs {
+                            let part = logprobs(&part.hypothesis.segments);
+                            data["logprobs"] = json!(part);
+                            all.extend(part);
+                        }
+                        yield Ok(event("transcript.text.delta", data));
                     }
                 }
                 Err(error) => {
@@ -158,7 +182,7 @@ fn told(
             next = recording.next().await;
         }
         tell_truncated(&recording);
-        yield Ok(event("transcript.text.done", done(&text, &recording)));
+        yield Ok(event("transcript.text.done", done(&text, all_logprobs, &recording)));
     }
 }
 
@@ -172,8 +196,11 @@ fn append(text: &mut String, part: &str) -> Option<String> {
     Some(delta)
 }
 
-fn done(text: &str, recording: &Recording) -> Value {
+fn done(text: &str, logprobs: Option<Vec<LogprobWire>>, recording: &Recording) -> Value {
     let mut done = json!({"text": text, "usage": UsageWire::of(recording.duration())});
+    if let Some(logprobs) = logprobs {
+        done["logprobs"] = json!(logprobs);
+    }
     if recording.truncated() {
         done["pool"] = json!({"truncated": true});
     }

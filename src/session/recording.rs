@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -31,6 +31,9 @@ pub enum RecordingError {
     /// The recognizer.
     #[error(transparent)]
     Asr(#[from] AsrError),
+    /// A defect of ours met something in the file.
+    #[error("reading the recording ended in a defect of the server: {0}")]
+    Defect(String),
 }
 
 impl RecordingError {
@@ -41,6 +44,7 @@ impl RecordingError {
             Self::Frontend(FrontendError::Vad(error)) => error.code(),
             Self::Frontend(FrontendError::Stopped) => "frontend_stopped",
             Self::Asr(error) => error.code(),
+            Self::Defect(_) => "internal_error",
         }
     }
 }
@@ -86,7 +90,8 @@ const PARTS_AHEAD: usize = 16;
 pub struct Recording {
     parts: mpsc::Receiver<Result<Part, RecordingError>>,
     progress: Arc<Progress>,
-    work: AbortHandle,
+    /// Gone once it has ended.
+    work: Option<AbortOnDrop<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -114,21 +119,17 @@ impl Recording {
         };
         let progress = Arc::<Progress>::default();
         let (tell, parts) = mpsc::channel(PARTS_AHEAD);
+        let (chunks, reader) = read_ahead(file, Arc::clone(&progress));
         let pipeline = Pipeline {
-            chunks: read_ahead(file, Arc::clone(&progress)),
+            chunks,
+            reader,
             frontend: frontend.clone(),
             ear: Some(Ear::new(StreamFormat::Pcm16 { rate: SampleRate::SPEECH }, endpoint)),
-            decodes: Decodes {
-                running: FuturesOrdered::new(),
-                lane,
-                options,
-                class,
-                first_deadline: wait,
-            },
+            decodes: Decodes { running: FuturesOrdered::new(), lane, options, class, first_deadline: wait },
             tell,
         };
-        let work = tokio::spawn(pipeline.run().in_current_span()).abort_handle();
-        Self { parts, progress, work }
+        let work = AbortOnDrop(tokio::spawn(pipeline.run().in_current_span()));
+        Self { parts, progress, work: Some(work) }
     }
 
     /// The next part in order of time, or `None` after the last.
@@ -141,7 +142,18 @@ impl Recording {
     ///
     /// Dropping this future loses nothing.
     pub async fn next(&mut self) -> Option<Result<Part, RecordingError>> {
-        self.parts.recv().await
+        match self.parts.recv().await {
+            Some(part) => Some(part),
+            None => self.end().await.err().map(Err),
+        }
+    }
+
+    /// A pipeline that ended in a panic told less than there is to tell.
+    async fn end(&mut self) -> Result<(), RecordingError> {
+        let Some(work) = &mut self.work else { return Ok(()) };
+        let end = (&mut work.0).await;
+        self.work = None;
+        end.map_err(|error| RecordingError::Defect(error.to_string()))
     }
 
     /// How much audio was read so far; all of it once `next` gave `None`.
@@ -155,16 +167,10 @@ impl Recording {
     }
 }
 
-impl Drop for Recording {
-    fn drop(&mut self) {
-        self.work.abort();
-    }
-}
-
 /// Reads the file on a blocking thread, which ends when the receiver is dropped.
-fn read_ahead(mut file: FileReader, progress: Arc<Progress>) -> mpsc::Receiver<Result<Vec<f32>, AudioError>> {
+fn read_ahead(mut file: FileReader, progress: Arc<Progress>) -> (mpsc::Receiver<Chunk>, JoinHandle<()>) {
     let (tell, chunks) = mpsc::channel(CHUNKS_AHEAD);
-    tokio::task::spawn_blocking(move || {
+    let reader = tokio::task::spawn_blocking(move || {
         while let Some(chunk) = file.read().transpose() {
             let samples = chunk.as_ref().map_or(0, Vec::len);
             let failed = chunk.is_err();
@@ -175,11 +181,15 @@ fn read_ahead(mut file: FileReader, progress: Arc<Progress>) -> mpsc::Receiver<R
         }
         progress.truncated.store(file.truncated(), Ordering::Relaxed);
     });
-    chunks
+    (chunks, reader)
 }
 
+type Chunk = Result<Vec<f32>, AudioError>;
+
 struct Pipeline {
-    chunks: mpsc::Receiver<Result<Vec<f32>, AudioError>>,
+    chunks: mpsc::Receiver<Chunk>,
+    /// Fills `chunks`; if it panicked, they end too early.
+    reader: JoinHandle<()>,
     frontend: Frontend,
     /// With the frontend while it hears.
     ear: Option<Ear>,
@@ -200,6 +210,7 @@ impl Pipeline {
             let input = EarInput::Samples(chunk?);
             self.hear(input).await?;
         }
+        (&mut self.reader).await.map_err(|error| RecordingError::Defect(error.to_string()))?;
         self.hear(EarInput::Commit).await?;
         while let Some(part) = self.decodes.next().await {
             tell(&self.tell, part?).await;
@@ -272,6 +283,7 @@ impl Decodes {
     }
 }
 
+#[derive(Debug)]
 struct AbortOnDrop<T>(JoinHandle<T>);
 
 impl<T> Drop for AbortOnDrop<T> {

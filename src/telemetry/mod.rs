@@ -2,6 +2,7 @@
 //!
 //! Logs go to standard error, so that standard output stays free for results.
 
+use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -57,7 +58,7 @@ pub fn init(settings: &LogSettings, level: &str) {
         SubscriberBuilder::default().with_writer(std::io::stderr).with_env_filter(EnvFilter::new(filter));
     // Only a second call can fail, and the first one is as good.
     drop(match settings.format {
-        LogFormat::Text => lines.compact().finish().try_init(),
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).compact().finish().try_init(),
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
     });
 }

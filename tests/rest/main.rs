@@ -173,6 +173,24 @@ async fn a_stream_tells_each_part_and_then_the_whole() {
     assert_eq!(done["usage"]["seconds"], 5.0);
 }
 
+#[tokio::test]
+async fn log_probabilities_come_with_the_text_they_belong_to_when_they_are_asked_for() {
+    let server = Stage::with(counting()).start().await;
+    let asked = [("include[]", "logprobs"), ("stream", "true")];
+    let tokens = |event: &serde_json::Value| -> Vec<String> {
+        let logprobs = event["logprobs"].as_array().expect("they were asked for");
+        assert!(logprobs.iter().all(|token| token["logprob"].is_f64() && token["bytes"].is_array()));
+        logprobs.iter().map(|token| token["token"].as_str().expect("a text").to_owned()).collect()
+    };
+    let events = server.transcribe(&asked).await.events();
+    let told: Vec<_> = events.iter().map(tokens).collect();
+    assert_eq!(told, [vec!["One."], vec!["Two."], vec!["One.", "Two."]]);
+    let whole: serde_json::Value = serde_json::from_str(&server.transcribe(&asked[..1]).await.body).unwrap();
+    assert_eq!(tokens(&whole), ["One.", "Two."]);
+    let plain: serde_json::Value = serde_json::from_str(&server.transcribe(&[]).await.body).unwrap();
+    assert_eq!(plain.get("logprobs"), None);
+}
+
 /// Reads the first loud second and fails on the second.
 fn failing_midway() -> FakeEngine {
     FakeEngine::new(|utterance, _| match utterance.span.start {

@@ -8,8 +8,9 @@ use super::field::Field;
 use super::turn_detection::TurnDetection;
 use crate::asr::{DecodeOptions, ModelInfo};
 use crate::audio::{AudioError, StreamFormat};
-use crate::server::ModelNames;
+use crate::server::{ModelNames, language_code};
 use crate::session::SessionSettings;
+use crate::vad::EndpointSettings;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -32,8 +33,10 @@ pub(super) struct SessionConfig {
     pub(super) turn_detection: Option<TurnDetection>,
     /// Taken and shown again; the recognizer copes with noise by itself.
     noise_reduction: Option<NoiseReduction>,
-    /// Taken and shown again; there are no log probabilities of tokens to include.
+    /// Taken and shown again; events do not carry log probabilities yet.
     include: Option<Vec<&'static str>>,
+    /// When speech begins and ends, where the client does not say.
+    endpoint: EndpointSettings,
 }
 
 /// What the bytes are.
@@ -74,14 +77,15 @@ pub(super) struct Bounds<'a> {
 
 impl SessionConfig {
     /// The defaults, for a loaded model.
-    pub(super) fn new(kind: SessionType, model: &str) -> Self {
+    pub(super) fn new(kind: SessionType, model: &str, endpoint: EndpointSettings) -> Self {
         Self {
             kind,
             format: AudioFormat::Pcm { rate: 24_000 },
             transcription: Some(Transcription::new(model)),
-            turn_detection: Some(TurnDetection::server_vad()),
+            turn_detection: Some(TurnDetection::server_vad(&endpoint)),
             noise_reduction: None,
             include: None,
+            endpoint,
         }
     }
 
@@ -134,7 +138,8 @@ impl SessionConfig {
             self.transcription = Transcription::read(&transcription, self, bounds)?;
         }
         if let Some(turn_detection) = input.get("turn_detection")? {
-            self.turn_detection = TurnDetection::read(&turn_detection, self.turn_detection.as_ref())?;
+            self.turn_detection =
+                TurnDetection::read(&turn_detection, self.turn_detection.as_ref(), &self.endpoint)?;
         }
         if let Some(noise_reduction) = input.get("noise_reduction")? {
             self.noise_reduction = NoiseReduction::read(&noise_reduction)?;
@@ -170,7 +175,7 @@ impl SessionConfig {
     pub(super) fn settings(&self) -> SessionSettings {
         SessionSettings {
             format: self.format.stream_format().expect("rates are checked when they are set"),
-            endpoint: TurnDetection::endpoint(self.turn_detection.as_ref()),
+            endpoint: TurnDetection::endpoint(self.turn_detection.as_ref(), &self.endpoint),
             decode: self.transcription.as_ref().map(Transcription::options),
         }
     }
@@ -260,22 +265,21 @@ fn known_model(field: &Field<'_>, bounds: Bounds<'_>) -> Result<String, Fault> {
     resolved.map(str::to_owned).map_err(|unknown| field.fault("model_not_found", unknown.to_string()))
 }
 
-/// The ISO 639-1 code of a language that the model knows; a tag such as `en-GB` counts as its language.
+/// The code of a language that the model knows; a tag such as `en-GB` counts as its language.
 fn spoken_language(field: &Field<'_>, model: &ModelInfo) -> Result<Option<String>, Fault> {
     if field.is_null() {
         return Ok(None);
     }
     let text = field.text()?;
-    let language = text.split(['-', '_']).next().unwrap_or_default().to_lowercase();
-    if !(2..=3).contains(&language.len()) || !language.bytes().all(|byte| byte.is_ascii_lowercase()) {
+    let Some(language) = language_code(text) else {
         let expected = format!("\"{text}\" is not a language; expected an ISO 639-1 code such as \"en\"");
         return Err(field.fault("invalid_value", expected));
-    }
+    };
     if !model.multilingual && language != "en" {
         let known = format!("the model \"{}\" knows only English, not \"{language}\"", model.name);
         return Err(field.fault("language_not_supported", known));
     }
-    Ok(Some(language))
+    Ok(Some(language.to_owned()))
 }
 
 fn included(field: &Field<'_>) -> Result<Vec<&'static str>, Fault> {

@@ -42,11 +42,13 @@ pub(super) enum Eagerness {
 }
 
 impl TurnDetection {
-    /// The default.
-    pub(super) fn server_vad() -> Self {
-        let EndpointSettings { threshold, prefix, end_silence, .. } = EndpointSettings::default();
+    /// The default, as the server is set.
+    pub(super) fn server_vad(
+        &EndpointSettings { threshold, prefix, end_silence, .. }: &EndpointSettings,
+    ) -> Self {
         Self::ServerVad {
-            threshold: threshold.into(),
+            // Shown to four places, as it was written and not as a float holds it.
+            threshold: (f64::from(threshold) * 1e4).round() / 1e4,
             prefix_padding_ms: prefix.as_millis() as u64,
             silence_duration_ms: end_silence.as_millis() as u64,
             replies: Replies { create_response: true, interrupt_response: true },
@@ -59,7 +61,11 @@ impl TurnDetection {
     }
 
     /// Reads the field over what was set before; `null` is manual mode.
-    pub(super) fn read(field: &Field<'_>, before: Option<&Self>) -> Result<Option<Self>, Fault> {
+    pub(super) fn read(
+        field: &Field<'_>,
+        before: Option<&Self>,
+        defaults: &EndpointSettings,
+    ) -> Result<Option<Self>, Fault> {
         if field.is_null() {
             return Ok(None);
         }
@@ -67,7 +73,7 @@ impl TurnDetection {
             Some(kind) => kind.choice(&[("server_vad", false), ("semantic_vad", true)])?,
             None => matches!(before, Some(Self::SemanticVad { .. })),
         };
-        let default = if semantic { Self::semantic_vad() } else { Self::server_vad() };
+        let default = if semantic { Self::semantic_vad() } else { Self::server_vad(defaults) };
         let same_kind = |before: &&Self| matches!(before, Self::SemanticVad { .. }) == semantic;
         let mut this = before.filter(same_kind).cloned().unwrap_or(default);
         this.set(field)?;
@@ -75,8 +81,8 @@ impl TurnDetection {
     }
 
     /// What it means to the endpointer; `None` leaves the cutting to commits.
-    pub(super) fn endpoint(this: Option<&Self>) -> EndpointSettings {
-        let defaults = EndpointSettings::default();
+    pub(super) fn endpoint(this: Option<&Self>, defaults: &EndpointSettings) -> EndpointSettings {
+        let defaults = defaults.clone();
         match this {
             None => EndpointSettings { automatic: false, ..defaults },
             Some(&Self::ServerVad { threshold, prefix_padding_ms, silence_duration_ms, .. }) => {

@@ -14,7 +14,7 @@ fn model(multilingual: bool) -> ModelInfo {
 
 /// Applies updates in order to a fresh transcription session.
 fn after(updates: &[Value]) -> Result<SessionConfig, Fault> {
-    let fresh = SessionConfig::new(SessionType::Transcription, "demo");
+    let fresh = SessionConfig::new(SessionType::Transcription, "demo", EndpointSettings::default());
     updates.iter().try_fold(fresh, |config, update| update_of(&config, update, false))
 }
 
@@ -30,12 +30,12 @@ fn input_after(updates: &[Value]) -> Value {
 
 #[test]
 fn fresh_sessions_are_shown_with_all_their_defaults() {
-    let transcription = SessionConfig::new(SessionType::Transcription, "demo");
+    let transcription = SessionConfig::new(SessionType::Transcription, "demo", EndpointSettings::default());
     insta::assert_json_snapshot!(
         "transcription_session",
         transcription.shown("sess_1", 1_800_000_000, "demo")
     );
-    let realtime = SessionConfig::new(SessionType::Realtime, "demo");
+    let realtime = SessionConfig::new(SessionType::Realtime, "demo", EndpointSettings::default());
     insta::assert_json_snapshot!("realtime_session", realtime.shown("sess_1", 1_800_000_000, "demo"));
 }
 
@@ -167,7 +167,7 @@ fn an_unknown_model_is_refused_with_the_known_ones() {
 #[test]
 fn another_language_needs_a_multilingual_model() {
     let german = json!({ "audio": { "input": { "transcription": { "language": "de" } } } });
-    let fresh = SessionConfig::new(SessionType::Transcription, "demo");
+    let fresh = SessionConfig::new(SessionType::Transcription, "demo", EndpointSettings::default());
     let bounds = Bounds { models: &names(), model: &model(true), has_audio: false };
     let config = fresh.updated(&german, bounds).expect("the model knows it");
     assert_eq!(config.settings().decode.expect("it reads").language.as_deref(), Some("de"));
@@ -175,7 +175,7 @@ fn another_language_needs_a_multilingual_model() {
 
 #[test]
 fn the_type_may_change_until_the_first_audio() {
-    let fresh = SessionConfig::new(SessionType::Realtime, "demo");
+    let fresh = SessionConfig::new(SessionType::Realtime, "demo", EndpointSettings::default());
     let transcription = json!({ "type": "transcription" });
     let config = update_of(&fresh, &transcription, false).expect("no audio came yet");
     assert_eq!(config.kind, SessionType::Transcription);
@@ -186,7 +186,7 @@ fn the_type_may_change_until_the_first_audio() {
 #[test]
 fn a_conversation_can_go_without_transcripts_and_a_transcription_cannot() {
     let off = json!({ "audio": { "input": { "transcription": null } } });
-    let fresh = SessionConfig::new(SessionType::Realtime, "demo");
+    let fresh = SessionConfig::new(SessionType::Realtime, "demo", EndpointSettings::default());
     let silent = update_of(&fresh, &off, false).expect("a conversation can");
     assert_eq!(silent.settings().decode, None);
     let transcription =
@@ -228,4 +228,22 @@ fn turn_detection_reaches_the_endpointer() {
         (patient.end_silence, patient.prefix),
         (Duration::from_millis(900), Duration::from_millis(50))
     );
+}
+
+#[test]
+fn the_servers_own_endpoints_hold_where_a_client_says_nothing() {
+    let server = EndpointSettings {
+        threshold: 0.4,
+        end_silence: Duration::from_millis(700),
+        min_speech: Duration::from_millis(64),
+        ..EndpointSettings::default()
+    };
+    let fresh = SessionConfig::new(SessionType::Transcription, "demo", server.clone());
+    assert_eq!(fresh.settings().endpoint, server);
+    let shown = fresh.shown("sess_1", 0, "demo");
+    assert_eq!(shown["audio"]["input"]["turn_detection"]["threshold"], json!(0.4));
+    let padding = json!({ "audio": { "input": { "turn_detection": { "prefix_padding_ms": 100 } } } });
+    let prefix = Duration::from_millis(100);
+    let updated = update_of(&fresh, &padding, false).unwrap().settings().endpoint;
+    assert_eq!(updated, EndpointSettings { prefix, ..server });
 }
