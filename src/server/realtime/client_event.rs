@@ -1,6 +1,7 @@
 //! What clients send: text frames to [`ClientEvent`]s.
 
-use super::fault::{Fault, shortened};
+use super::fault::Fault;
+use crate::server::error::shortened;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};

@@ -1,6 +1,7 @@
 //! What happened in a session, told in OpenAI's events. Pure.
 
-use super::fault::{Fault, shortened};
+use super::fault::Fault;
+use crate::server::error::shortened;
 use super::server_event::{CompletedPool, Item, ServerEvent, TranscriptionError, Usage};
 use crate::asr::{AsrError, Transcript};
 use crate::session::{FrontendError, ItemId, SessionEvent};

@@ -52,11 +52,3 @@ impl Fault {
         self
     }
 }
-
-/// What a client sent, as far as it is worth sending back.
-pub(super) fn shortened(text: &str) -> String {
-    match text.char_indices().nth(64) {
-        Some((cut, _)) => format!("{}…", &text[..cut]),
-        None => text.to_owned(),
-    }
-}

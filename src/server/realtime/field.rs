@@ -2,7 +2,8 @@
 //!
 //! Unknown fields are not looked at: clients send more than any one server knows.
 
-use super::fault::{Fault, shortened};
+use super::fault::Fault;
+use crate::server::error::shortened;
 use serde_json::Value;
 use std::ops::RangeInclusive;
 
