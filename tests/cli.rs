@@ -1,9 +1,10 @@
 //! The binary as people meet it: what it prints, and how it exits.
 
 use serde_json::Value;
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// Runs the binary in an empty directory that is also its home, with nothing set but what is given.
@@ -151,4 +152,75 @@ fn the_doctor_finds_the_voice_detector_where_it_is_told_to_look() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(detail(&report, "onnx_runtime"), ("good".into(), format!("{models}/libonnxruntime.so")));
     assert_eq!(detail(&report, "silero").0, "good");
+}
+
+#[test]
+fn numbers_beyond_all_limits_are_a_matter_of_configuration() {
+    let output = Bench::new().run(&["serve", "--upload-limit-mib", "18446744073709551615"], &[]);
+    assert_fails(&output, 78, "too large", "flag");
+}
+
+/// Runs a command whose output nobody reads.
+fn unread(arguments: &[&str]) -> Output {
+    let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stenopool"));
+    command.args(arguments).stdout(writer).output().expect("the binary runs")
+}
+
+#[test]
+fn output_that_nobody_reads_is_no_reason_to_panic() {
+    for arguments in [["models", "list"], ["models", "path"], ["doctor", "--json"]] {
+        let output = unread(&arguments);
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(1), ""), "{arguments:?}");
+    }
+}
+
+/// A server of the binary, ended with the test.
+struct Serving {
+    process: Child,
+    address: String,
+}
+
+impl Serving {
+    /// Starts on a free port, with a standard error that nobody reads, and waits for the banner.
+    fn unread() -> Self {
+        let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+        drop(reader);
+        let process = Command::new(env!("CARGO_BIN_EXE_stenopool"))
+            .args(["serve", "--bind", "127.0.0.1:0", "--model", "demo", "--slots", "1"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdout(Stdio::piped())
+            .stderr(writer)
+            .spawn();
+        let mut process = process.expect("the binary runs");
+        let banner = BufReader::new(process.stdout.as_mut().expect("it is piped"));
+        let url = |line: String| Some(line.split_once("http://")?.1.to_owned());
+        let address = banner.lines().map_while(Result::ok).find_map(url);
+        Self { address: address.expect("the banner names the address: is `make setup` done?"), process }
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_server_whose_log_nobody_reads_serves_and_stops_all_the_same() {
+    let mut server = Serving::unread();
+    assert!(server.get("/healthz").starts_with("HTTP/1.1 200"));
+    let pid = server.process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    assert_eq!(server.process.wait().expect("it ends").code(), Some(0));
 }

@@ -100,7 +100,9 @@ impl Span {
 
 /// How long `samples` samples at 16 kHz last.
 pub fn duration_of(samples: u64) -> Duration {
-    Duration::from_nanos(samples * 1_000_000_000 / u64::from(SampleRate::SPEECH.hertz()))
+    // In two steps: a file of 320 hours is more nanoseconds than its samples may be multiplied to.
+    let rate = u64::from(SampleRate::SPEECH.hertz());
+    Duration::from_secs(samples / rate) + Duration::from_nanos(samples % rate * 1_000_000_000 / rate)
 }
 
 /// How many samples at 16 kHz `duration` is, rounded down.
@@ -157,11 +159,18 @@ pub enum AudioError {
     },
     /// The bytes could not be read at all.
     #[error("cannot read the audio: {0}")]
-    Read(#[from] std::io::Error),
+    Read(std::io::Error),
 }
 
 /// The formats that [`FileReader`] reads, as told to users.
 pub const KNOWN_FORMATS: &str = "wav, flac, mp3, ogg (Vorbis, Opus), m4a/mp4 (AAC) and webm (Opus, Vorbis)";
+
+impl From<std::io::Error> for AudioError {
+    /// The reason is part of the message and not a source, so that it is told once.
+    fn from(reason: std::io::Error) -> Self {
+        Self::Read(reason)
+    }
+}
 
 impl AudioError {
     /// The stable name of this error on the wire, in logs and in metrics.

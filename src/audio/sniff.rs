@@ -148,7 +148,10 @@ fn adts_frame(bytes: &[u8]) -> Option<(usize, u32)> {
 /// What the bytes are instead, as far as it helps whoever sent them.
 fn describe(head: &[u8]) -> String {
     let start = &head[..head.len().min(8)];
-    if !start.is_empty() && start.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
+    if start.is_empty() {
+        return "it ends where its tags say that the audio begins".into();
+    }
+    if start.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
         return format!("it begins with the text {:?}", String::from_utf8_lossy(start));
     }
     let hex: Vec<String> = start.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -206,6 +209,9 @@ mod tests {
         assert!(error.contains("89 50 4e 47"), "{error}");
         let error = sniff(&mut Cursor::new(b"hello world"), 11).unwrap_err().to_string();
         assert!(error.contains("hello wo"), "{error}");
+        let tag = b"ID3\x04\0\0\0\0\x01\x00 cut";
+        let error = sniff(&mut Cursor::new(tag), tag.len() as u64).unwrap_err().to_string();
+        assert!(error.contains("ends where its tags"), "{error}");
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! `stenopool doctor`: what was found, what is missing, what to do about it.
 
 use super::assembly::{demo_notice, open_store, pull_command};
+use super::output;
 use super::serve;
 use super::sizing::{Sizing, cores};
 use crate::config::{ConfigError, Settings};
@@ -73,9 +74,9 @@ impl DoctorCommand {
     pub(super) async fn run(&self, settings: Settings) -> anyhow::Result<ExitCode> {
         let report = Report::new(examine(&settings).await);
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&report)?);
+            output::print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
         } else {
-            print!("{}", report.to_text());
+            output::print(&report.to_text())?;
         }
         Ok(if report.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

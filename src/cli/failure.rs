@@ -1,5 +1,6 @@
 //! How a command fails: one line, a hint, an exit code.
 
+use super::output;
 use crate::asr::AsrError;
 use crate::config::ConfigError;
 use crate::store::StoreError;
@@ -50,9 +51,11 @@ impl From<StoreError> for Failure {
 
 /// Tells the user on standard error, and says how to exit.
 pub(super) fn report(error: &Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    if !output::is_unread(error) {
+        output::tell(&format!("error: {error:#}"));
+    }
     if let Some(hint) = hint(error) {
-        eprintln!("hint: {hint}");
+        output::tell(&format!("hint: {hint}"));
     }
     ExitCode::from(code(error))
 }

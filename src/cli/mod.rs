@@ -5,6 +5,7 @@ mod doctor;
 mod failure;
 mod flags;
 mod models;
+mod output;
 mod privacy;
 mod serve;
 mod sizing;

@@ -2,12 +2,14 @@
 
 mod bar;
 
+use super::output;
 use crate::store::{
     DownloadSettings, Downloader, Kind, ModelEntry, SearchPath, Store, StoreError, Verified, Weights,
 };
 use bar::Bar;
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -57,15 +59,17 @@ impl ModelsCommand {
     /// Only what has nothing to do with models: their errors are printed here, with hints, and give exit code 1.
     pub(crate) async fn run(&self, store: &Store, mirror: Option<&str>) -> anyhow::Result<ExitCode> {
         match &self.action {
-            Action::List { json: true } => println!("{}", serde_json::to_string_pretty(&listing(store))?),
-            Action::List { json: false } => print_table(&listing(store)),
+            Action::List { json: true } => {
+                output::print(&(serde_json::to_string_pretty(&listing(store))? + "\n"))?;
+            }
+            Action::List { json: false } => output::print(&table(&listing(store)))?,
             Action::Pull { names } => {
                 // An empty environment variable means none.
                 return Ok(pull_all(store, names, mirror.filter(|mirror| !mirror.is_empty())).await);
             }
             Action::Verify { names } => return Ok(verify_all(store, names).await),
-            Action::Path { name: Some(name) } => return Ok(print_file(store, name)),
-            Action::Path { name: None } => print_folders(store.search()),
+            Action::Path { name: Some(name) } => return print_file(store, name),
+            Action::Path { name: None } => output::print(&folders(store.search()))?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -136,15 +140,16 @@ fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-fn print_table(lines: &[Listed]) {
-    println!("  {:20} {:8} {:>8}  {:12}  INSTALLED", "NAME", "KIND", "SIZE", "LANGUAGES");
+fn table(lines: &[Listed]) -> String {
+    let mut text = format!("  {:20} {:8} {:>8}  {:12}  INSTALLED\n", "NAME", "KIND", "SIZE", "LANGUAGES");
     for line in lines {
         let mark = if line.default { '*' } else { ' ' };
         let languages = line.languages.as_deref().unwrap_or("-");
         let (size, place) = (size(line.size_mib), line.place());
-        println!("{mark} {:20} {:8} {size:>8}  {languages:12}  {place}", line.name, line.kind);
+        writeln!(text, "{mark} {:20} {:8} {size:>8}  {languages:12}  {place}", line.name, line.kind)
+            .expect("a string takes everything");
     }
-    println!("\n* the default: the best one installed. Get another with `stenopool models pull NAME`.");
+    text + "\n* the default: the best one installed. Get another with `stenopool models pull NAME`.\n"
 }
 
 /// `466 MiB`, `1.5 GiB`.
@@ -156,21 +161,19 @@ fn size(mib: Option<u64>) -> String {
     }
 }
 
-fn print_folders(search: &SearchPath) {
-    for folder in search.folders() {
+fn folders(search: &SearchPath) -> String {
+    let line = |folder: &PathBuf| {
         let exists = if folder.is_dir() { "" } else { "  (absent)" };
         let target = if folder == search.target() { "  (downloads go here)" } else { "" };
-        println!("{}{exists}{target}", folder.display());
-    }
+        format!("{}{exists}{target}\n", folder.display())
+    };
+    search.folders().iter().map(line).collect()
 }
 
-fn print_file(store: &Store, name: &str) -> ExitCode {
+fn print_file(store: &Store, name: &str) -> anyhow::Result<ExitCode> {
     match locate(store, name) {
-        Ok(place) => {
-            println!("{place}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => report(&error),
+        Ok(place) => output::print(&(place + "\n")).map(|()| ExitCode::SUCCESS),
+        Err(error) => Ok(report(&error)),
     }
 }
 
@@ -197,7 +200,7 @@ async fn pull_all(store: &Store, names: &[String], mirror: Option<&str>) -> Exit
     tokio::select! {
         done = pulls => done.map_or_else(|error| report(&error), |()| ExitCode::SUCCESS),
         _ = tokio::signal::ctrl_c() => {
-            eprintln!("\nstopped; the same command goes on where it stopped");
+            output::tell("\nstopped; the same command goes on where it stopped");
             ExitCode::from(INTERRUPTED)
         }
     }
@@ -206,12 +209,12 @@ async fn pull_all(store: &Store, names: &[String], mirror: Option<&str>) -> Exit
 async fn pull(store: &Store, name: &str, mirror: Option<&str>) -> Result<(), StoreError> {
     let entry = store.entry(name)?;
     if entry.is_embedded() {
-        println!("{name} is part of the binary");
+        say(&format!("{name} is part of the binary"));
         return Ok(());
     }
     let target = match installed(store, entry) {
         Some(path) if is_sound(store, entry, &path).await? => {
-            println!("{name} is already installed: {}", path.display());
+            say(&format!("{name} is already installed: {}", path.display()));
             return Ok(());
         }
         // The damaged file may lie before the target in the search path, so it is replaced where it is.
@@ -219,7 +222,7 @@ async fn pull(store: &Store, name: &str, mirror: Option<&str>) -> Result<(), Sto
         None => store.search().target().join(&entry.file),
     };
     fetch(entry, mirror, &target).await?;
-    println!("{name} is installed: {}", target.display());
+    say(&format!("{name} is installed: {}", target.display()));
     Ok(())
 }
 
@@ -228,7 +231,7 @@ async fn is_sound(store: &Store, entry: &ModelEntry, path: &Path) -> Result<bool
     match check(store, entry, path).await {
         Ok(_) => Ok(true),
         Err(error @ (StoreError::WrongChecksum { .. } | StoreError::WrongSize { .. })) => {
-            eprintln!("{error}; pulling it again");
+            output::tell(&format!("{error}; pulling it again"));
             Ok(false)
         }
         Err(error) => Err(error),
@@ -279,7 +282,7 @@ async fn verify(store: &Store, entry: &ModelEntry) -> Result<(), StoreError> {
         Verified::Good => "good",
         Verified::Unchecked => "no checksum known",
     };
-    println!("{:20} {verdict}: {place}", entry.name);
+    say(&format!("{:20} {verdict}: {place}", entry.name));
     Ok(())
 }
 
@@ -292,11 +295,16 @@ async fn check(store: &Store, entry: &ModelEntry, path: &Path) -> Result<Verifie
     verdict
 }
 
+/// Prints a line about one model. The exit code tells the outcome also where nobody reads the line.
+fn say(line: &str) {
+    let _ = output::print(&format!("{line}\n"));
+}
+
 /// Prints an error with its hint.
 fn report(error: &StoreError) -> ExitCode {
-    eprintln!("error: {error}");
+    output::tell(&format!("error: {error}"));
     if let Some(hint) = error.hint() {
-        eprintln!("hint: {hint}");
+        output::tell(&format!("hint: {hint}"));
     }
     ExitCode::FAILURE
 }

@@ -2,6 +2,7 @@
 
 use super::assembly::{Assembly, assemble, demo_notice, pull_command};
 use super::failure::Failure;
+use super::output;
 use crate::asr::Lanes;
 use crate::config::{EdgeSettings, Settings};
 use crate::pool::Allocator;
@@ -35,7 +36,8 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let address = listener.local_addr().context("the socket has no address")?;
     let assembly = assemble(&settings).await?;
     if settings.log.format.is_for_people() {
-        print!("{}", banner(&assembly, &settings.server, address));
+        // A server whose banner nobody reads serves all the same.
+        let _ = output::print(&banner(&assembly, &settings.server, address));
     }
     let Assembly { frontend, supervisor, .. } = assembly;
     let grace = settings.server.shutdown_grace;

@@ -2,6 +2,7 @@
 
 use super::assembly::{Assembly, assemble};
 use super::failure::Failure;
+use super::output;
 use crate::asr::{DecodeOptions, ModelInfo, Task};
 use crate::audio::{FileReader, duration_of};
 use crate::config::Settings;
@@ -14,7 +15,8 @@ use clap::Args;
 use futures_util::StreamExt;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::fs::File;
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Read, Seek};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -88,7 +90,7 @@ impl TranscribeCommand {
             match transcript {
                 Ok(transcript) => bars.suspend(|| self.print(path, &transcript))?,
                 Err(error) => {
-                    bars.suspend(|| eprintln!("error: {}: {error:#}", path.display()));
+                    bars.suspend(|| output::tell(&format!("error: {}: {error:#}", path.display())));
                     code = ExitCode::FAILURE;
                 }
             }
@@ -116,10 +118,10 @@ impl TranscribeCommand {
     fn print(&self, path: &Path, transcript: &Transcribed) -> anyhow::Result<()> {
         if transcript.truncated {
             let heard = transcript.duration.as_secs_f64();
-            eprintln!(
+            output::tell(&format!(
                 "warning: {}: breaks off after {heard:.1} s; this is the text up to there",
                 path.display()
-            );
+            ));
         }
         let document = TranscriptDocument {
             task: self.task(),
@@ -135,7 +137,7 @@ impl TranscribeCommand {
         if !text.ends_with('\n') {
             text.push('\n');
         }
-        std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
+        output::print(&text)
     }
 }
 
@@ -162,16 +164,23 @@ async fn transcribe(
     Ok(Transcribed { readings, duration: recording.duration(), truncated: recording.truncated() })
 }
 
-/// Standard input is spooled to a temporary file, because containers are read back and forth.
+/// Opens a file, or standard input, for reading back and forth, as containers are read.
 fn open(path: &Path) -> anyhow::Result<FileReader> {
     if path == Path::new("-") {
-        let mut spool = tempfile::tempfile().context("cannot make a temporary file for standard input")?;
-        std::io::copy(&mut std::io::stdin().lock(), &mut spool).context("cannot read standard input")?;
-        std::io::Seek::rewind(&mut spool)?;
-        return Ok(FileReader::open(spool, None)?);
+        return Ok(FileReader::open(spool(&mut std::io::stdin().lock())?, None)?);
     }
+    let mut file = File::open(path)?;
+    let file = if file.metadata()?.file_type().is_fifo() { spool(&mut file)? } else { file };
     let extension = path.extension().and_then(|extension| extension.to_str());
-    Ok(FileReader::open(File::open(path)?, extension)?)
+    Ok(FileReader::open(file, extension)?)
+}
+
+/// Brings what can only be read once (a pipe, a `<(command)`) to a temporary file.
+fn spool(source: &mut impl Read) -> anyhow::Result<File> {
+    let mut spool = tempfile::tempfile().context("cannot make a temporary file")?;
+    std::io::copy(source, &mut spool).context("cannot copy it to a temporary file")?;
+    spool.rewind()?;
+    Ok(spool)
 }
 
 /// Shown once a file takes longer than a moment, and only where somebody can see it.

@@ -24,13 +24,11 @@ use toml::{Table, Value};
 /// # Errors
 ///
 /// [`ConfigError`]: a file that cannot be read, that is no TOML or has keys nobody knows, or a value that is not meant.
-///
-/// # Panics
-///
-/// When `given` does not serialize to a table, which is a mistake in the program and not of the user.
 pub fn load(file: Option<&Path>, given: &impl Serialize) -> Result<Settings, ConfigError> {
     let mut table = file.map(read).transpose()?.unwrap_or_default();
-    let given = Table::try_from(given).expect("flags are tables of plain values");
+    // TOML's numbers are signed: a flag can hold one that is too large for them.
+    let given = Table::try_from(given)
+        .map_err(|error| InvalidSetting::new("command line", error, "numbers up to 9223372036854775807"))?;
     overlay(&mut table, given);
     let raw = Raw::deserialize(table)
         .map_err(|error| InvalidSetting::new("command line", error.message(), "known keys"))?;

@@ -31,7 +31,7 @@ pub enum AcquireError {
         limit: usize,
     },
     /// The caller's deadline passed.
-    #[error("no slot became free within {waited:?}")]
+    #[error("no slot became free within {waited:.1?}")]
     DeadlineExceeded {
         /// How long the caller waited.
         waited: Duration,
@@ -113,9 +113,12 @@ impl Allocator {
 
     /// Waits for a slot in order; without a deadline, for as long as it takes.
     ///
+    /// Who has a deadline is a newcomer: the line may have filled up since [`admit`](Self::admit), so it is looked at
+    /// again.
+    ///
     /// # Errors
     ///
-    /// [`AcquireError::DeadlineExceeded`].
+    /// [`AcquireError::DeadlineExceeded`], and for newcomers [`AcquireError::Saturated`].
     ///
     /// # Cancel safety
     ///
@@ -128,7 +131,8 @@ impl Allocator {
         deadline: Option<Instant>,
     ) -> Result<Lease, AcquireError> {
         let since = Instant::now();
-        let (place, delivery) = self.enqueue(flow, class, since);
+        let limit = deadline.map_or(usize::MAX, |_| self.shared.settings.queue_limit);
+        let (place, delivery) = self.enqueue(flow, class, since, limit)?;
         let lease = match deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, delivery)
                 .await
@@ -160,17 +164,27 @@ impl Allocator {
         }
     }
 
-    fn enqueue(&self, flow: FlowId, class: Class, since: Instant) -> (PlaceInLine, oneshot::Receiver<Lease>) {
+    fn enqueue(
+        &self,
+        flow: FlowId,
+        class: Class,
+        since: Instant,
+        limit: usize,
+    ) -> Result<(PlaceInLine, oneshot::Receiver<Lease>), AcquireError> {
         let (deliver, delivery) = oneshot::channel();
         let ticket = {
             let mut state = self.shared.lock();
+            let queued = state.ledger.queued();
+            if queued >= limit {
+                return Err(AcquireError::Saturated { queued, limit });
+            }
             let ticket = state.ledger.enqueue(flow, class);
             state.waiters.insert(ticket, Waiter { deliver, since });
             ticket
         };
         let place = PlaceInLine { ticket, shared: Arc::clone(&self.shared) };
         self.shared.serve();
-        (place, delivery)
+        Ok((place, delivery))
     }
 }
 
@@ -328,6 +342,20 @@ mod tests {
         assert_eq!(allocator.admit(), Ok(()));
         assert!(poll(first.as_mut()).is_pending() && poll(second.as_mut()).is_pending());
         assert_eq!(allocator.admit(), Err(AcquireError::Saturated { queued: 2, limit: 2 }));
+    }
+
+    #[tokio::test]
+    async fn a_newcomer_that_was_let_in_before_the_line_filled_up_is_refused_at_its_end() {
+        let (allocator, _retired) = pool(1);
+        let _held = lease(&allocator, 1).await;
+        let mut first = pin!(allocator.acquire(FlowId(2), Class::Final, None));
+        let mut second = pin!(allocator.acquire(FlowId(3), Class::Final, None));
+        assert!(poll(first.as_mut()).is_pending() && poll(second.as_mut()).is_pending());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let refused = allocator.acquire(FlowId(4), Class::Final, Some(deadline)).await;
+        assert_eq!(refused.unwrap_err(), AcquireError::Saturated { queued: 2, limit: 2 });
+        let mut inside = pin!(allocator.acquire(FlowId(2), Class::Final, None));
+        assert!(poll(inside.as_mut()).is_pending(), "work of those inside is never refused");
     }
 
     #[tokio::test]

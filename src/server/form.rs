@@ -73,7 +73,10 @@ pub(crate) struct FormParser {
 impl FormParser {
     /// A parser for a body with this `Content-Type`.
     pub(crate) fn new(content_type: &str) -> Result<Self, FormError> {
-        let not_a_form = || FormError::NotAForm(content_type.chars().take(100).collect());
+        let not_a_form = || match content_type {
+            "" => FormError::NotAForm("has no Content-Type".into()),
+            _ => FormError::NotAForm(content_type.chars().take(100).collect()),
+        };
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("multipart/form-data") {
             return Err(not_a_form());
@@ -267,9 +270,11 @@ mod tests {
 
     #[test]
     fn what_is_no_form_is_refused_by_its_type() {
-        for wrong in ["application/json", "multipart/form-data", "multipart/form-data; boundary=", ""] {
+        for wrong in ["application/json", "multipart/form-data", "multipart/form-data; boundary="] {
             assert_eq!(FormParser::new(wrong).unwrap_err(), FormError::NotAForm(wrong.into()));
         }
+        let untold = FormParser::new("").unwrap_err().to_string();
+        assert!(untold.ends_with("but has no Content-Type"), "{untold}");
         assert!(FormParser::new("Multipart/Form-Data; charset=utf-8; Boundary=\"a b\"").is_ok());
     }
 

@@ -1,5 +1,7 @@
 //! The names a client may call the loaded model by.
 
+use super::error::shortened;
+
 /// The loaded model's name and the names that clients hard-code for others.
 #[derive(Debug, Clone)]
 pub struct ModelNames {
@@ -63,7 +65,7 @@ impl ModelNames {
         if self.names.iter().any(|known| known == name) {
             return Ok(self.loaded());
         }
-        Err(UnknownModel { name: name.to_owned(), known: self.names.clone() })
+        Err(UnknownModel { name: shortened(name), known: self.names.clone() })
     }
 
     /// All names, the loaded model's own first.
@@ -95,5 +97,6 @@ mod tests {
     fn an_unknown_name_is_refused_with_the_known_ones() {
         let error = names().resolve("whisper-9").unwrap_err();
         assert_eq!(error.to_string(), "unknown model \"whisper-9\"; known are demo, whisper-1");
+        assert!(names().resolve(&"x".repeat(5000)).unwrap_err().to_string().len() < 150);
     }
 }

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// "ggml", read as a little-endian number.
@@ -15,6 +16,22 @@ const MULTILINGUAL_VOCABULARY: i32 = 51_865;
 /// Far above anything in use; a larger count means that the file is not what it claims.
 const MOST_TOKENS: i32 = 1_000_000;
 const LONGEST_NAME: u64 = 4096;
+
+/// The fields of the header, as whisper.cpp calls them, and what they are in Whisper models and some way around them.
+const HEADER: [(&str, RangeInclusive<i32>); 11] = [
+    ("n_vocab", 1_000..=MOST_TOKENS),
+    ("n_audio_ctx", 1..=6_000),
+    ("n_audio_state", 1..=8_192),
+    ("n_audio_head", 1..=128),
+    ("n_audio_layer", 1..=128),
+    ("n_text_ctx", 1..=4_096),
+    ("n_text_state", 1..=8_192),
+    ("n_text_head", 1..=128),
+    ("n_text_layer", 1..=128),
+    ("n_mels", 1..=512),
+    // The kind of numbers, and a thousand times the version of its quantization.
+    ("ftype", 0..=10_000),
+];
 
 /// What the header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,14 +73,30 @@ impl<R: Read + Seek> Walk<R> {
         if magic != MAGIC {
             return Err(Defect::Magic(magic));
         }
-        let vocabulary = self.number("the header")?;
-        self.skip(10 * 4, "the header")?;
+        let vocabulary = self.header()?;
         self.mel_filters()?;
         self.vocabulary()?;
         while self.at < self.len {
             self.tensor()?;
         }
         Ok(GgmlInfo { multilingual: vocabulary >= MULTILINGUAL_VOCABULARY })
+    }
+
+    /// Checks what whisper.cpp takes as it stands and multiplies: nonsense there ends the process. Returns the size of
+    /// the vocabulary.
+    fn header(&mut self) -> Result<i32, Defect> {
+        let mut fields = [0; HEADER.len()];
+        for (field, (name, range)) in fields.iter_mut().zip(HEADER) {
+            *field = self.number("the header")?;
+            if !range.contains(field) {
+                return Err(Defect::Nonsense(format!("its header says {name} = {field}")));
+            }
+        }
+        let [vocabulary, _, audio_state, audio_heads, _, _, text_state, text_heads, ..] = fields;
+        if audio_state % audio_heads != 0 || text_state % text_heads != 0 {
+            return Err(Defect::Nonsense("its header has states that its heads do not divide".into()));
+        }
+        Ok(vocabulary)
     }
 
     fn mel_filters(&mut self) -> Result<(), Defect> {
@@ -160,7 +193,7 @@ mod tests {
     /// A model with two tokens and two tensors: 4 f32 and one `q8_0` block.
     fn tiny(vocabulary: i32) -> Vec<u8> {
         let mut numbers = vec![MAGIC.cast_signed(), vocabulary];
-        numbers.extend([0; 10]);
+        numbers.extend([1500, 192, 3, 2, 448, 192, 3, 2, 80, 7]);
         numbers.extend([1, 2, 0, 0]);
         let mut bytes: Vec<u8> = numbers.into_iter().flat_map(i32::to_le_bytes).collect();
         bytes.extend([2, 0, 0, 0, 1, 0, 0, 0, b'a', 2, 0, 0, 0, b'b', b'c']);
@@ -192,6 +225,19 @@ mod tests {
         weights.pop();
         let defect = walk(&weights).unwrap_err().to_string();
         assert_eq!(defect, "it ends at byte 16824255, 1 bytes before the end of a tensor");
+    }
+
+    #[test]
+    fn a_header_that_would_end_the_process_is_nonsense() {
+        let damaged = |field: usize, number: i32| {
+            let mut weights = demo_weights();
+            weights[4 + 4 * field..][..4].copy_from_slice(&number.to_le_bytes());
+            walk(&weights).unwrap_err().to_string()
+        };
+        assert_eq!(damaged(2, 0), "its header says n_audio_state = 0");
+        assert_eq!(damaged(0, -1), "its header says n_vocab = -1");
+        assert_eq!(damaged(1, i32::MAX), "its header says n_audio_ctx = 2147483647");
+        assert_eq!(damaged(3, 5), "its header has states that its heads do not divide");
     }
 
     #[test]

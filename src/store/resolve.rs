@@ -47,6 +47,10 @@ impl Store {
         if let Some(found) = self.find(model) {
             return self.resolve_file(&found);
         }
+        if looks_like_path(path) && path.is_dir() {
+            let reason = "it is a directory".to_owned();
+            return Err(StoreError::Damaged { path: path.to_path_buf(), reason, name: None });
+        }
         if looks_like_path(path) {
             return Err(StoreError::NoSuchFile(path.to_path_buf()));
         }

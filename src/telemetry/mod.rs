@@ -54,8 +54,11 @@ impl LogSettings {
 /// Starts logging for the process, at `level` unless the settings say otherwise. A second call changes nothing.
 pub fn init(settings: &LogSettings, level: &str) {
     let filter = settings.filter.clone().or_else(|| LogSettings::filter_for(level)).unwrap_or_default();
-    let lines =
-        SubscriberBuilder::default().with_writer(std::io::stderr).with_env_filter(EnvFilter::new(filter));
+    // A line that cannot be written is lost: telling so on the same broken stderr would panic in whoever logs.
+    let lines = SubscriberBuilder::default()
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false)
+        .with_env_filter(EnvFilter::new(filter));
     // Only a second call can fail, and the first one is as good.
     drop(match settings.format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).compact().finish().try_init(),

@@ -1,5 +1,6 @@
 //! How far a long read or download is: a bar with rate and ETA on a terminal, a line now and then elsewhere.
 
+use crate::cli::output;
 use crate::store::Step;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
@@ -39,7 +40,12 @@ impl Bar {
         let (Some(next), Some(total)) = (self.next_line, self.drawn.length()) else { return };
         let percent = (done * 100).checked_div(total).unwrap_or(100);
         if percent >= next {
-            eprintln!("{}: {percent} %, {} of {}", self.name, HumanBytes(done), HumanBytes(total));
+            output::tell(&format!(
+                "{}: {percent} %, {} of {}",
+                self.name,
+                HumanBytes(done),
+                HumanBytes(total)
+            ));
             self.next_line = Some((percent / PERCENT_STEP + 1) * PERCENT_STEP);
         }
     }
@@ -74,7 +80,7 @@ impl Bar {
     fn say(&self, line: &str) {
         let line = format!("{}: {line}", self.name);
         if self.next_line.is_some() {
-            eprintln!("{line}");
+            output::tell(&line);
         } else {
             self.drawn.println(line);
         }

@@ -1,6 +1,7 @@
 //! What clients send: text frames to [`ClientEvent`]s.
 
 use super::fault::Fault;
+use crate::server::error::shortened;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -10,6 +11,9 @@ use std::borrow::Cow;
 
 /// The largest append, decoded; OpenAI's limit.
 pub(super) const LARGEST_APPEND: usize = 15 * 1024 * 1024;
+
+/// The longest `event_id`; OpenAI's limit. It is kept with every append, so it may not fill memory.
+const LONGEST_EVENT_ID: usize = 512;
 
 /// Some clients pad their base64 and some do not.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -69,20 +73,36 @@ pub(super) fn parse(text: &str) -> Incoming {
         let fault = Fault::invalid("invalid_event", "this JSON is not an event: it is not an object");
         return Incoming { event_id: None, event: Err(fault) };
     }
+    let event_id = match event_id(&envelope) {
+        Ok(event_id) => event_id,
+        Err(fault) => return Incoming { event_id: None, event: Err(fault) },
+    };
     let event =
         match envelope.kind.as_str() {
             Some(kind) => parse_kind(kind, text),
             None => Err(Fault::invalid("invalid_event", "an event needs a \"type\", which is a string")
                 .in_param("type")),
         };
-    Incoming { event_id: envelope.event_id.as_str().map(str::to_owned), event }
+    Incoming { event_id, event }
 }
 
 fn not_an_event(error: &serde_json::Error) -> Fault {
     if error.is_data() {
         return Fault::invalid("invalid_event", format!("this JSON is not an event: {error}"));
     }
-    Fault::invalid("invalid_json", format!("this is not JSON: {error}"))
+    Fault::invalid("invalid_json", format!("this is not JSON, or more than is taken: {error}"))
+}
+
+/// The client's name for an event, which comes back with its fault.
+fn event_id(envelope: &Envelope) -> Result<Option<String>, Fault> {
+    match envelope.event_id.as_str() {
+        Some(id) if id.len() > LONGEST_EVENT_ID => {
+            let message =
+                format!("an event_id of {} bytes is longer than {LONGEST_EVENT_ID} bytes", id.len());
+            Err(Fault::invalid("invalid_value", message).in_param("event_id"))
+        }
+        id => Ok(id.map(str::to_owned)),
+    }
 }
 
 fn parse_kind(kind: &str, text: &str) -> Result<ClientEvent, Fault> {
@@ -99,7 +119,8 @@ fn parse_kind(kind: &str, text: &str) -> Result<ClientEvent, Fault> {
         | "response.create"
         | "response.cancel" => Ok(ClientEvent::Unavailable(kind.to_owned())),
         unknown => {
-            Err(Fault::invalid("unknown_event", format!("unknown event type \"{unknown}\"")).in_param("type"))
+            let message = format!("unknown event type \"{}\"", shortened(unknown));
+            Err(Fault::invalid("unknown_event", message).in_param("type"))
         }
     }
 }
@@ -115,20 +136,22 @@ fn append(text: &str) -> Result<ClientEvent, Fault> {
 }
 
 fn session_update(text: &str) -> Result<ClientEvent, Fault> {
-    match reread(text).get_mut("session").map(Value::take) {
+    match reread(text)?.get_mut("session").map(Value::take) {
         Some(session) => Ok(ClientEvent::SessionUpdate(session)),
         None => Err(Fault::invalid("invalid_value", "\"session\" is missing").in_param("session")),
     }
 }
 
 fn item_id(text: &str) -> Result<String, Fault> {
-    let event = reread(text);
+    let event = reread(text)?;
     let id = event.get("item_id").and_then(Value::as_str).map(str::to_owned);
     id.ok_or_else(|| Fault::invalid("invalid_value", "\"item_id\" must be a string").in_param("item_id"))
 }
 
-fn reread(text: &str) -> Value {
-    serde_json::from_str(text).expect("it was JSON when its type was read")
+/// Everything in a text whose type was read before. What was skipped then can still be nested too deep, name half a
+/// character or a number that is too large.
+fn reread(text: &str) -> Result<Value, Fault> {
+    serde_json::from_str(text).map_err(|error| not_an_event(&error))
 }
 
 #[cfg(test)]
@@ -163,6 +186,9 @@ mod tests {
             (r#"{"type":7}"#, "invalid_event in type"),
             (r#"{"audio":"AAEC"}"#, "invalid_event in type"),
             (r#"["input_audio_buffer.commit", "e7"]"#, "invalid_event in the whole"),
+            (r#"{"type":"session.update","session":{"x":"\ud800"}}"#, "invalid_json in the whole"),
+            (r#"{"type":"session.update","session":{"x":1e999}}"#, "invalid_json in the whole"),
+            (r#"{"type":"conversation.item.delete","item_id":"\ud800"}"#, "invalid_json in the whole"),
             ("7", "invalid_event in the whole"),
             ("{", "invalid_json in the whole"),
             ("", "invalid_json in the whole"),
@@ -171,6 +197,21 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(read(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn json_that_is_nested_too_deep_is_refused() {
+        let deep = format!(r#"{{"type":"session.update","session":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+        assert_eq!(read(&deep), "invalid_json in the whole");
+    }
+
+    #[test]
+    fn what_comes_back_to_the_client_is_short_however_long_its_event_was() {
+        let long = "e".repeat(1_000_000);
+        let fault = |text: String| parse(&text).event.unwrap_err();
+        assert!(fault(format!(r#"{{"type":"{long}"}}"#)).message.len() < 100);
+        let named = fault(format!(r#"{{"type":"input_audio_buffer.clear","event_id":"{long}"}}"#));
+        assert_eq!((named.param.as_deref(), named.event_id), (Some("event_id"), None));
     }
 
     #[test]

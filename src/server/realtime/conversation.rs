@@ -3,6 +3,7 @@
 use super::fault::Fault;
 use super::server_event::{CompletedPool, Item, ServerEvent, TranscriptionError, Usage};
 use crate::asr::{AsrError, Transcript};
+use crate::server::error::shortened;
 use crate::session::{ItemId, SessionEvent};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -125,7 +126,8 @@ fn unread(item: ItemId, error: &AsrError) -> ServerEvent {
 }
 
 fn no_such_item(id: &str) -> Fault {
-    Fault::invalid("item_not_found", format!("there is no item \"{id}\" in this session")).in_param("item_id")
+    let message = format!("there is no item \"{}\" in this session", shortened(id));
+    Fault::invalid("item_not_found", message).in_param("item_id")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Unknown fields are not looked at: clients send more than any one server knows.
 
 use super::fault::Fault;
+use crate::server::error::shortened;
 use serde_json::Value;
 use std::ops::RangeInclusive;
 
@@ -77,11 +78,7 @@ impl<'a> Field<'a> {
     }
 
     fn wrong(&self, expected: &str) -> Fault {
-        let mut value = self.value.to_string();
-        if let Some((cut, _)) = value.char_indices().nth(64) {
-            value.truncate(cut);
-            value.push('…');
-        }
+        let value = shortened(&self.value.to_string());
         self.fault("invalid_value", format!("invalid value for {}: {value}; expected {expected}", self.path))
     }
 }

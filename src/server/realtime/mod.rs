@@ -18,6 +18,7 @@ mod writer;
 
 use super::{ApiError, Caller, Server, SessionPermit};
 use crate::pool::AcquireError;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Query, State};
@@ -50,9 +51,10 @@ struct ConnectQuery {
 async fn connect(
     State(server): State<Arc<Server>>,
     Extension(caller): Extension<Arc<Caller>>,
-    Query(query): Query<ConnectQuery>,
+    query: Result<Query<ConnectQuery>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
+    let Query(query) = query?;
     let permit = admit(&server, &caller, &query)?;
     let upgrade = upgrade.map_err(|rejection| no_upgrade(&rejection))?;
     let id = Uuid::new_v4();
