@@ -159,3 +159,20 @@ fn a_file_that_is_no_model_is_refused_with_its_name() {
     let Err(error) = error else { panic!("junk was loaded") };
     assert_eq!((error.code(), error.to_string().contains("junk")), ("model_unusable", true));
 }
+
+#[test]
+fn weights_that_are_damaged_behind_a_sound_header_fail_the_warm_up() {
+    let mut weights = weights().to_vec();
+    // A tensor's name stands right before its numbers, which here are f32: all bits set is no number.
+    let name = b"encoder.positional_embedding";
+    let data = weights.windows(name.len()).position(|window| window == name).unwrap() + name.len();
+    weights[data..data + 100_000].fill(0xff);
+    let loaded = Whisper::load(
+        "damaged",
+        WeightsSource::Bytes(&weights),
+        EncoderWindow::Fit,
+        WhisperSettings::default(),
+    );
+    let opened = loaded.and_then(|(whisper, _)| whisper.make(SlotId(0)).map(drop));
+    assert!(matches!(opened, Err(AsrError::Open { .. } | AsrError::Load { .. })), "{:?}", opened.err());
+}

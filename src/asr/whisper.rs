@@ -155,6 +155,17 @@ impl WhisperRecognizer {
             params.set_max_tokens(8);
             params.set_single_segment(true);
             self.run(params, &noise, &CancellationToken::new())?;
+            self.check_numbers()?;
+        }
+        Ok(())
+    }
+
+    /// Damaged weights behind a sound header load, and then choose tokens that they themselves call impossible.
+    fn check_numbers(&self) -> Result<(), AsrError> {
+        let segments = self.state.iter().flat_map(WhisperState::as_iter);
+        let mut tokens = segments.flat_map(|segment| self.tokens(&segment));
+        if tokens.any(|token| !token.logprob.is_finite()) {
+            return Err(AsrError::Decode("its weights are damaged: what they give are no numbers".into()));
         }
         Ok(())
     }

@@ -79,15 +79,25 @@ impl FileReader {
     ///
     /// # Errors
     ///
-    /// [`AudioError::Damaged`] when not one sample of the file could be decoded, [`AudioError::Read`] when the source
-    /// fails. After an error the file has ended.
+    /// [`AudioError::Damaged`] when not one sample of the file could be decoded, [`AudioError::NoSamples`] when there is
+    /// none in it, [`AudioError::Read`] when the source fails. After an error the file has ended.
     pub fn read(&mut self) -> Result<Option<Vec<f32>>, AudioError> {
         while self.ready.len() < ENOUGH && self.track.is_some() {
             self.step().inspect_err(|_| self.track = None)?;
         }
         match self.ready.len() {
-            0 => self.damage.take().map_or(Ok(None), |detail| Err(AudioError::Damaged { detail })),
+            0 => self.nothing_more(),
             len => Ok(Some(self.ready.drain(..len.min(AT_MOST)).collect())),
+        }
+    }
+
+    /// The end, once; an error if there was nothing before it.
+    fn nothing_more(&mut self) -> Result<Option<Vec<f32>>, AudioError> {
+        let anything = std::mem::replace(&mut self.heard, true);
+        match self.damage.take() {
+            Some(detail) => Err(AudioError::Damaged { detail }),
+            None if anything => Ok(None),
+            None => Err(AudioError::NoSamples),
         }
     }
 

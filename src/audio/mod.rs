@@ -139,6 +139,9 @@ pub enum AudioError {
         /// What is in it instead.
         detail: String,
     },
+    /// A whole file without a single sample.
+    #[error("the audio is 0 seconds long")]
+    NoSamples,
     /// The format is known, but no sample could be decoded.
     #[error("the audio is damaged and nothing of it could be decoded: {detail}")]
     Damaged {
@@ -179,6 +182,7 @@ impl AudioError {
             Self::Empty => "audio_empty",
             Self::UnknownFormat { .. } => "audio_format_unknown",
             Self::NoTrack { .. } => "audio_track_missing",
+            Self::NoSamples => "audio_too_short",
             Self::Damaged { .. } => "audio_damaged",
             Self::OddByteCount { .. } => "audio_odd_byte_count",
             Self::UnsupportedRate { .. } => "audio_rate_unsupported",

@@ -195,6 +195,7 @@ impl From<AudioError> for ApiError {
             | AudioError::UnknownFormat { .. }
             | AudioError::NoTrack { .. }
             | AudioError::Damaged { .. }
+            | AudioError::NoSamples
             | AudioError::OddByteCount { .. }
             | AudioError::UnsupportedRate { .. } => StatusCode::BAD_REQUEST,
             AudioError::Read(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -126,9 +126,9 @@ fn channels_are_averaged() {
 }
 
 #[test]
-fn a_recording_of_no_seconds_is_no_error() {
-    let decoded = decode(sine_wav(spec(1, 44_100, 16), 0.0)).unwrap();
-    assert!(decoded.samples.is_empty() && !decoded.truncated);
+fn a_recording_of_no_seconds_is_refused_and_one_of_a_single_sample_is_not() {
+    assert_eq!(code(sine_wav(spec(1, 44_100, 16), 0.0)), "audio_too_short");
+    assert_eq!(decode(sine_wav(spec(1, 16_000, 16), 1.0 / 16_000.0)).unwrap().samples.len(), 1);
 }
 
 #[test]
