@@ -150,9 +150,10 @@ mod tests {
         let lost_once = AtomicBool::new(false);
         let engine = FakeEngine::new(move |_, _| {
             let took = Duration::from_secs(40);
-            match lost_once.swap(true, Ordering::Relaxed) {
-                false => Act::Fail(AsrError::SlotLost("as scripted".into()), took),
-                true => Act::Say("Here it is.".into(), Duration::ZERO),
+            if lost_once.swap(true, Ordering::Relaxed) {
+                Act::Say("Here it is.".into(), Duration::ZERO)
+            } else {
+                Act::Fail(AsrError::SlotLost("as scripted".into()), took)
             }
         });
         let model = ModelInfo { name: "fake".into(), multilingual: false, window: EncoderWindow::Fit };
