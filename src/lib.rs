@@ -28,7 +28,7 @@
 //! | [`asr`] | an utterance and a slot → a hypothesis | `audio`, `pool`, `gpu` |
 //! | [`session`] | one live conversation or one recording: audio in, text out | `audio`, `vad`, `asr`, `pool` |
 //! | [`server`] | HTTP and WebSocket edge, wire formats, keys | `session`, `asr`, `vad`, `audio`, snapshots of `pool` and `gpu` |
-//! | [`store`] | models: manifest, search path, download, checksums, the embedded demo model | `asr` (types) |
+//! | [`store`] | models: manifest, search path, download, checksums, the embedded demo model | nothing of ours |
 //! | [`config`] | settings as written → settings as meant | the `Settings` of the others |
 //! | [`cli`] | commands; the only place that wires things together | everything |
 //!
@@ -86,14 +86,14 @@
 //! # Errors
 //!
 //! One `thiserror` enum per module, `anyhow` in `cli` only. Every variant has a stable `code()` in snake case: the same
-//! string on the wire, in log fields and in metric labels. In a live session an error is an event, not a hang-up.
+//! string on the wire and in log fields. In a live session an error is an event, not a hang-up.
 //! Commands exit 0, 1 (failed), 2 (usage), 69 (a device, model or library is missing or does not fit) or 78
 //! (configuration), with one line and a hint.
 //!
 //! # Start and stop
 //!
 //! Start: parse → resolve settings → telemetry → bind (so that an address in use is told at once) → VAD → weights →
-//! open slots → accept. Stop: `/readyz` says no → no new flows → sessions are told and commit what is being said → what
+//! open the first slot → accept, while the others open. Stop: `/readyz` says no → no new flows → sessions are told and commit what is being said → what
 //! was admitted is served, within the grace period → slots close, threads join. A second signal exits at once.
 
 pub mod audio;

@@ -165,7 +165,7 @@ pub(super) struct GpuFlags {
 #[derive(Debug, Default, Args, Serialize)]
 #[command(next_help_heading = "Global")]
 pub(super) struct LogFlags {
-    /// A level, or directives as in stenopool::pool=debug [default: info]
+    /// A level, or directives as in stenopool::pool=debug [default: info for serve, warn or error for the others]
     #[arg(id = "log_level", long = "log", value_name = "LEVEL", env = "STENOPOOL_LOG", global = true)]
     level: Option<String>,
     /// How log lines look: text or json [default: text]

@@ -39,7 +39,7 @@ Examples:
   stenopool transcribe talk.m4a --format srt      a file, without a server
   stenopool doctor                                what was found, what is missing, what to do
 
-Every flag is also an environment variable (STENOPOOL_…, shown by --help) and a key of the file that --config names:
+Every setting is a flag, an environment variable (STENOPOOL_…, shown by --help) and a key of the file that --config names:
 a flag counts more than a variable, a variable more than the file. A file has a table for each group of flags:
   [server]          [models]              [pool]           [vad]
   bind = \"…\"        model = \"small.en\"    slots = 4        silence_ms = 700
