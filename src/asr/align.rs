@@ -12,6 +12,9 @@ const STEP: usize = 160;
 /// How much a boundary in full sound costs, against a word that gets twice its share.
 const LOUD_BOUNDARY: f32 = 2.0;
 
+/// A word that got this many times its share is not considered, which keeps the search short.
+const MOST_SHARES: f32 = 4.0;
+
 /// Below this loudness (0 to 1) a step is no part of a word's sound.
 const QUIET: f32 = 0.12;
 
@@ -58,48 +61,69 @@ fn candidates(loudness: &[f32], words: usize) -> Vec<usize> {
 
 /// The boundaries of all words, one more than there are words; `None` when there is no room for them.
 fn share_out(letters: &[usize], loudness: &[f32], boundaries: &[usize]) -> Option<Vec<usize>> {
-    let mut mass = vec![0.0_f32];
-    mass.extend(loudness.iter().scan(0.0, |sum, level| {
-        *sum += level;
-        Some(*sum)
-    }));
-    let total: usize = letters.iter().map(|letters| letters + 1).sum();
-    let sound = mass.last().copied().filter(|sound| *sound > 0.0)?;
-    let parting = |step: usize| LOUD_BOUNDARY * loudness.get(step).copied().unwrap_or(0.0);
-    // best[b]: the least cost of the words so far, the last of them ending at boundary b; and where it began.
-    let mut best: Vec<f32> = vec![f32::INFINITY; boundaries.len()];
-    best[0] = 0.0;
+    let sharing = Sharing { boundaries, loudness, sound: running_sum(loudness) };
+    let all_letters: usize = letters.iter().map(|letters| letters + 1).sum();
+    let all_sound = sharing.sound.last().copied().filter(|sound| *sound > 0.0)?;
+    // The least cost of the words so far, for each boundary that the last of them may end at.
+    let mut costs: Vec<f32> = vec![f32::INFINITY; boundaries.len()];
+    costs[0] = 0.0;
     let mut begins: Vec<Vec<usize>> = Vec::with_capacity(letters.len());
     for letters in letters {
-        let share = sound * (letters + 1) as f32 / total as f32;
-        let mut next = vec![f32::INFINITY; boundaries.len()];
-        let mut from = vec![0; boundaries.len()];
-        for (end, &end_step) in boundaries.iter().enumerate() {
-            for (begin, &begin_step) in boundaries[..end].iter().enumerate().rev() {
-                let got = mass[end_step] - mass[begin_step];
-                if got > 4.0 * share {
-                    break;
-                }
-                let cost = best[begin] + parting(end_step) + (got / share - 1.0).powi(2);
-                if cost < next[end] {
-                    (next[end], from[end]) = (cost, begin);
-                }
+        let share = all_sound * (letters + 1) as f32 / all_letters as f32;
+        let next = (0..boundaries.len()).map(|end| sharing.cheapest_begin(&costs, end, share));
+        let (begin, cost) = next.unzip();
+        begins.push(begin);
+        costs = cost;
+    }
+    costs.last().is_some_and(|cost| cost.is_finite()).then(|| trace_back(&begins, boundaries))
+}
+
+struct Sharing<'a> {
+    boundaries: &'a [usize],
+    loudness: &'a [f32],
+    /// The sound before each step.
+    sound: Vec<f32>,
+}
+
+impl Sharing<'_> {
+    /// Which boundary a word that ends at boundary `end` and should get `share` of the sound best begins at, and what all
+    /// words up to it then cost.
+    fn cheapest_begin(&self, costs: &[f32], end: usize, share: f32) -> (usize, f32) {
+        let end_step = self.boundaries[end];
+        let parting = LOUD_BOUNDARY * self.loudness.get(end_step).copied().unwrap_or(0.0);
+        let mut best = (0, f32::INFINITY);
+        for begin in (0..end).rev() {
+            let got = self.sound[end_step] - self.sound[self.boundaries[begin]];
+            if got > MOST_SHARES * share {
+                break;
+            }
+            let cost = costs[begin] + parting + (got / share - 1.0).powi(2);
+            if cost < best.1 {
+                best = (begin, cost);
             }
         }
-        best = next;
-        begins.push(from);
+        best
     }
+}
+
+fn running_sum(loudness: &[f32]) -> Vec<f32> {
+    let sums = loudness.iter().scan(0.0, |sum, level| {
+        *sum += level;
+        Some(*sum)
+    });
+    std::iter::once(0.0).chain(sums).collect()
+}
+
+/// The chosen boundaries, from where each word best begins when it ends at a boundary.
+fn trace_back(begins: &[Vec<usize>], boundaries: &[usize]) -> Vec<usize> {
     let mut at = boundaries.len() - 1;
-    if !best[at].is_finite() {
-        return None;
-    }
     let mut chosen = vec![boundaries[at]];
-    for from in begins.iter().rev() {
-        at = from[at];
+    for begin in begins.iter().rev() {
+        at = begin[at];
         chosen.push(boundaries[at]);
     }
     chosen.reverse();
-    Some(chosen)
+    chosen
 }
 
 /// The part of `from..to` that sounds; all of it when nothing does.
