@@ -52,6 +52,7 @@ impl Stage {
             keys: Keyring::new(self.keys),
             settings: self.settings,
             stopping: CancellationToken::new(),
+            cut_off: CancellationToken::new(),
             sessions: TaskTracker::new(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
