@@ -73,7 +73,8 @@ impl Default for ServerSettings {
         Self {
             upload_limit: 512 * 1024 * 1024,
             rest_wait: Duration::from_secs(30),
-            message_limit: 16 * 1024 * 1024,
+            // OpenAI's largest append, 15 MiB, has 20 MiB in base64; one that is a little larger is to hear so.
+            message_limit: 24 * 1024 * 1024,
             session_idle: Duration::from_mins(10),
             session_lifetime: Duration::from_hours(24),
             slow_client: Duration::from_secs(5),

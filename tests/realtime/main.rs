@@ -243,6 +243,15 @@ async fn a_failed_decode_ends_its_item_and_not_the_session() {
 }
 
 #[tokio::test]
+async fn an_append_over_openais_limit_is_refused_by_name_and_not_by_the_message_limit() {
+    let served = serve(heard).await;
+    let mut client = manual_client(&served).await;
+    client.send(&append(&vec![0; 15 * 1024 * 1024 + 2])).await;
+    assert_eq!(client.error().await["code"], "audio_append_too_large");
+    client.settled().await;
+}
+
+#[tokio::test]
 async fn eight_clients_at_once_get_their_own_words_only() {
     let served = serve(heard).await;
     let speaking = (1..=8_u8).map(|number| {
