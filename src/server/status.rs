@@ -3,6 +3,7 @@
 use super::Server;
 use super::error::ApiError;
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -96,8 +97,10 @@ pub(super) async fn models(State(server): State<Arc<Server>>) -> Response {
 /// `GET /v1/models/{id}`: one of them.
 pub(super) async fn model(
     State(server): State<Arc<Server>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
+    let Path(id) =
+        id.map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "invalid_path", error.body_text()))?;
     server.models.resolve(&id)?;
     Ok(Json(ModelWire::named(&id)).into_response())
 }

@@ -284,6 +284,8 @@ async fn doors_stay_shut_in_plain_http() {
     let (status, body, _) = served.refused("?model=parrot", None).await;
     assert_eq!((status, &body["error"]["code"]), (404, &json!("model_not_found")));
     assert!(body["error"]["message"].as_str().is_some_and(|text| text.contains("fake")), "{body}");
+    let (status, body, _) = served.refused("?model=fake&model=whisper-1", None).await;
+    assert_eq!((status, &body["error"]["code"]), (400, &json!("invalid_query")));
 
     let served = serve_guarded("secret", 1).await;
     let (status, body, _) = served.refused("", None).await;

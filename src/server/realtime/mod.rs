@@ -20,6 +20,7 @@ mod writer;
 use super::pulse::Pulse;
 use super::{ApiError, Caller, Server, SessionPermit};
 use crate::pool::AcquireError;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Query, State};
@@ -53,9 +54,10 @@ async fn connect(
     State(server): State<Arc<Server>>,
     Extension(caller): Extension<Arc<Caller>>,
     Extension(pulse): Extension<Arc<Pulse>>,
-    Query(query): Query<ConnectQuery>,
+    query: Result<Query<ConnectQuery>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
+    let Query(query) = query.map_err(|rejection| unreadable(&rejection))?;
     let permit = admit(&server, &caller, &query)?;
     let upgrade = upgrade.map_err(|rejection| no_upgrade(&rejection))?;
     let id = Uuid::new_v4();
@@ -87,6 +89,10 @@ fn admit(server: &Server, caller: &Arc<Caller>, query: &ConnectQuery) -> Result<
     }
     server.lanes.allocator().admit()?;
     Ok(caller.enter()?)
+}
+
+fn unreadable(rejection: &QueryRejection) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "invalid_query", rejection.body_text())
 }
 
 fn no_upgrade(rejection: &WebSocketUpgradeRejection) -> ApiError {
