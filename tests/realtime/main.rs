@@ -243,6 +243,24 @@ async fn a_failed_decode_ends_its_item_and_not_the_session() {
 }
 
 #[tokio::test]
+async fn log_probabilities_are_told_while_they_are_asked_for() {
+    let served = serve(heard).await;
+    let mut client = manual_client(&served).await;
+    let asked = json!(["item.input_audio_transcription.logprobs"]);
+    let expected = json!([{ "token": "heard 40", "bytes": b"heard 40", "logprob": -0.1 }]);
+    for (include, expected) in [(asked, Some(&expected)), (Value::Null, None)] {
+        client.send(&json!({ "type": "session.update", "session": { "include": include } })).await;
+        client.until("session.updated").await;
+        client.send_bytes(voice(40, 300)).await;
+        client.send(&json!({ "type": "input_audio_buffer.commit" })).await;
+        let events = client.until(COMPLETED).await;
+        let texts = events.iter().filter(|event| event["content_index"] == 0);
+        let told: Vec<_> = texts.map(|event| event.get("logprobs")).collect();
+        assert_eq!(told, [expected, expected]);
+    }
+}
+
+#[tokio::test]
 async fn an_append_over_openais_limit_is_refused_by_name_and_not_by_the_message_limit() {
     let served = serve(heard).await;
     let mut client = manual_client(&served).await;

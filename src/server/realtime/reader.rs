@@ -176,7 +176,8 @@ impl Reader<'_> {
                 self.config = config;
                 self.command(Command::Configure(self.config.settings()), None).await?;
                 let session = self.config.shown(&self.id, self.expires_at, &model.name);
-                self.reply(Reply::Event(ServerEvent::SessionUpdated { session })).await
+                let with_logprobs = self.config.with_logprobs();
+                self.reply(Reply::Updated { session, with_logprobs }).await
             }
             Err(fault) => self.refuse(fault, event_id).await,
         }

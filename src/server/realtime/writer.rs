@@ -8,6 +8,7 @@ use crate::session::{SessionEvent, SessionEvents};
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use futures_util::SinkExt;
 use futures_util::stream::SplitSink;
+use serde_json::Value;
 use std::future::pending;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -20,6 +21,8 @@ use tracing::{debug, warn};
 pub(super) enum Reply {
     /// An event.
     Event(ServerEvent),
+    /// The session was updated to this.
+    Updated { session: Value, with_logprobs: bool },
     /// Show this item.
     Retrieve { item_id: String, event_id: Option<String> },
     /// Forget this item.
@@ -140,6 +143,10 @@ impl<'a> Writer<'a> {
     async fn answer(&mut self, reply: Reply) -> Result<(), Gone> {
         let (answer, event_id) = match reply {
             Reply::Event(event) => (Ok(event), None),
+            Reply::Updated { session, with_logprobs } => {
+                self.conversation.include_logprobs(with_logprobs);
+                (Ok(ServerEvent::SessionUpdated { session }), None)
+            }
             Reply::Retrieve { item_id, event_id } => (self.conversation.retrieve(&item_id), event_id),
             Reply::Delete { item_id, event_id } => (self.conversation.delete(&item_id), event_id),
             Reply::Ping => return self.send(Message::Ping(Vec::new().into())).await,
