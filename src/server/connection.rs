@@ -165,4 +165,26 @@ mod tests {
         patient(server).shutdown().await.unwrap();
         assert_eq!(since.elapsed(), LINGER_SILENCE);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_other_side_shows_that_it_lives_by_sending_and_by_taking_what_waits() {
+        let (server, mut client) = duplex(16);
+        let since = Instant::now();
+        let pulse = Arc::new(Pulse::new());
+        let mut stream = PatientStream::new(server, PATIENCE, Arc::clone(&pulse));
+        sleep(PATIENCE).await;
+        stream.write_all(&[0; 16]).await.unwrap();
+        assert_eq!(pulse.last(), since, "what fits into buffers says nothing about the other side");
+        let taking = async {
+            sleep(PATIENCE / 2).await;
+            client.read_exact(&mut [0; 16]).await.unwrap();
+        };
+        let (written, ()) = tokio::join!(stream.write_all(&[0; 16]), taking);
+        written.unwrap();
+        assert_eq!(pulse.last(), since + PATIENCE * 3 / 2);
+        sleep(PATIENCE).await;
+        client.write_all(&[0]).await.unwrap();
+        stream.read_exact(&mut [0]).await.unwrap();
+        assert_eq!(pulse.last(), since + PATIENCE * 5 / 2);
+    }
 }

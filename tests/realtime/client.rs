@@ -8,9 +8,10 @@ use std::f32::consts::TAU;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 /// The default rate of a session's input.
@@ -51,9 +52,10 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Sends a text frame.
-    pub(crate) async fn send(&mut self, text: &str) -> Result<(), Error> {
-        self.sink.send(Message::text(text)).await
+    /// Sends a text frame again and again, until the server has closed the connection.
+    pub(crate) async fn send_until_closed(&mut self, text: &str) {
+        let sending = async { while self.sink.send(Message::text(text)).await.is_ok() {} };
+        timeout(PATIENCE, sending).await.expect("the server closes");
     }
 }
 
@@ -104,7 +106,7 @@ impl Client {
     /// Sends binary frames until the server takes no more.
     pub(crate) async fn flood(&mut self, bytes: &[u8]) {
         let stuck = Duration::from_millis(500);
-        while tokio::time::timeout(stuck, self.send_bytes(bytes.to_vec())).await.is_ok() {}
+        while timeout(stuck, self.send_bytes(bytes.to_vec())).await.is_ok() {}
     }
 
     /// The next event.
@@ -173,13 +175,15 @@ impl Client {
     }
 
     async fn message(&mut self) -> Message {
-        loop {
-            let next =
-                tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("the server says something");
-            let message = next.expect("the connection is open").expect("the connection is sound");
-            if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
-                return message;
+        let saying = async {
+            loop {
+                let next = self.socket.next().await;
+                let message = next.expect("the connection is open").expect("the connection is sound");
+                if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
+                    return message;
+                }
             }
-        }
+        };
+        timeout(PATIENCE, saying).await.expect("the server says something")
     }
 }

@@ -161,7 +161,7 @@ async fn a_client_that_only_sends_cannot_stay_after_an_overrun() {
     let mut client = manual_client(&served).await;
     speak(&mut client, too_much(40)).await;
     let mut writing = client.into_writer();
-    while writing.send(r#"{"type":"input_audio_buffer.commit"}"#).await.is_ok() {}
+    writing.send_until_closed(r#"{"type":"input_audio_buffer.commit"}"#).await;
     served.no_sessions().await;
 }
 
@@ -174,7 +174,7 @@ async fn a_client_that_does_not_read_is_dropped() {
     let mut writing = client.into_writer();
     // Every one of these is answered, and nobody takes the answers.
     let nonsense = format!(r#"{{"type":"{}"}}"#, "x".repeat(4_000));
-    while writing.send(&nonsense).await.is_ok() {}
+    writing.send_until_closed(&nonsense).await;
     served.no_sessions().await;
 }
 
