@@ -70,7 +70,7 @@ pub(super) struct ServerFlags {
     /// How many seconds a request may wait for a slot [default: 30]
     #[arg(long, value_name = "S", env = "STENOPOOL_REST_WAIT_S")]
     rest_wait_s: Option<u64>,
-    /// Largest WebSocket message in KiB [default: 16384]
+    /// Largest WebSocket message in KiB [default: 24576]
     #[arg(long, value_name = "KIB", env = "STENOPOOL_MESSAGE_LIMIT_KIB")]
     message_limit_kib: Option<u64>,
     /// End WebSocket sessions after so many seconds without audio and events [default: 600]

@@ -64,6 +64,7 @@ fn assemble_server(
         keys: Keyring::new(edge.keys),
         settings: ServerSettings { endpoint, ..edge.limits },
         stopping: CancellationToken::new(),
+        cut_off: CancellationToken::new(),
         sessions: TaskTracker::new(),
     }
 }

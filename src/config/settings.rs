@@ -168,8 +168,7 @@ impl TryFrom<RawServer> for ServerSettings {
                 default.session_lifetime,
             )?,
             slow_client: seconds_or("server.slow_client_s", raw.slow_client_s, 1..=600, default.slow_client)?,
-            request_stall: default.request_stall,
-            endpoint: default.endpoint,
+            ..default
         })
     }
 }

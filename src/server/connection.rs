@@ -1,7 +1,9 @@
 //! A TCP stream that does not wait for a slow client for ever, and that lets a refused one read why.
 
+use super::pulse::Pulse;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -22,19 +24,22 @@ pub(super) struct PatientStream<S> {
     timer: Pin<Box<Sleep>>,
     writing_waits: bool,
     lingers_until: Option<Instant>,
+    pulse: Arc<Pulse>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> PatientStream<S> {
-    /// Wraps `inner`.
-    pub(super) fn new(inner: S, patience: Duration) -> Self {
+    /// Wraps `inner`. `pulse` beats whenever the other side has sent or taken something.
+    pub(super) fn new(inner: S, patience: Duration, pulse: Arc<Pulse>) -> Self {
         let timer = Box::pin(sleep(patience));
-        Self { inner, patience, timer, writing_waits: false, lingers_until: None }
+        Self { inner, patience, timer, writing_waits: false, lingers_until: None, pulse }
     }
 
     /// Passes a write's outcome on, or an error when it has been pending for too long.
     fn limited<T>(&mut self, cx: &mut Context, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
-            self.writing_waits = false;
+            if std::mem::take(&mut self.writing_waits) {
+                self.pulse.beat();
+            }
             return outcome;
         }
         if !self.writing_waits {
@@ -64,7 +69,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PatientStream<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context, buf: &mut ReadBuf) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let outcome = Pin::new(&mut self.inner).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.pulse.beat();
+        }
+        outcome
     }
 }
 
@@ -108,15 +118,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PatientStream<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     const PATIENCE: Duration = Duration::from_secs(5);
+
+    fn patient(stream: DuplexStream) -> PatientStream<DuplexStream> {
+        PatientStream::new(stream, PATIENCE, Arc::new(Pulse::new()))
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_loses_its_connection() {
         let (server, _client) = duplex(16);
         let since = Instant::now();
-        let error = PatientStream::new(server, PATIENCE).write_all(&[0; 100]).await.unwrap_err();
+        let error = patient(server).write_all(&[0; 100]).await.unwrap_err();
         assert_eq!((error.kind(), since.elapsed()), (io::ErrorKind::TimedOut, PATIENCE));
     }
 
@@ -124,7 +138,7 @@ mod tests {
     async fn a_client_that_takes_a_little_now_and_then_keeps_it() {
         let (server, mut client) = duplex(16);
         let writing = tokio::spawn(async move {
-            let mut stream = PatientStream::new(server, PATIENCE);
+            let mut stream = patient(server);
             stream.write_all(&[0; 160]).await
         });
         for _ in 0..10 {
@@ -137,7 +151,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_closed_connection_swallows_what_was_still_on_its_way() {
         let (server, mut client) = duplex(16);
-        let closing = tokio::spawn(async move { PatientStream::new(server, PATIENCE).shutdown().await });
+        let closing = tokio::spawn(async move { patient(server).shutdown().await });
         client.write_all(&[0; 1000]).await.expect("the rest of the upload is taken");
         assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0, "the close is seen meanwhile");
         drop(client);
@@ -148,7 +162,29 @@ mod tests {
     async fn a_closed_connection_does_not_wait_for_a_silent_client() {
         let (server, _client) = duplex(16);
         let since = Instant::now();
-        PatientStream::new(server, PATIENCE).shutdown().await.unwrap();
+        patient(server).shutdown().await.unwrap();
         assert_eq!(since.elapsed(), LINGER_SILENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_other_side_shows_that_it_lives_by_sending_and_by_taking_what_waits() {
+        let (server, mut client) = duplex(16);
+        let since = Instant::now();
+        let pulse = Arc::new(Pulse::new());
+        let mut stream = PatientStream::new(server, PATIENCE, Arc::clone(&pulse));
+        sleep(PATIENCE).await;
+        stream.write_all(&[0; 16]).await.unwrap();
+        assert_eq!(pulse.last(), since, "what fits into buffers says nothing about the other side");
+        let taking = async {
+            sleep(PATIENCE / 2).await;
+            client.read_exact(&mut [0; 16]).await.unwrap();
+        };
+        let (written, ()) = tokio::join!(stream.write_all(&[0; 16]), taking);
+        written.unwrap();
+        assert_eq!(pulse.last(), since + PATIENCE * 3 / 2);
+        sleep(PATIENCE).await;
+        client.write_all(&[0]).await.unwrap();
+        stream.read_exact(&mut [0]).await.unwrap();
+        assert_eq!(pulse.last(), since + PATIENCE * 5 / 2);
     }
 }

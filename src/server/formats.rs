@@ -162,7 +162,7 @@ impl PlainWire {
 }
 
 /// How sure the model was of one token.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct LogprobWire {
     token: String,
     bytes: Vec<u8>,

@@ -10,6 +10,7 @@ pub mod formats;
 mod keys;
 mod languages;
 mod models;
+mod pulse;
 mod readings;
 mod realtime;
 mod request;
@@ -53,6 +54,14 @@ pub struct ServerSettings {
     pub session_lifetime: Duration,
     /// A client that takes (or a server that gives) no room for longer than this loses its connection.
     pub slow_client: Duration,
+    /// A WebSocket client whose words are being heard or read, and that sends nothing for so long, not even the answer
+    /// to a ping, is gone.
+    pub busy_silence: Duration,
+    /// The same for a client for which there is nothing to do: longer, because one that merely stands still (under a
+    /// debugger, say) answers no ping either, and as long as it holds no slot nobody gains by its end.
+    pub idle_silence: Duration,
+    /// What was committed in a session that the server has to end gets its text within this time, or fails.
+    pub last_words: Duration,
     /// A request whose head takes longer, or whose body brings no byte for so long, is given up.
     pub request_stall: Duration,
     /// When speech begins and ends, where a client does not say.
@@ -64,10 +73,14 @@ impl Default for ServerSettings {
         Self {
             upload_limit: 512 * 1024 * 1024,
             rest_wait: Duration::from_secs(30),
-            message_limit: 16 * 1024 * 1024,
+            // OpenAI's largest append, 15 MiB, has 20 MiB in base64; one that is a little larger is to hear so.
+            message_limit: 24 * 1024 * 1024,
             session_idle: Duration::from_mins(10),
             session_lifetime: Duration::from_hours(24),
             slow_client: Duration::from_secs(5),
+            busy_silence: Duration::from_secs(5),
+            idle_silence: Duration::from_secs(30),
+            last_words: Duration::from_secs(30),
             request_stall: Duration::from_secs(30),
             endpoint: EndpointSettings::default(),
         }
@@ -88,6 +101,8 @@ pub struct Server {
     pub settings: ServerSettings,
     /// Cancelled when the server begins to stop.
     pub stopping: CancellationToken,
+    /// Cancelled when those who are still inside have to go: sessions fail what they have not read, and close.
+    pub cut_off: CancellationToken,
     /// Sessions that outlive their HTTP upgrade; waited for on shutdown.
     pub sessions: TaskTracker,
 }

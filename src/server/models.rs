@@ -27,17 +27,32 @@ impl UnknownModel {
 }
 
 impl ModelNames {
-    /// The aliases that are known unless others are configured.
-    pub const DEFAULT_ALIASES: [&'static str; 9] = [
+    /// The aliases that are known unless others are configured: what OpenAI's Python SDK 3.52 names for transcription and
+    /// for realtime sessions.
+    pub const DEFAULT_ALIASES: [&'static str; 23] = [
         "whisper-1",
+        "gpt-transcribe",
+        "gpt-live-transcribe",
         "gpt-4o-transcribe",
-        "gpt-4o-mini-transcribe",
         "gpt-4o-transcribe-diarize",
+        "gpt-4o-mini-transcribe",
+        "gpt-4o-mini-transcribe-2025-12-15",
         "gpt-realtime",
+        "gpt-realtime-2025-08-28",
+        "gpt-realtime-1.5",
+        "gpt-realtime-2",
+        "gpt-realtime-2.1",
+        "gpt-realtime-2.1-mini",
         "gpt-realtime-mini",
+        "gpt-realtime-mini-2025-10-06",
+        "gpt-realtime-mini-2025-12-15",
         "gpt-realtime-whisper",
         "gpt-4o-realtime-preview",
+        "gpt-4o-realtime-preview-2024-10-01",
+        "gpt-4o-realtime-preview-2024-12-17",
+        "gpt-4o-realtime-preview-2025-06-03",
         "gpt-4o-mini-realtime-preview",
+        "gpt-4o-mini-realtime-preview-2024-12-17",
     ];
 
     /// The loaded model and its aliases.

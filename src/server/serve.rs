@@ -1,9 +1,11 @@
 //! Accepts connections until the server stops, then lets those inside finish.
 
 use super::connection::PatientStream;
+use super::pulse::Pulse;
 use super::{Server, router};
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::io;
@@ -11,34 +13,41 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 /// How long accepting rests when the process has run out of something (file descriptors, mostly).
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
+/// How long sessions that are cut off have for telling their clients so.
+const CUT_OFF: Duration = Duration::from_secs(2);
+
 /// Serves until `server.stopping` is cancelled.
 ///
 /// From then on `/readyz` says so, nobody new comes in, and the pool takes no new flows; requests and sessions in
-/// progress get `grace` to end. What is left then is cut off.
+/// progress get `grace` to end. What is left then is cut off: requests without an answer, sessions with `failed` for all
+/// that they have not read. When this returns, none of them waits for a slot any more, and running decodes were told to end.
 ///
 /// # Errors
 ///
 /// When the listener cannot tell its address: it was never bound.
 pub async fn serve(listener: TcpListener, server: Arc<Server>, grace: Duration) -> io::Result<()> {
     info!(address = %listener.local_addr()?, "listening");
-    let (connections, cut_off) = (TaskTracker::new(), CancellationToken::new());
+    let connections = TaskTracker::new();
     let router = router(Arc::clone(&server));
     while let Some((stream, peer)) = server.stopping.run_until_cancelled(accept(&listener)).await {
         debug!(%peer, "connected");
         let conversation = converse(stream, router.clone(), Arc::clone(&server));
-        connections.spawn(cut_off.clone().run_until_cancelled_owned(conversation));
+        connections.spawn(server.cut_off.clone().run_until_cancelled_owned(conversation));
     }
     drop(listener);
     finish(&server, &connections, grace).await;
-    cut_off.cancel();
+    server.cut_off.cancel();
     connections.wait().await;
+    if timeout(CUT_OFF, server.sessions.wait()).await.is_err() {
+        warn!(sessions = server.sessions.len(), "left without a word to clients that do not listen");
+    }
     Ok(())
 }
 
@@ -66,11 +75,17 @@ async fn converse(stream: TcpStream, router: Router, server: Arc<Server>) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "no TCP_NODELAY");
     }
-    let stream = PatientStream::new(stream, server.settings.slow_client);
+    let pulse = Arc::new(Pulse::new());
+    let stream = PatientStream::new(stream, server.settings.slow_client, Arc::clone(&pulse));
+    let service = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<_>| {
+        request.extensions_mut().insert(Arc::clone(&pulse));
+        service.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(server.settings.request_stall)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let mut ended = server.stopping.run_until_cancelled(connection.as_mut()).await;
@@ -91,7 +106,7 @@ async fn finish(server: &Server, connections: &TaskTracker, grace: Duration) {
     let (requests, sessions) = (connections.len(), server.sessions.len());
     info!(requests, sessions, grace_ms = grace.as_millis() as u64, "stopping");
     let all = async { tokio::join!(connections.wait(), server.sessions.wait()) };
-    if tokio::time::timeout(grace, all).await.is_err() {
+    if timeout(grace, all).await.is_err() {
         let (requests, sessions) = (connections.len(), server.sessions.len());
         warn!(requests, sessions, "the grace period is over, cutting off who is left");
     }

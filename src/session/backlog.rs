@@ -72,6 +72,12 @@ impl Backlog {
         self.decoding.is_none()
     }
 
+    /// Ends the decode in flight and forgets the others.
+    pub(super) fn clear(&mut self) {
+        self.waiting.clear();
+        self.decoding = None;
+    }
+
     /// The next text, in the order of `push`; never ready while nothing waits.
     ///
     /// # Cancel safety
@@ -196,14 +202,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_dropped_backlog_ends_its_decode() {
         let (mut backlog, allocator) = backlog(Duration::from_hours(1));
-        let since = Instant::now();
         backlog.push(item(1), utterance(1), DecodeOptions::default());
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(allocator.snapshot().leased, 1);
         drop(backlog);
-        while allocator.snapshot().leased > 0 {
-            tokio::task::yield_now().await;
-        }
-        assert!(since.elapsed() < Duration::from_secs(1));
+        // The clock stands still until everybody waits for it, so by then whoever was to notice has noticed.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(allocator.snapshot().leased, 0);
     }
 }

@@ -1,7 +1,8 @@
 //! A live stream, driven: bytes and commands in, what was heard and read out, in order.
 //!
 //! The driver knows no socket and no wire format. It is one future, to be polled beside the connection that it serves:
-//! dropping every [`Session`] lets it finish what was said, dropping the [`Driver`] itself abandons it.
+//! dropping every [`Session`] lets it finish what was said, cancelling its token makes it say what it leaves unread, and
+//! dropping the [`Driver`] itself ends it without a word.
 //!
 //! Two channels, both bounded, none ever drops anything. Commands: 32 of them, at most 1 MiB of audio; while it is full
 //! (the frontend is behind, two minutes of speech wait for text, or the events are not taken away) the sender waits, and
@@ -10,11 +11,14 @@
 use super::backlog::{Backlog, Finished};
 use super::live::{Command, LEAST_COMMIT, Refusal, Request, SessionEvent, SessionSettings};
 use super::turns::Turns;
-use super::{Ear, EarInput, Frontend, FrontendError};
-use crate::asr::Lane;
+use super::{Ear, EarInput, Frontend, FrontendError, ItemId};
+use crate::asr::{AsrError, Lane};
 use crate::audio::{AudioError, SampleRate, StreamFormat, duration_of};
 use crate::vad::EndpointEvent;
-use tokio::sync::mpsc;
+use std::collections::VecDeque;
+use std::mem;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 /// Commands that may wait for the driver.
 const COMMANDS: usize = 32;
@@ -26,6 +30,7 @@ const EVENTS: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Session {
     requests: mpsc::Sender<Request>,
+    busy: watch::Receiver<bool>,
 }
 
 /// The driver has ended, and its last event says why.
@@ -46,6 +51,11 @@ impl Session {
     pub async fn send(&self, request: Request) -> Result<(), Ended> {
         self.requests.send(request).await.map_err(|_| Ended)
     }
+
+    /// Whether something is being said, or waits for its text: whether anybody gains by the session's end.
+    pub fn busy(&self) -> watch::Receiver<bool> {
+        self.busy.clone()
+    }
 }
 
 /// Where events come from; ends after the last.
@@ -55,6 +65,7 @@ pub type SessionEvents = mpsc::Receiver<SessionEvent>;
 pub fn open(frontend: Frontend, lane: Lane, settings: SessionSettings) -> (Session, SessionEvents, Driver) {
     let (requests_in, requests) = mpsc::channel(COMMANDS);
     let (events, events_out) = mpsc::channel(EVENTS);
+    let (busy, busy_out) = watch::channel(false);
     let driver = Driver {
         frontend,
         ear: Some(Ear::new(settings.format, settings.endpoint.clone())),
@@ -63,9 +74,11 @@ pub fn open(frontend: Frontend, lane: Lane, settings: SessionSettings) -> (Sessi
         events,
         turns: Turns::default(),
         backlog: Backlog::new(lane),
+        owed: VecDeque::new(),
+        busy,
         uncut: 0,
     };
-    (Session { requests: requests_in }, events_out, driver)
+    (Session { requests: requests_in, busy: busy_out }, events_out, driver)
 }
 
 /// The inside of a session.
@@ -77,6 +90,9 @@ pub struct Driver {
     events: mpsc::Sender<SessionEvent>,
     turns: Turns,
     backlog: Backlog,
+    /// Items that were told to be committed and not yet to be read or unread, in order.
+    owed: VecDeque<ItemId>,
+    busy: watch::Sender<bool>,
     /// Samples at 16 kHz since the last cut, as the sender counts them: none is held back by a resampler.
     uncut: u64,
 }
@@ -96,15 +112,33 @@ impl Driver {
     /// Drives the session until every [`Session`] is dropped; then commits what is being said, reads all that waits,
     /// tells it, and ends.
     ///
+    /// Once `abandon` is cancelled it leaves all that alone at once, and only tells of every item that was committed
+    /// that it will not be read.
+    ///
     /// # Cancel safety
     ///
-    /// Dropping this future abandons the session: its place in line is left, and a running decode ends soon.
-    pub async fn run(mut self) {
+    /// Dropping this future ends the session without a word: its place in line is left, and a running decode ends soon.
+    pub async fn run(mut self, abandon: CancellationToken) {
+        if abandon.run_until_cancelled(self.finish()).await.is_none() {
+            self.abandon().await;
+        }
+    }
+
+    async fn finish(&mut self) {
         // `Unheard` needs no more words, and neither does a last event that nobody takes.
         if let Err(End::Deaf(error)) = self.live().await
             && self.read_all().await.is_ok()
         {
             let _ = self.events.send(SessionEvent::Deaf(error)).await;
+        }
+    }
+
+    async fn abandon(&mut self) {
+        self.backlog.clear();
+        for item in mem::take(&mut self.owed) {
+            if self.tell(SessionEvent::Unread { item, error: AsrError::Cancelled }).await.is_err() {
+                return;
+            }
         }
     }
 
@@ -120,6 +154,8 @@ impl Driver {
     /// The next request; meanwhile, texts are told. `None` when there will be no more.
     async fn next_request(&mut self) -> Result<Option<Request>, End> {
         loop {
+            let busy = self.turns.is_open() || !self.owed.is_empty();
+            self.busy.send_if_modified(|shown| mem::replace(shown, busy) != busy);
             tokio::select! {
                 biased;
                 finished = self.backlog.next() => self.tell_text(finished).await?,
@@ -226,6 +262,7 @@ impl Driver {
             self.uncut = self.pending();
             if let Some(options) = &self.settings.decode {
                 self.backlog.push(item, utterance, options.clone());
+                self.owed.push_back(item);
             }
         }
         Ok(())
@@ -240,7 +277,10 @@ impl Driver {
             Ok(transcript) => SessionEvent::Read { item, audio, transcript },
             Err(error) => SessionEvent::Unread { item, error },
         })
-        .await
+        .await?;
+        // Texts come in the order of their items. One that was on its way when the session was abandoned is still owed.
+        self.owed.pop_front();
+        Ok(())
     }
 
     async fn tell(&mut self, event: SessionEvent) -> Result<(), End> {

@@ -93,7 +93,8 @@ pub enum SessionEvent {
         /// Where, end silence included.
         at: u64,
     },
-    /// An utterance is complete. [`Read`](Self::Read) or [`Unread`](Self::Unread) follows, once, if the session reads.
+    /// An utterance is complete. [`Read`](Self::Read) or [`Unread`](Self::Unread) follows, once, if the session reads
+    /// and its driver is not dropped.
     Committed {
         /// What was said.
         item: ItemId,

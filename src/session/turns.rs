@@ -43,6 +43,11 @@ impl Turns {
         self.open.get_or_insert_with(|| Open { item: ItemId::mint(), speaking: false }).item
     }
 
+    /// Whether an item is in progress.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Forgets the item in progress and tells its name.
     pub(super) fn clear(&mut self) -> Option<ItemId> {
         self.open.take().map(|open| open.item)

@@ -1,22 +1,21 @@
 //! A client of the realtime WebSocket, and the voice it speaks with.
 
-use super::server::Served;
+use super::server::{PATIENCE, Served};
 use futures_util::stream::SplitSink;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::f32::consts::TAU;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 /// The default rate of a session's input.
 const RATE: usize = 24_000;
-
-/// A test that waits longer than this for a server waits for nothing.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// So many milliseconds of nothing.
 pub(crate) fn silence(ms: usize) -> Vec<u8> {
@@ -53,9 +52,10 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Sends a text frame.
-    pub(crate) async fn send(&mut self, text: &str) -> Result<(), Error> {
-        self.sink.send(Message::text(text)).await
+    /// Sends a text frame again and again, until the server has closed the connection.
+    pub(crate) async fn send_until_closed(&mut self, text: &str) {
+        let sending = async { while self.sink.send(Message::text(text)).await.is_ok() {} };
+        timeout(PATIENCE, sending).await.expect("the server closes");
     }
 }
 
@@ -91,10 +91,22 @@ impl Client {
         self.socket.send(message).await.expect("the server takes it");
     }
 
+    /// Sends a binary frame in so many pieces, with a pause before each, and reads nothing meanwhile.
+    pub(crate) async fn trickle(&mut self, bytes: &[u8], pieces: usize, pause: Duration) {
+        let MaybeTlsStream::Plain(stream) = self.socket.get_mut() else { panic!("the tests use no TLS") };
+        // Final and binary; masked, with a mask that changes nothing; its length in eight bytes.
+        let head = [&[0x82, 0x80 | 127][..], &(bytes.len() as u64).to_be_bytes(), &[0; 4]].concat();
+        stream.write_all(&head).await.expect("the server takes it");
+        for piece in bytes.chunks(bytes.len().div_ceil(pieces)) {
+            tokio::time::sleep(pause).await;
+            stream.write_all(piece).await.expect("the server takes it");
+        }
+    }
+
     /// Sends binary frames until the server takes no more.
     pub(crate) async fn flood(&mut self, bytes: &[u8]) {
         let stuck = Duration::from_millis(500);
-        while tokio::time::timeout(stuck, self.send_bytes(bytes.to_vec())).await.is_ok() {}
+        while timeout(stuck, self.send_bytes(bytes.to_vec())).await.is_ok() {}
     }
 
     /// The next event.
@@ -136,14 +148,24 @@ impl Client {
         assert_eq!(self.event().await["type"], "error");
     }
 
-    /// How the server closes the connection; what it still tells before is skipped.
-    pub(crate) async fn close(&mut self) -> (CloseCode, String) {
+    /// The events until the server closes, and how it does.
+    pub(crate) async fn rest(&mut self) -> (Vec<Value>, (CloseCode, String)) {
+        let mut events = Vec::new();
         loop {
-            if let Message::Close(frame) = self.message().await {
-                let frame = frame.expect("the server says why it closes");
-                return (frame.code, frame.reason.to_string());
+            match self.message().await {
+                Message::Text(text) => events.push(serde_json::from_str(&text).expect("events are JSON")),
+                Message::Close(frame) => {
+                    let frame = frame.expect("the server says why it closes");
+                    return (events, (frame.code, frame.reason.to_string()));
+                }
+                other => panic!("expected an event, got {other:?}"),
             }
         }
+    }
+
+    /// How the server closes the connection; what it still tells before is skipped.
+    pub(crate) async fn close(&mut self) -> (CloseCode, String) {
+        self.rest().await.1
     }
 
     /// Goes on as a client that only sends.
@@ -153,13 +175,15 @@ impl Client {
     }
 
     async fn message(&mut self) -> Message {
-        loop {
-            let next =
-                tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("the server says something");
-            let message = next.expect("the connection is open").expect("the connection is sound");
-            if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
-                return message;
+        let saying = async {
+            loop {
+                let next = self.socket.next().await;
+                let message = next.expect("the connection is open").expect("the connection is sound");
+                if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
+                    return message;
+                }
             }
-        }
+        };
+        timeout(PATIENCE, saying).await.expect("the server says something")
     }
 }

@@ -9,14 +9,20 @@ use stenopool::asr::fake::{Act, FakeEngine};
 use stenopool::asr::{DecodeOptions, EncoderWindow, Lanes, ModelInfo};
 use stenopool::audio::Utterance;
 use stenopool::pool::{Allocator, PoolSettings, SlotId, Snapshot};
-use stenopool::server::{KeyEntry, Keyring, ModelNames, Server, ServerSettings, router};
+use stenopool::server::{KeyEntry, Keyring, ModelNames, Server, ServerSettings};
 use stenopool::session::Frontend;
 use stenopool::vad::fake::FakeDetector;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use tokio::task::{JoinHandle, yield_now};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// A test that waits longer than this for a server waits for nothing.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Reads an utterance as `heard N`, where N is its peak in hundredths.
 pub(crate) fn heard(utterance: &Utterance, _: &DecodeOptions) -> Act {
@@ -33,6 +39,7 @@ pub(crate) fn settings() -> ServerSettings {
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     server: Arc<Server>,
+    serving: Mutex<JoinHandle<std::io::Result<()>>>,
 }
 
 type Script = fn(&Utterance, &DecodeOptions) -> Act;
@@ -44,7 +51,12 @@ pub(crate) async fn serve(script: Script) -> Served {
 
 /// Serves with other settings.
 pub(crate) async fn serve_with(script: Script, settings: ServerSettings) -> Served {
-    start(script, settings, Vec::new()).await
+    start(script, settings, Vec::new(), PATIENCE).await
+}
+
+/// Serves with other settings, and with so much time to stop.
+pub(crate) async fn serve_with_grace(script: Script, settings: ServerSettings, grace: Duration) -> Served {
+    start(script, settings, Vec::new(), grace).await
 }
 
 /// Serves those who know the key, and only so many of them at once.
@@ -55,10 +67,10 @@ pub(crate) async fn serve_guarded(key: &str, max_sessions: usize) -> Served {
         tier: "default".into(),
         max_sessions: Some(max_sessions),
     };
-    start(heard, settings(), vec![entry]).await
+    start(heard, settings(), vec![entry], PATIENCE).await
 }
 
-async fn start(script: Script, settings: ServerSettings, keys: Vec<KeyEntry>) -> Served {
+async fn start(script: Script, settings: ServerSettings, keys: Vec<KeyEntry>, grace: Duration) -> Served {
     let (allocator, _retired) = Allocator::new(PoolSettings { queue_limit: 64 });
     for slot in 0..2 {
         allocator.add(SlotId(slot));
@@ -71,13 +83,13 @@ async fn start(script: Script, settings: ServerSettings, keys: Vec<KeyEntry>) ->
         keys: Keyring::new(keys),
         settings,
         stopping: CancellationToken::new(),
+        cut_off: CancellationToken::new(),
         sessions: TaskTracker::new(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound");
-    let router = router(Arc::clone(&server));
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Served { address, server }
+    let serving = tokio::spawn(stenopool::server::serve(listener, Arc::clone(&server), grace));
+    Served { address, server, serving: Mutex::new(serving) }
 }
 
 impl Served {
@@ -86,9 +98,16 @@ impl Served {
         format!("ws://{}/v1/realtime{query}", self.address)
     }
 
-    /// Begins to stop, as `serve` does on a signal.
+    /// Begins to stop, as on a signal.
     pub(crate) fn stop(&self) {
         self.server.stopping.cancel();
+    }
+
+    /// Waits until it has stopped.
+    pub(crate) async fn stopped(&self) {
+        let mut serving = self.serving.lock().await;
+        let ended = timeout(PATIENCE, &mut *serving).await.expect("the server stops");
+        ended.expect("it does not panic").expect("its socket was sound");
     }
 
     /// Lets nobody in any more.
@@ -98,16 +117,12 @@ impl Served {
 
     /// Waits until the pool looks like this.
     pub(crate) async fn until(&self, looks: impl Fn(Snapshot) -> bool) {
-        while !looks(self.server.lanes.allocator().snapshot()) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        patiently(|| looks(self.server.lanes.allocator().snapshot())).await;
     }
 
     /// Waits until all sessions are gone.
-    pub(crate) async fn no_sessions_within(&self, limit: Duration) {
-        self.server.sessions.close();
-        tokio::time::timeout(limit, self.server.sessions.wait()).await.expect("sessions are gone in time");
-        self.server.sessions.reopen();
+    pub(crate) async fn no_sessions(&self) {
+        patiently(|| self.server.sessions.is_empty()).await;
     }
 
     /// Tries to come in and is refused: the status, the body, and the `Retry-After` header.
@@ -125,4 +140,14 @@ impl Served {
             response.headers().get("retry-after").map(|value| value.to_str().expect("it is text").to_owned());
         (response.status().as_u16(), serde_json::from_slice(body).expect("the body is JSON"), retry_after)
     }
+}
+
+/// Waits for something that has to come true.
+async fn patiently(is_so: impl Fn() -> bool) {
+    let looking = async {
+        while !is_so() {
+            yield_now().await;
+        }
+    };
+    timeout(PATIENCE, looking).await.expect("it comes true");
 }

@@ -52,6 +52,7 @@ impl Stage {
             keys: Keyring::new(self.keys),
             settings: self.settings,
             stopping: CancellationToken::new(),
+            cut_off: CancellationToken::new(),
             sessions: TaskTracker::new(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -237,6 +238,7 @@ async fn bad_requests_are_told_what_is_wrong_with_them() {
         (request("GET", "/v1/audio/transcriptions", "", b""), (405, "method_not_allowed")),
         (request("GET", "/v1/audio", "", b""), (404, "route_not_found")),
         (request("GET", "/v1/models/whisper-9", "", b""), (404, "model_not_found")),
+        (request("GET", "/v1/models/%FF", "", b""), (400, "invalid_path")),
     ];
     for (request, (status, code)) in cases {
         assert_eq!(server.answer(&request).await.refusal(), (status, code.into()));

@@ -14,6 +14,9 @@ use crate::vad::EndpointSettings;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+/// What can be included in events.
+const LOGPROBS: &str = "item.input_audio_transcription.logprobs";
+
 /// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -33,7 +36,6 @@ pub(super) struct SessionConfig {
     pub(super) turn_detection: Option<TurnDetection>,
     /// Taken and shown again; the recognizer copes with noise by itself.
     noise_reduction: Option<NoiseReduction>,
-    /// Taken and shown again; events do not carry log probabilities yet.
     include: Option<Vec<&'static str>>,
     /// When speech begins and ends, where the client does not say.
     endpoint: EndpointSettings,
@@ -171,6 +173,11 @@ impl SessionConfig {
         session
     }
 
+    /// Whether texts come with log probabilities.
+    pub(super) fn with_logprobs(&self) -> bool {
+        self.include.iter().flatten().any(|included| *included == LOGPROBS)
+    }
+
     /// What it means to the session inside.
     pub(super) fn settings(&self) -> SessionSettings {
         SessionSettings {
@@ -274,7 +281,6 @@ fn language_of(field: &Field<'_>, model: &ModelInfo) -> Result<Option<String>, F
 }
 
 fn included(field: &Field<'_>) -> Result<Vec<&'static str>, Fault> {
-    const LOGPROBS: &str = "item.input_audio_transcription.logprobs";
     field.elements()?.map(|element| element.choice(&[(LOGPROBS, LOGPROBS)])).collect()
 }
 

@@ -1,14 +1,16 @@
 //! One WebSocket and its session, from the first event to the last: one task, three futures.
 //!
 //! The reader, the session's driver and the writer run side by side; whichever of reader and writer ends first ends the
-//! connection, and dropping the driver then frees the session's lease.
+//! connection, and dropping the driver then frees the session's lease. When the server cannot wait any longer it is the
+//! driver that is told to leave its work: what it still says reaches the client, and its end is the writer's.
 
 use super::config::SessionConfig;
-use super::conversation::Conversation;
 use super::limits::Limits;
 use super::reader::Reader;
 use super::server_event::{Scribe, ServerEvent};
+use super::vigil::Vigil;
 use super::writer::Writer;
+use crate::server::pulse::Pulse;
 use crate::server::{Server, SessionPermit};
 use crate::session;
 use axum::extract::ws::{Message, WebSocket};
@@ -36,12 +38,25 @@ pub(super) struct Visit {
     /// Without the `sess_` that clients see.
     pub(super) id: Uuid,
     pub(super) permit: SessionPermit,
+    /// When its connection was last seen alive.
+    pub(super) pulse: Arc<Pulse>,
     pub(super) tracked: TaskTrackerToken,
+}
+
+/// Who ends a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// The client closed, or broke off.
+    Client,
+    /// We have said our last word.
+    Server,
+    /// The client is not there any more.
+    Nobody,
 }
 
 /// Serves one client until it or the server ends the connection.
 pub(super) async fn serve(socket: WebSocket, visit: Visit) {
-    let Visit { server, config, id, permit, tracked } = visit;
+    let Visit { server, config, id, permit, pulse, tracked } = visit;
     let since = Instant::now();
     info!(kind = ?config.kind, "session begins");
     let (mut sink, mut stream) = socket.split();
@@ -53,33 +68,32 @@ pub(super) async fn serve(socket: WebSocket, visit: Visit) {
     let (session, events, driver) =
         session::open(server.frontend.clone(), server.lanes.open(), config.settings());
     let (replies, replies_out) = mpsc::channel(REPLIES);
-    let settings = &server.settings;
-    let mut writer = Writer {
-        sink: &mut sink,
-        scribe: Scribe::new(&id.simple().to_string()),
-        conversation: Conversation::default(),
-        slow_client: settings.slow_client,
-    };
+    let (settings, abandon) = (&server.settings, server.cut_off.child_token());
+    let scribe = Scribe::new(&id.simple().to_string());
+    let mut writer = Writer::new(&mut sink, scribe, settings, abandon.clone());
     let reader = Reader {
         stream: &mut stream,
         id: name,
         expires_at,
         config,
         limits: Limits::new(settings.session_idle, settings.session_lifetime, since),
+        vigil: Vigil::new(settings.busy_silence, settings.idle_silence, since),
+        pulse,
         has_audio: false,
+        busy: session.busy(),
         session: Some(session),
         replies,
         server: Arc::clone(&server),
     };
-    let mut we_close = false;
+    let mut parting = Parting::Client;
     if writer.write(ServerEvent::SessionCreated { session: created }).await.is_ok() {
         tokio::select! {
-            () = reader.run() => {}
-            () = writer.run(events, replies_out) => we_close = true,
-            () = async { driver.run().await; pending().await } => {}
+            they = reader.run() => parting = they,
+            () = writer.run(events, replies_out) => parting = Parting::Server,
+            () = async { driver.run(abandon).await; pending().await } => {}
         }
     }
-    take_leave(&mut stream, we_close).await;
+    take_leave(&mut stream, parting).await;
     info!(seconds = since.elapsed().as_secs(), "session ends");
     drop((permit, tracked));
 }
@@ -87,9 +101,12 @@ pub(super) async fn serve(socket: WebSocket, visit: Visit) {
 /// Reads what the client still sends, its `Close` last: a socket that is closed over unread bytes takes back what was
 /// written to it. When it is we who close and the client's answer cannot be read (it stands behind a message that is too
 /// large), the client is given the time all the same.
-async fn take_leave(stream: &mut SplitStream<WebSocket>, we_close: bool) {
+async fn take_leave(stream: &mut SplitStream<WebSocket>, parting: Parting) {
+    if parting == Parting::Nobody {
+        return;
+    }
     let leaving = async {
-        let mut answered = !we_close;
+        let mut answered = parting == Parting::Client;
         while let Some(Ok(message)) = stream.next().await {
             answered |= matches!(message, Message::Close(_));
         }

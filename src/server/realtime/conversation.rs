@@ -4,6 +4,7 @@ use super::fault::Fault;
 use super::server_event::{CompletedPool, Item, ServerEvent, TranscriptionError, Usage};
 use crate::asr::{AsrError, Transcript};
 use crate::server::error::shortened;
+use crate::server::formats::logprobs;
 use crate::session::{ItemId, SessionEvent};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,6 +16,7 @@ const KEPT_ITEMS: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Conversation {
     items: VecDeque<Kept>,
+    with_logprobs: bool,
 }
 
 #[derive(Debug)]
@@ -24,6 +26,11 @@ struct Kept {
 }
 
 impl Conversation {
+    /// Whether texts are told with the log probabilities of their tokens, from here on.
+    pub(super) fn include_logprobs(&mut self, with_logprobs: bool) {
+        self.with_logprobs = with_logprobs;
+    }
+
     /// The events that tell of one thing that happened.
     pub(super) fn tell(&mut self, event: SessionEvent) -> Vec<ServerEvent> {
         match event {
@@ -89,15 +96,18 @@ impl Conversation {
         if let Some(kept) = self.items.iter_mut().find(|kept| kept.id == item_id) {
             kept.transcript = Some(transcript.clone());
         }
+        let logprobs = self.with_logprobs.then(|| logprobs(&read.hypothesis.segments));
         let delta = (!transcript.is_empty()).then(|| ServerEvent::TranscriptionDelta {
             item_id: item_id.clone(),
             content_index: 0,
             delta: transcript.clone(),
+            logprobs: logprobs.clone(),
         });
         let completed = ServerEvent::TranscriptionCompleted {
             item_id,
             content_index: 0,
             transcript,
+            logprobs,
             usage: Usage { seconds: audio.as_secs_f64() },
             pool: CompletedPool {
                 waited_ms: read.timing.waited.as_millis() as u64,

@@ -14,8 +14,10 @@ mod limits;
 mod reader;
 mod server_event;
 mod turn_detection;
+mod vigil;
 mod writer;
 
+use super::pulse::Pulse;
 use super::{ApiError, Caller, Server, SessionPermit};
 use crate::pool::AcquireError;
 use axum::extract::rejection::QueryRejection;
@@ -51,6 +53,7 @@ struct ConnectQuery {
 async fn connect(
     State(server): State<Arc<Server>>,
     Extension(caller): Extension<Arc<Caller>>,
+    Extension(pulse): Extension<Arc<Pulse>>,
     query: Result<Query<ConnectQuery>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
@@ -66,7 +69,7 @@ async fn connect(
     let tracked = server.sessions.token();
     let span = info_span!("session", session = %id.simple(), caller = caller.name());
     let limit = server.settings.message_limit;
-    let visit = Visit { server, config, id, permit, tracked };
+    let visit = Visit { server, config, id, permit, pulse, tracked };
     Ok(upgrade
         .protocols(["realtime"])
         .read_buffer_size(BUFFER)

@@ -2,29 +2,30 @@
 //!
 //! Backpressure runs through here: while the session takes no more, the reader waits and TCP slows the client down.
 //! Waiting longer than `slow_client` ends the session with `audio_overrun`, because audio is never dropped silently.
+//! A session that has to end takes nothing any more, but still reads what it has taken.
 
 use super::client_event::{self, ClientEvent, Incoming, LARGEST_APPEND};
 use super::config::{AudioFormat, Bounds, SessionConfig};
+use super::connection::Parting;
 use super::fault::Fault;
 use super::limits::{Due, Limit, Limits};
 use super::server_event::ServerEvent;
+use super::vigil::{Act, Vigil};
 use super::writer::{Farewell, Reply};
 use crate::audio::AudioError;
 use crate::server::Server;
+use crate::server::pulse::Pulse;
 use crate::session::{Command, Request, Session};
 use axum::extract::ws::{Message, WebSocket, close_code};
 use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, interval, sleep_until, timeout_at};
 use tracing::{debug, trace};
 
-/// A client that sends nothing at all, not even a pong, for this long is gone.
-const HALF_OPEN: Duration = Duration::from_mins(1);
-
-/// While the session takes no more, the client is pinged this often: its end cannot be read behind its audio.
+/// While nothing is read from the client, it is pinged this often: its end cannot be read behind what it has sent.
 const PROBE: Duration = Duration::from_millis(300);
 
 /// When a client should come back after the server was stopped.
@@ -39,62 +40,96 @@ pub(super) struct Reader<'a> {
     pub(super) expires_at: u64,
     pub(super) config: SessionConfig,
     pub(super) limits: Limits,
+    pub(super) vigil: Vigil,
+    pub(super) pulse: Arc<Pulse>,
     pub(super) has_audio: bool,
+    /// Whether there is work for the client.
+    pub(super) busy: watch::Receiver<bool>,
+    /// Gone when no more is taken.
     pub(super) session: Option<Session>,
     pub(super) replies: mpsc::Sender<Reply>,
 }
 
-/// The connection is at its end: the client is gone, or the writer was told to close.
+/// The connection is at its end: the client is gone, or the writer is.
+#[derive(Debug, Clone, Copy)]
 struct Done;
 
 impl Reader<'_> {
-    /// Reads until the client is gone. When it is the server that ends the connection, the writer is told, and what
-    /// the client still sends is read and forgotten.
-    pub(super) async fn run(mut self) {
-        let mut heard = Instant::now();
-        // The end of `run` is the end of the connection, so there is nothing to do about `Done`.
-        while let Ok(message) = self.next(heard).await {
-            heard = Instant::now();
+    /// Reads until the client is gone, and says how it went. When it is the server that ends the connection, the writer is
+    /// told, and what the client still sends is read and forgotten.
+    pub(super) async fn run(mut self) -> Parting {
+        while let Ok(message) = self.next().await {
             if self.take(message).await.is_err() {
-                return;
+                break;
             }
+            // However long that took: the client's silence counts while somebody listens.
+            self.vigil.heard(Instant::now());
         }
+        if self.vigil.gave_up() { Parting::Nobody } else { Parting::Client }
     }
 
-    /// The next frame, while limits and the server's end are watched.
-    async fn next(&mut self, heard: Instant) -> Result<Message, Done> {
+    /// The next frame, while limits, the client's silence and the server's end are watched.
+    async fn next(&mut self) -> Result<Message, Done> {
         loop {
             let open = self.session.is_some();
+            let busy = *self.busy.borrow_and_update();
             tokio::select! {
                 biased;
                 () = self.server.stopping.cancelled(), if open => self.stop().await?,
                 () = sleep_until(self.limits.next()), if open => self.apply_limits().await?,
-                frame = timeout_at(heard + HALF_OPEN, self.stream.next()) => return self.framed(frame).await,
+                frame = self.stream.next() => return self.framed(frame).await,
+                Ok(()) = self.busy.changed() => {}
+                () = sleep_until(self.vigil.next(busy)) => self.look_after(busy).await?,
             }
         }
     }
 
-    async fn framed<T>(
-        &mut self,
-        frame: Result<Option<Result<Message, axum::Error>>, T>,
-    ) -> Result<Message, Done> {
+    async fn framed(&mut self, frame: Option<Result<Message, axum::Error>>) -> Result<Message, Done> {
         match frame {
-            Ok(Some(Ok(message))) => Ok(message),
-            Ok(Some(Err(error))) if is_too_large(&error) => {
+            Some(Ok(message)) => Ok(message),
+            Some(Err(error)) if is_too_large(&error) => {
                 let limit = self.server.settings.message_limit;
                 let fault =
                     Fault::invalid("message_too_large", format!("a message is larger than {limit} bytes"));
-                self.close_now(fault, Farewell { code: close_code::SIZE, reason: "message_too_large" }).await
+                let farewell = Farewell { code: close_code::SIZE, reason: "message_too_large" };
+                self.break_off(fault, farewell).await?;
+                Err(self.unread().await)
             }
-            Ok(Some(Err(error))) => {
+            Some(Err(error)) => {
                 debug!(%error, "client is gone");
                 Err(Done)
             }
-            Ok(None) => Err(Done),
-            Err(_) => {
-                debug!(code = "client_silent", silence = ?HALF_OPEN, "client is gone");
+            None => Err(Done),
+        }
+    }
+
+    /// Waits for the end without reading: nothing can be read behind a message that is too large.
+    async fn unread(&mut self) -> Done {
+        let mut probes = interval(PROBE);
+        loop {
+            tokio::select! {
+                () = self.replies.closed() => return Done,
+                _ = probes.tick() => self.probe(),
+            }
+        }
+    }
+
+    /// Has something written, to find out whether the client is there.
+    fn probe(&self) {
+        // When the replies are full there is enough to write.
+        let _ = self.replies.try_send(Reply::Ping);
+    }
+
+    /// Asks a silent client whether it is there, and gives up one that does not answer.
+    async fn look_after(&mut self, busy: bool) -> Result<(), Done> {
+        self.vigil.heard(self.pulse.last());
+        match self.vigil.due(busy, Instant::now()) {
+            Some(Act::Ping) => self.reply(Reply::Ping).await,
+            Some(Act::GiveUp(silence)) => {
+                debug!(code = "client_silent", ?silence, busy, "client is gone");
                 Err(Done)
             }
+            None => Ok(()),
         }
     }
 
@@ -141,7 +176,8 @@ impl Reader<'_> {
                 self.config = config;
                 self.command(Command::Configure(self.config.settings()), None).await?;
                 let session = self.config.shown(&self.id, self.expires_at, &model.name);
-                self.reply(Reply::Event(ServerEvent::SessionUpdated { session })).await
+                let with_logprobs = self.config.with_logprobs();
+                self.reply(Reply::Updated { session, with_logprobs }).await
             }
             Err(fault) => self.refuse(fault, event_id).await,
         }
@@ -173,8 +209,7 @@ impl Reader<'_> {
             if probe == deadline {
                 return self.overrun(patience).await;
             }
-            // When the replies are full there is enough to write for finding out whether the client is there.
-            let _ = self.replies.try_send(Reply::Ping);
+            self.probe();
         }
     }
 
@@ -182,7 +217,7 @@ impl Reader<'_> {
         let message =
             format!("audio came faster than it could be taken, and nothing was taken for {patience:?}");
         let farewell = Farewell { code: close_code::AGAIN, reason: "audio_overrun" };
-        self.close_now(Fault::server("audio_overrun", message), farewell).await.map(drop)
+        self.break_off(Fault::server("audio_overrun", message), farewell).await
     }
 
     async fn apply_limits(&mut self) -> Result<(), Done> {
@@ -207,11 +242,11 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Says what is wrong and closes; the writer's end is the connection's, so this waits for it.
-    async fn close_now(&mut self, fault: Fault, farewell: Farewell) -> Result<Message, Done> {
-        self.reply(Reply::CloseNow(fault, farewell)).await?;
-        self.replies.closed().await;
-        Err(Done)
+    /// Says what is wrong, lets the session read what was said, though not for ever, and then closes.
+    async fn break_off(&mut self, fault: Fault, farewell: Farewell) -> Result<(), Done> {
+        self.reply(Reply::CloseSoon(fault, farewell)).await?;
+        self.session = None;
+        Ok(())
     }
 
     async fn refuse(&mut self, fault: Fault, event_id: Option<String>) -> Result<(), Done> {

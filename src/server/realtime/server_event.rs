@@ -1,6 +1,7 @@
 //! What clients hear: OpenAI's GA events, and ours, which begin with `pool.`.
 
 use super::fault::Fault;
+use crate::server::formats::LogprobWire;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -31,12 +32,21 @@ pub(super) enum ServerEvent {
     #[serde(rename = "conversation.item.deleted")]
     ItemDeleted { item_id: String },
     #[serde(rename = "conversation.item.input_audio_transcription.delta")]
-    TranscriptionDelta { item_id: String, content_index: u32, delta: String },
+    TranscriptionDelta {
+        item_id: String,
+        content_index: u32,
+        delta: String,
+        /// Only when the session includes them, here and below.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        logprobs: Option<Vec<LogprobWire>>,
+    },
     #[serde(rename = "conversation.item.input_audio_transcription.completed")]
     TranscriptionCompleted {
         item_id: String,
         content_index: u32,
         transcript: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        logprobs: Option<Vec<LogprobWire>>,
         usage: Usage,
         pool: CompletedPool,
     },

@@ -1,25 +1,28 @@
-//! What goes to one client: events of its session, replies of its reader, pings.
+//! What goes to one client: events of its session, replies of its reader, and the last word.
 
 use super::conversation::Conversation;
 use super::fault::Fault;
 use super::server_event::{Scribe, ServerEvent};
+use crate::server::ServerSettings;
 use crate::session::{SessionEvent, SessionEvents};
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use futures_util::SinkExt;
 use futures_util::stream::SplitSink;
+use serde_json::Value;
+use std::future::pending;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
-
-/// How often a client is pinged, so that one that is gone is noticed.
-const PING: Duration = Duration::from_secs(20);
 
 /// What the reader has to say to the client.
 #[derive(Debug)]
 pub(super) enum Reply {
     /// An event.
     Event(ServerEvent),
+    /// The session was updated to this.
+    Updated { session: Value, with_logprobs: bool },
     /// Show this item.
     Retrieve { item_id: String, event_id: Option<String> },
     /// Forget this item.
@@ -28,8 +31,8 @@ pub(super) enum Reply {
     Ping,
     /// Close when the session has told everything.
     CloseAfterAll(Farewell),
-    /// Say why, and close now.
-    CloseNow(Fault, Farewell),
+    /// Say why, and close when the session has told everything, for which it has `last_words`.
+    CloseSoon(Fault, Farewell),
 }
 
 /// The last word: a WebSocket close code and a reason.
@@ -41,6 +44,7 @@ pub(super) struct Farewell {
 
 impl Farewell {
     const ENDED: Self = Self { code: close_code::NORMAL, reason: "" };
+    const CUT_OFF: Self = Self { code: close_code::AWAY, reason: "shutdown" };
     const DEAF: Self = Self { code: close_code::ERROR, reason: "session_failed" };
 }
 
@@ -54,14 +58,41 @@ enum Ended {
 
 /// Writes one client's events.
 pub(super) struct Writer<'a> {
-    pub(super) sink: &'a mut SplitSink<WebSocket, Message>,
-    pub(super) scribe: Scribe,
-    pub(super) conversation: Conversation,
+    sink: &'a mut SplitSink<WebSocket, Message>,
+    scribe: Scribe,
+    conversation: Conversation,
     /// How long one message may take to leave.
-    pub(super) slow_client: Duration,
+    slow_client: Duration,
+    /// How long a session that is broken off may go on reading, and when it began to.
+    last_words: Duration,
+    broken_off: Option<Instant>,
+    /// Has the session leave what it has not read.
+    abandon: CancellationToken,
+    farewell: Option<Farewell>,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    /// For a session that leaves its work once `abandon` is cancelled.
+    pub(super) fn new(
+        sink: &'a mut SplitSink<WebSocket, Message>,
+        scribe: Scribe,
+        settings: &ServerSettings,
+        abandon: CancellationToken,
+    ) -> Self {
+        let ServerSettings { slow_client, last_words, .. } = *settings;
+        let conversation = Conversation::default();
+        Self {
+            sink,
+            scribe,
+            conversation,
+            slow_client,
+            last_words,
+            broken_off: None,
+            abandon,
+            farewell: None,
+        }
+    }
+
     /// Writes until the session or the reader ends the connection, or the client does not take it any more.
     pub(super) async fn run(mut self, mut events: SessionEvents, mut replies: mpsc::Receiver<Reply>) {
         if let Ended::Closing(Farewell { code, reason }) = self.write_all(&mut events, &mut replies).await {
@@ -71,33 +102,21 @@ impl Writer<'_> {
     }
 
     async fn write_all(&mut self, events: &mut SessionEvents, replies: &mut mpsc::Receiver<Reply>) -> Ended {
-        let mut pings = pings();
-        let mut farewell = Farewell::ENDED;
         loop {
+            let patience_ends = self.broken_off.map(|since| since + self.last_words);
             let written = tokio::select! {
                 // Replies first: a farewell is announced before the last texts, and an error before what came after it.
                 biased;
-                Some(reply) = replies.recv() => match reply {
-                    Reply::CloseAfterAll(words) => {
-                        farewell = words;
-                        Ok(())
-                    }
-                    Reply::CloseNow(fault, words) => {
-                        let told = self.write(ServerEvent::Error { error: fault }).await;
-                        return told.map_or(Ended::Gone, |()| Ended::Closing(words));
-                    }
-                    reply => self.answer(reply).await,
-                },
+                Some(reply) = replies.recv() => self.answer(reply).await,
                 event = events.recv() => match event {
-                    Some(event) => {
-                        if matches!(event, SessionEvent::Deaf(_)) {
-                            farewell = Farewell::DEAF;
-                        }
-                        self.tell(event).await
-                    }
-                    None => return Ended::Closing(farewell),
+                    Some(event) => self.tell(event).await,
+                    None => return Ended::Closing(self.farewell()),
                 },
-                _ = pings.tick() => self.send(Message::Ping(Vec::new().into())).await,
+                () = at(patience_ends) => {
+                    self.broken_off = None;
+                    self.abandon.cancel();
+                    Ok(())
+                }
             };
             if written.is_err() {
                 return Ended::Gone;
@@ -105,7 +124,16 @@ impl Writer<'_> {
         }
     }
 
+    /// What to close with when the session has told everything.
+    fn farewell(&self) -> Farewell {
+        let unannounced = if self.abandon.is_cancelled() { Farewell::CUT_OFF } else { Farewell::ENDED };
+        self.farewell.unwrap_or(unannounced)
+    }
+
     async fn tell(&mut self, event: SessionEvent) -> Result<(), Gone> {
+        if matches!(event, SessionEvent::Deaf(_)) {
+            self.farewell = Some(Farewell::DEAF);
+        }
         for event in self.conversation.tell(event) {
             self.write(event).await?;
         }
@@ -115,10 +143,20 @@ impl Writer<'_> {
     async fn answer(&mut self, reply: Reply) -> Result<(), Gone> {
         let (answer, event_id) = match reply {
             Reply::Event(event) => (Ok(event), None),
+            Reply::Updated { session, with_logprobs } => {
+                self.conversation.include_logprobs(with_logprobs);
+                (Ok(ServerEvent::SessionUpdated { session }), None)
+            }
             Reply::Retrieve { item_id, event_id } => (self.conversation.retrieve(&item_id), event_id),
             Reply::Delete { item_id, event_id } => (self.conversation.delete(&item_id), event_id),
-            Reply::Ping | Reply::CloseAfterAll(_) | Reply::CloseNow(..) => {
-                return self.send(Message::Ping(Vec::new().into())).await;
+            Reply::Ping => return self.send(Message::Ping(Vec::new().into())).await,
+            Reply::CloseAfterAll(farewell) => {
+                self.farewell = Some(farewell);
+                return Ok(());
+            }
+            Reply::CloseSoon(fault, farewell) => {
+                (self.farewell, self.broken_off) = (Some(farewell), Some(Instant::now()));
+                (Err(fault), None)
             }
         };
         let event = answer.unwrap_or_else(|fault| ServerEvent::Error { error: fault.answering(event_id) });
@@ -150,10 +188,10 @@ impl Writer<'_> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gone;
 
-fn pings() -> Interval {
-    let mut pings = interval(PING);
-    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first tick of an interval comes at once; the first ping need not.
-    pings.reset();
-    pings
+/// Waits for a moment; for ever when there is none.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
+    }
 }

@@ -3,19 +3,17 @@
 //! A voice is loudness: the fake detector hears speech in every loud frame, and the fake engine reads an utterance as
 //! `heard N` where N is its peak in hundredths, so that whose words came out is whose samples went in.
 
-mod realtime {
-    pub(crate) mod client;
-    pub(crate) mod server;
-}
+mod client;
+mod endings;
+mod server;
 
 use base64::Engine as _;
-use realtime::client::{Client, silence, types, voice};
-use realtime::server::{Served, heard, serve, serve_guarded, serve_with, settings};
+use client::{Client, silence, types, voice};
 use serde_json::{Value, json};
+use server::{Served, heard, serve, serve_guarded};
 use std::time::Duration;
 use stenopool::asr::fake::Act;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 const COMPLETED: &str = "conversation.item.input_audio_transcription.completed";
 
@@ -245,6 +243,33 @@ async fn a_failed_decode_ends_its_item_and_not_the_session() {
 }
 
 #[tokio::test]
+async fn log_probabilities_are_told_while_they_are_asked_for() {
+    let served = serve(heard).await;
+    let mut client = manual_client(&served).await;
+    let asked = json!(["item.input_audio_transcription.logprobs"]);
+    let expected = json!([{ "token": "heard 40", "bytes": b"heard 40", "logprob": -0.1 }]);
+    for (include, expected) in [(asked, Some(&expected)), (Value::Null, None)] {
+        client.send(&json!({ "type": "session.update", "session": { "include": include } })).await;
+        client.until("session.updated").await;
+        client.send_bytes(voice(40, 300)).await;
+        client.send(&json!({ "type": "input_audio_buffer.commit" })).await;
+        let events = client.until(COMPLETED).await;
+        let texts = events.iter().filter(|event| event["content_index"] == 0);
+        let told: Vec<_> = texts.map(|event| event.get("logprobs")).collect();
+        assert_eq!(told, [expected, expected]);
+    }
+}
+
+#[tokio::test]
+async fn an_append_over_openais_limit_is_refused_by_name_and_not_by_the_message_limit() {
+    let served = serve(heard).await;
+    let mut client = manual_client(&served).await;
+    client.send(&append(&vec![0; 15 * 1024 * 1024 + 2])).await;
+    assert_eq!(client.error().await["code"], "audio_append_too_large");
+    client.settled().await;
+}
+
+#[tokio::test]
 async fn eight_clients_at_once_get_their_own_words_only() {
     let served = serve(heard).await;
     let speaking = (1..=8_u8).map(|number| {
@@ -272,121 +297,13 @@ async fn eight_clients_at_once_get_their_own_words_only() {
 }
 
 #[tokio::test]
-async fn the_lease_of_a_client_that_vanishes_is_free_within_a_second() {
-    let served = serve(|_, _| Act::Never).await;
-    let mut client = manual_client(&served).await;
-    client.send_bytes(voice(40, 300)).await;
-    client.send(&json!({ "type": "input_audio_buffer.commit" })).await;
-    served.until(|pool| pool.leased == 1).await;
-    drop(client);
-    tokio::time::timeout(Duration::from_secs(1), served.until(|pool| pool.leased == 0))
-        .await
-        .expect("within 1 s");
-    served.no_sessions_within(Duration::from_secs(5)).await;
-}
-
-#[tokio::test]
-async fn a_client_that_vanishes_while_it_floods_leaves_within_a_second() {
-    let served = serve(|_, _| Act::Never).await;
-    let mut client = manual_client(&served).await;
-    for _ in 0..40 {
-        client.send_bytes(voice(40, 300)).await;
-        client.send(&json!({ "type": "input_audio_buffer.commit" })).await;
-    }
-    client.flood(&voice(40, 10_000)).await;
-    served.until(|pool| pool.leased == 1).await;
-    drop(client);
-    tokio::time::timeout(Duration::from_secs(1), served.until(|pool| pool.leased == 0))
-        .await
-        .expect("within 1 s");
-    served.no_sessions_within(Duration::from_secs(5)).await;
-}
-
-#[tokio::test]
-async fn audio_that_cannot_be_taken_for_too_long_ends_the_session_with_its_code() {
-    let mut settings = settings();
-    settings.slow_client = Duration::from_millis(300);
-    let served = serve_with(|_, _| Act::Never, settings).await;
-    let mut client = manual_client(&served).await;
-    for _ in 0..80 {
-        client.send_bytes(voice(40, 200)).await;
-        client.send(&json!({ "type": "input_audio_buffer.commit" })).await;
-    }
-    let error = client.error().await;
-    assert_eq!((&error["code"], &error["type"]), (&json!("audio_overrun"), &json!("server_error")));
-    assert_eq!(client.close().await, (CloseCode::Again, "audio_overrun".to_owned()));
-    served.no_sessions_within(Duration::from_secs(5)).await;
-}
-
-#[tokio::test]
-async fn a_client_that_does_not_read_is_dropped() {
-    let mut settings = settings();
-    settings.slow_client = Duration::from_millis(300);
-    let served = serve_with(heard, settings).await;
-    let client = Client::connect(&served, "?intent=transcription").await;
-    let mut writing = client.into_writer();
-    // Every one of these is answered, and nobody takes the answers.
-    let nonsense = format!(r#"{{"type":"{}"}}"#, "x".repeat(4_000));
-    while writing.send(&nonsense).await.is_ok() {}
-    served.no_sessions_within(Duration::from_secs(5)).await;
-}
-
-#[tokio::test]
-async fn a_message_over_the_limit_closes_with_1009() {
-    let mut settings = settings();
-    settings.message_limit = 10_000;
-    let served = serve_with(heard, settings).await;
-    let mut client = Client::connect(&served, "?intent=transcription").await;
-    client.event().await;
-    client.send_bytes(vec![0; 10_002]).await;
-    assert_eq!(client.error().await["code"], "message_too_large");
-    assert_eq!(client.close().await, (CloseCode::Size, "message_too_large".to_owned()));
-}
-
-#[tokio::test]
-async fn a_stopping_server_says_so_reads_what_was_said_and_closes() {
-    let served = serve(|utterance, options| match heard(utterance, options) {
-        Act::Say(text, _) => Act::Say(text, Duration::from_millis(200)),
-        act => act,
-    })
-    .await;
-    let mut client = Client::connect(&served, "?intent=transcription").await;
-    client.event().await;
-    client.send_bytes([silence(400), voice(50, 800)].concat()).await;
-    client.until("input_audio_buffer.speech_started").await;
-    client.settled().await;
-    served.stop();
-    let events = client.until(COMPLETED).await;
-    assert_eq!(
-        (&events[0]["type"], &events[0]["reason"]),
-        (&json!("pool.session.closing"), &json!("shutdown"))
-    );
-    assert_eq!(events.last().expect("there are events")["transcript"], "heard 50");
-    assert_eq!(client.close().await.0, CloseCode::Away);
-    served.no_sessions_within(Duration::from_secs(5)).await;
-}
-
-#[tokio::test]
-async fn an_idle_session_is_told_before_it_is_closed() {
-    let mut settings = settings();
-    settings.session_idle = Duration::from_millis(500);
-    let served = serve_with(heard, settings).await;
-    let mut client = Client::connect(&served, "?intent=transcription").await;
-    client.event().await;
-    let closing = client.event().await;
-    assert_eq!(
-        (&closing["type"], &closing["reason"]),
-        (&json!("pool.session.closing"), &json!("session_idle"))
-    );
-    assert_eq!(client.close().await, (CloseCode::Normal, "session_idle".to_owned()));
-}
-
-#[tokio::test]
 async fn doors_stay_shut_in_plain_http() {
     let served = serve(heard).await;
     let (status, body, _) = served.refused("?model=parrot", None).await;
     assert_eq!((status, &body["error"]["code"]), (404, &json!("model_not_found")));
     assert!(body["error"]["message"].as_str().is_some_and(|text| text.contains("fake")), "{body}");
+    let (status, body, _) = served.refused("?model=fake&model=whisper-1", None).await;
+    assert_eq!((status, &body["error"]["code"]), (400, &json!("invalid_query")));
 
     let served = serve_guarded("secret", 1).await;
     let (status, body, _) = served.refused("", None).await;
@@ -397,7 +314,7 @@ async fn doors_stay_shut_in_plain_http() {
     let (status, body, _) = served.refused("", Some("secret")).await;
     assert_eq!((status, &body["error"]["code"]), (429, &json!("too_many_sessions")));
     drop(inside);
-    served.no_sessions_within(Duration::from_secs(5)).await;
+    served.no_sessions().await;
 
     served.drain();
     let (status, body, retry_after) = served.refused("", Some("secret")).await;
