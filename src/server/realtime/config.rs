@@ -106,6 +106,9 @@ impl SessionConfig {
         if let Some(model) = session.get("model")? {
             known_model(&model, bounds)?;
         }
+        if let Some(pool) = session.get("pool")?.filter(|pool| !pool.is_null()) {
+            check_pool(&pool)?;
+        }
         if let Some(include) = session.get("include")? {
             config.include = (!include.is_null()).then(|| included(&include)).transpose()?;
         }
@@ -278,6 +281,21 @@ fn language_of(field: &Field<'_>, model: &ModelInfo) -> Result<Option<String>, F
     }
     let spoken = spoken_language(field.text()?, model);
     spoken.map(|code| Some(code.to_owned())).map_err(|error| field.fault(error.code(), error.to_string()))
+}
+
+/// What may be asked of the pool; what is not there yet is refused, so that nobody relies on it.
+fn check_pool(field: &Field<'_>) -> Result<(), Fault> {
+    if let Some(lease) = field.get("lease")?.filter(|lease| !lease.is_null())
+        && !lease.choice(&[("utterance", true), ("session", false)])?
+    {
+        return Err(lease.fault("unsupported_value", "a lease lasts for one utterance; others come later"));
+    }
+    if let Some(resume) = field.get("resume")?.filter(|resume| !resume.is_null())
+        && resume.flag()?
+    {
+        return Err(resume.fault("unsupported_value", "sessions cannot be resumed yet"));
+    }
+    Ok(())
 }
 
 fn included(field: &Field<'_>) -> Result<Vec<&'static str>, Fault> {

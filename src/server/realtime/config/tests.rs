@@ -247,3 +247,19 @@ fn the_servers_own_endpoints_hold_where_a_client_says_nothing() {
     let updated = update_of(&fresh, &padding, false).unwrap().settings().endpoint;
     assert_eq!(updated, EndpointSettings { prefix, ..server });
 }
+
+#[test]
+fn what_the_pool_cannot_do_yet_is_refused_and_what_it_does_is_taken() {
+    let answer =
+        |pool: Value| after(&[json!({ "pool": pool })]).err().map(|fault| (fault.code, fault.param.unwrap()));
+    assert_eq!(answer(json!({ "lease": "utterance", "resume": false })), None);
+    let cases = [
+        (json!({ "lease": "session" }), "unsupported_value", "session.pool.lease"),
+        (json!({ "lease": "forever" }), "invalid_value", "session.pool.lease"),
+        (json!({ "resume": true }), "unsupported_value", "session.pool.resume"),
+        (json!({ "resume": "yes" }), "invalid_value", "session.pool.resume"),
+    ];
+    for (pool, code, param) in cases {
+        assert_eq!(answer(pool), Some((code, param.to_owned())));
+    }
+}
