@@ -36,6 +36,23 @@
 //! `cli`, `ort` only in `vad`, `reqwest` only in `store`; `unsafe` lives in `asr/whisper.rs` alone; only `cli` reads the
 //! environment; no module below `server` reads the wall clock. Everybody else is handed a `Settings` value.
 //!
+//! # Vocabulary
+//!
+//! One word per thing: the same in code, log, `/pool` and documentation.
+//!
+//! | type | what it is |
+//! |---|---|
+//! | [`audio::Span`], [`audio::Frame`], [`audio::Utterance`] | a range of samples; one step of the detector; one stretch of speech with its pre-roll |
+//! | [`vad::Detector`], [`vad::Edge`], [`vad::Gate`], [`vad::Endpointer`] | the model that hears speech; speech started or stopped; hysteresis; builds utterances |
+//! | [`session::Frontend`], [`session::Ear`] | the threads that listen for everybody; what one session hears with |
+//! | [`pool::SlotId`], [`pool::Generation`] | the right to one decode at a time, and the memory it needs; how often it was rebuilt |
+//! | [`pool::FlowId`], [`pool::Class`], [`pool::Ticket`] | whoever must be treated fairly; what kind of work it asks for; its place in line |
+//! | [`pool::Ledger`], [`pool::Allocator`], [`pool::Lease`] | who holds what, purely; its async front; the exclusive right to one slot |
+//! | [`asr::Engine`], [`asr::Recognizer`], [`asr::Supervisor`] | opens, runs and closes slots; one blocking decoder; keeps the slots open |
+//! | [`asr::Lane`], [`asr::Job`] | a session's way to a slot; one decode on its way, with its lease |
+//! | [`asr::Hypothesis`], [`asr::Segment`], [`asr::Transcript`] | the reading of an utterance; timed text; a reading and what it took |
+//! | [`session::Recording`], [`session::Part`] | a file being transcribed; the text of one stretch of it |
+//!
 //! # How a sample travels
 //!
 //! ```text

@@ -1,5 +1,7 @@
 //! `stenopool transcribe`: files to text, on as many slots as there are.
 
+#![expect(clippy::doc_markdown, reason = "the comments on flags are help texts, where backticks would show")]
+
 use super::assembly::{Assembly, assemble};
 use super::failure::Failure;
 use super::output;
@@ -28,7 +30,7 @@ pub(super) struct TranscribeCommand {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// What to print: text, json, `verbose_json`, srt or vtt.
+    /// What to print: text, json, verbose_json, srt or vtt.
     #[arg(long, default_value = "text")]
     format: OutputFormat,
 
@@ -48,7 +50,7 @@ pub(super) struct TranscribeCommand {
     #[arg(long)]
     translate: bool,
 
-    /// Give `verbose_json` the time of every word, too.
+    /// Give verbose_json the time of every word, too.
     #[arg(long)]
     words: bool,
 }
