@@ -80,6 +80,14 @@ def texts_are_right():
 
 
 @check
+def logprobs_add_up_to_the_text():
+    """json: the log probability of every token, when asked for"""
+    answer = transcribe(include=["logprobs"])
+    same("".join(token.token for token in answer.logprobs).strip(), answer.text)
+    assert all(token.logprob <= 0 for token in answer.logprobs), answer.logprobs
+
+
+@check
 def text_is_bare():
     """text: the bare text"""
     same(transcribe(response_format="text"), TEXT + "\n")
@@ -174,7 +182,8 @@ def bad_values_are_bad_requests():
     same(refused(openai.BadRequestError, "invalid_value", language="xx").param, "language")
     words = {"timestamp_granularities": ["word"], "response_format": "json"}
     same(refused(openai.BadRequestError, "unsupported_value", **words).param, "timestamp_granularities")
-    same(refused(openai.BadRequestError, "unsupported_value", include=["logprobs"]).param, "include")
+    logprobs = {"include": ["logprobs"], "response_format": "text"}
+    same(refused(openai.BadRequestError, "unsupported_value", **logprobs).param, "include")
 
 
 @check
