@@ -55,6 +55,16 @@ fn start(lanes: &Lanes, file: FileReader, wait: Option<Duration>) -> Recording {
     Recording::start(file, &frontend, lanes.open(), DecodeOptions::default(), endpoint, wait)
 }
 
+/// Waits until so many slots are leased; a pool that never gets there fails the test.
+async fn until_leased(lanes: &Lanes, slots: usize) {
+    let leased = async {
+        while lanes.allocator().snapshot().leased < slots {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), leased).await.expect("the slots are leased");
+}
+
 async fn texts(mut recording: Recording) -> Vec<String> {
     let mut texts = Vec::new();
     while let Some(part) = recording.next().await {
@@ -77,9 +87,7 @@ async fn parts_are_told_in_order_of_time_though_later_ones_are_decoded_sooner() 
 async fn a_recording_uses_as_many_slots_as_there_are_and_waits_for_no_more() {
     let lanes = lanes(3, |_, _| Act::Never);
     let _recording = start(&lanes, beeps(12), None);
-    while lanes.allocator().snapshot().leased < 3 {
-        tokio::task::yield_now().await;
-    }
+    until_leased(&lanes, 3).await;
     assert_eq!(lanes.allocator().snapshot().queued, 0);
 }
 
@@ -87,9 +95,7 @@ async fn a_recording_uses_as_many_slots_as_there_are_and_waits_for_no_more() {
 async fn dropping_a_recording_gives_every_slot_back() {
     let lanes = lanes(2, |_, _| Act::Never);
     let recording = start(&lanes, beeps(4), None);
-    while lanes.allocator().snapshot().leased < 2 {
-        tokio::task::yield_now().await;
-    }
+    until_leased(&lanes, 2).await;
     drop(recording);
     for flow in 0..2 {
         let lease = lanes.allocator().acquire(FlowId(flow), Class::Final, None).await;

@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use server::Server;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
@@ -33,13 +35,24 @@ async fn connect(address: SocketAddr) -> Socket {
     socket
 }
 
+/// A test that waits longer than this for a server waits for nothing.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The next event.
+async fn event(socket: &mut Socket) -> Value {
+    loop {
+        let message = timeout(PATIENCE, socket.next()).await.expect("the server answers");
+        let Message::Text(text) = message.expect("the session goes on").unwrap() else { continue };
+        let event: Value = serde_json::from_str(&text).unwrap();
+        assert_ne!(event["type"], "error", "{event}");
+        return event;
+    }
+}
+
 /// Reads events up to one of this type.
 async fn until(socket: &mut Socket, kind: &str) -> Value {
     loop {
-        let message = socket.next().await.expect("the session goes on").unwrap();
-        let Message::Text(text) = message else { continue };
-        let event: Value = serde_json::from_str(&text).unwrap();
-        assert_ne!(event["type"], "error", "{event}");
+        let event = event(socket).await;
         if event["type"] == kind {
             return event;
         }
@@ -57,12 +70,8 @@ async fn dictate(address: SocketAddr, recording: &Recording) -> String {
     socket.send(Message::text(nothing.to_string())).await.unwrap();
     let (mut committed, mut texts, mut cleared) = (0, Vec::new(), false);
     while !cleared || texts.len() < committed {
-        let Message::Text(text) = socket.next().await.expect("the session goes on").unwrap() else {
-            continue;
-        };
-        let event: Value = serde_json::from_str(&text).unwrap();
+        let event = event(&mut socket).await;
         match event["type"].as_str().unwrap() {
-            "error" => panic!("{event}"),
             "input_audio_buffer.committed" => committed += 1,
             "input_audio_buffer.cleared" => cleared = true,
             "conversation.item.input_audio_transcription.completed" => {
