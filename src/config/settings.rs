@@ -226,8 +226,9 @@ impl TryFrom<RawVad> for EndpointSettings {
         let ms = |key, given, range| Ok(within(key, given, range)?.map(Duration::from_millis));
         Ok(Self {
             threshold,
-            prefix: ms("vad.prefix_ms", raw.prefix_ms, 0..=5_000)?.unwrap_or(default.prefix),
-            end_silence: ms("vad.silence_ms", raw.silence_ms, 50..=10_000)?.unwrap_or(default.end_silence),
+            prefix: ms("vad.prefix_ms", raw.prefix_ms, Self::PREFIX_MS)?.unwrap_or(default.prefix),
+            end_silence: ms("vad.silence_ms", raw.silence_ms, Self::END_SILENCE_MS)?
+                .unwrap_or(default.end_silence),
             min_speech: ms("vad.min_speech_ms", raw.min_speech_ms, 0..=5_000)?.unwrap_or(default.min_speech),
             longest: seconds("vad.longest_s", raw.longest_s, 5..=28)?.unwrap_or(default.longest),
             automatic: default.automatic,

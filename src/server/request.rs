@@ -10,6 +10,7 @@ use crate::session::recording_endpoints;
 use crate::vad::EndpointSettings;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -301,7 +302,7 @@ fn endpoint(
     live: &EndpointSettings,
 ) -> Result<EndpointSettings, RequestError> {
     const PARAM: &str = "chunking_strategy";
-    const EXPECTED: &str = "auto, or {\"type\": \"server_vad\"} with prefix_padding_ms (0 to 10000), \
+    const EXPECTED: &str = "auto, or {\"type\": \"server_vad\"} with prefix_padding_ms (0 to 5000), \
         silence_duration_ms (50 to 10000) and threshold (0 to 1)";
     let automatic = recording_endpoints(window, live);
     let keyed = fields.object(PARAM);
@@ -321,11 +322,12 @@ impl ServerVad {
         let threshold = self.threshold.unwrap_or(live.threshold);
         let prefix = self.prefix_padding_ms.map_or(live.prefix, Duration::from_millis);
         let end_silence = self.silence_duration_ms.map_or(live.end_silence, Duration::from_millis);
-        let longest = Duration::from_secs(10);
+        let within =
+            |given: Option<u64>, range: RangeInclusive<u64>| given.is_none_or(|ms| range.contains(&ms));
         let fits = self.r#type == "server_vad"
             && (0.0..=1.0).contains(&threshold)
-            && prefix <= longest
-            && (Duration::from_millis(50)..=longest).contains(&end_silence);
+            && within(self.prefix_padding_ms, EndpointSettings::PREFIX_MS)
+            && within(self.silence_duration_ms, EndpointSettings::END_SILENCE_MS);
         fits.then(|| EndpointSettings { threshold, prefix, end_silence, ..live.clone() })
     }
 }

@@ -14,6 +14,7 @@ use super::{Edge, Gate};
 use crate::audio::{Frame, Utterance};
 use limits::Limits;
 use ring::Ring;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// When speech begins and ends.
@@ -33,6 +34,14 @@ pub struct EndpointSettings {
     /// `true`: the detector cuts (and `commit` cuts early). `false`: only `commit` cuts, and the whole stream
     /// since the last cut is the utterance.
     pub automatic: bool,
+}
+
+impl EndpointSettings {
+    /// What may be asked for as `prefix`, in milliseconds.
+    pub const PREFIX_MS: RangeInclusive<u64> = 0..=5_000;
+
+    /// What may be asked for as `end_silence`, in milliseconds.
+    pub const END_SILENCE_MS: RangeInclusive<u64> = 50..=10_000;
 }
 
 impl Default for EndpointSettings {

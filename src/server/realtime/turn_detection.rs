@@ -107,10 +107,10 @@ impl TurnDetection {
                     *threshold = value.number(0.0..=1.0)?;
                 }
                 if let Some(value) = given("prefix_padding_ms")? {
-                    *prefix_padding_ms = value.integer(0..=5_000)?;
+                    *prefix_padding_ms = value.integer(EndpointSettings::PREFIX_MS)?;
                 }
                 if let Some(value) = given("silence_duration_ms")? {
-                    *silence_duration_ms = value.integer(50..=10_000)?;
+                    *silence_duration_ms = value.integer(EndpointSettings::END_SILENCE_MS)?;
                 }
                 replies.set(field)
             }
