@@ -174,7 +174,7 @@ impl From<UploadError> for ApiError {
             UploadError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Some("file")),
             UploadError::FieldsTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, None),
             UploadError::NoFile | UploadError::SeveralFiles => (StatusCode::BAD_REQUEST, Some("file")),
-            UploadError::Stalled(_) => (StatusCode::REQUEST_TIMEOUT, None),
+            UploadError::Stalled(_) | UploadError::TooSlow => (StatusCode::REQUEST_TIMEOUT, None),
             UploadError::Storage(error) => (storage_status(error), None),
         };
         Self::new(status, error.code(), error.to_string()).about(param)

@@ -12,10 +12,14 @@ use std::io;
 use std::time::Duration;
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How much all text fields together, and all that is no content, may take.
 const FIELDS_LIMIT: u64 = 1024 * 1024;
+
+/// Bytes per second that an upload must bring on average, once it had its first grace: slower than any real line, so
+/// that nobody holds a place by sending a byte now and then.
+const SLOWEST: u64 = 1024;
 
 /// Why an upload did not arrive.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +48,9 @@ pub enum UploadError {
     /// The client sends nothing any more.
     #[error("no byte of the upload came for {0:?}")]
     Stalled(Duration),
+    /// The client sends next to nothing.
+    #[error("the upload comes at less than {SLOWEST} bytes per second")]
+    TooSlow,
     /// The connection broke.
     #[error("the upload broke off: {0}")]
     BrokenOff(String),
@@ -63,6 +70,7 @@ impl UploadError {
             Self::NoFile => "file_missing",
             Self::SeveralFiles => "file_repeated",
             Self::Stalled(_) => "upload_stalled",
+            Self::TooSlow => "upload_too_slow",
             Self::BrokenOff(_) => "upload_broken_off",
             Self::Storage(_) => "upload_storage_failed",
         }
@@ -138,11 +146,15 @@ impl Receiver {
 
     async fn take_all(&mut self, mut parser: FormParser, body: Body) -> Result<(), UploadError> {
         let (mut body, mut total) = (body.into_data_stream(), 0);
+        let begun = Instant::now();
         while let Some(bytes) = next_bytes(&mut body, self.limits.stall).await? {
             total += bytes.len() as u64;
             // Also a form that is nothing but heads or unknown fields ends somewhere.
             if total > self.limits.bytes.saturating_add(FIELDS_LIMIT) {
                 return Err(UploadError::TooLarge { limit: self.limits.bytes });
+            }
+            if begun.elapsed() > self.limits.stall + Duration::from_secs(total / SLOWEST) {
+                return Err(UploadError::TooSlow);
             }
             parser.push(&bytes);
             while let Some(event) = parser.next()? {
@@ -286,6 +298,25 @@ mod tests {
         request.headers_mut().insert(CONTENT_LENGTH, (LIMITS.bytes + FIELDS_LIMIT + 1).into());
         let error = receive(request, LIMITS).await.unwrap_err();
         assert!(matches!(error, UploadError::TooLarge { limit: 1000 }), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_that_trickles_is_given_up_and_one_over_a_slow_line_is_not() {
+        let every = |pause: u64, piece: Bytes| {
+            stream::unfold((), move |()| {
+                let piece = piece.clone();
+                async move {
+                    tokio::time::sleep(Duration::from_secs(pause)).await;
+                    Some((Ok::<_, Infallible>(piece), ()))
+                }
+            })
+        };
+        let receive_all = |body| receive(request(body), UploadLimits { bytes: 100_000, ..LIMITS });
+        let trickle = Body::from_stream(every(20, Bytes::from_static(b"-")));
+        assert_eq!(receive_all(trickle).await.unwrap_err().code(), "upload_too_slow");
+        // Four times the least rate, until it is more than is taken.
+        let slow_line = Body::from_stream(every(1, Bytes::from(vec![b'-'; 4096])));
+        assert_ne!(receive_all(slow_line).await.unwrap_err().code(), "upload_too_slow");
     }
 
     #[tokio::test(start_paused = true)]
