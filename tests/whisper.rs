@@ -9,7 +9,7 @@ use stenopool::asr::{
     ThreadEngine, Timestamps, WeightsSource, Whisper, WhisperSettings,
 };
 use stenopool::audio::{Span, Utterance};
-use stenopool::pool::{Class, PoolSettings, SlotId};
+use stenopool::pool::{Class, FlowInfo, PoolSettings, SlotId};
 use tokio_util::sync::CancellationToken;
 
 fn eval(file: &str) -> PathBuf {
@@ -32,12 +32,16 @@ fn utterance(file: &str) -> Arc<Utterance> {
 async fn start(window: EncoderWindow, settings: WhisperSettings, slots: u16) -> Supervisor {
     let (whisper, model) =
         Whisper::load("demo.en", WeightsSource::Bytes(weights()), window, settings).unwrap();
-    let settings = SupervisorSettings { slots, pool: PoolSettings { queue_limit: 8 } };
+    let settings = SupervisorSettings { slots, pool: PoolSettings::default() };
     Supervisor::start(Arc::new(ThreadEngine::new(whisper)), model, settings).await.unwrap()
 }
 
 async fn text(lanes: &Lanes, file: &str, options: DecodeOptions) -> String {
-    let transcript = lanes.open().transcribe(utterance(file), options, Class::Final, None).await.unwrap();
+    let transcript = lanes
+        .open(FlowInfo::request("test"))
+        .transcribe(utterance(file), options, Class::Final, None)
+        .await
+        .unwrap();
     transcript.hypothesis.text()
 }
 
@@ -86,8 +90,12 @@ async fn words_lie_in_order_inside_their_segment_and_the_segment_where_it_was_sa
     let supervisor = start(EncoderWindow::Fit, WhisperSettings::default(), 1).await;
     let options = DecodeOptions { timestamps: Timestamps::Word, ..DecodeOptions::default() };
     let utterance = utterance(TIMER.0);
-    let transcript =
-        supervisor.lanes().open().transcribe(utterance, options, Class::Final, None).await.unwrap();
+    let transcript = supervisor
+        .lanes()
+        .open(FlowInfo::request("test"))
+        .transcribe(utterance, options, Class::Final, None)
+        .await
+        .unwrap();
     let segment = &transcript.hypothesis.segments[0];
     // The recording's label says 0.13 to 2.59 s; it lies one second into its stream.
     assert!((segment.span.start_seconds() - 1.13).abs() < 0.1, "{segment:?}");
@@ -141,8 +149,11 @@ async fn a_prompt_with_strange_characters_and_any_length_is_taken() {
     let supervisor = start(EncoderWindow::Fit, WhisperSettings::default(), 1).await;
     for prompt in [String::new(), "\0".into(), "é".repeat(3_000), "Turn on the light. ".repeat(400)] {
         let options = DecodeOptions { prompt: Some(prompt), ..DecodeOptions::default() };
-        let transcript =
-            supervisor.lanes().open().transcribe(utterance(TIMER.0), options, Class::Final, None).await;
+        let transcript = supervisor
+            .lanes()
+            .open(FlowInfo::request("test"))
+            .transcribe(utterance(TIMER.0), options, Class::Final, None)
+            .await;
         transcript.expect("a prompt never fails a decode");
     }
     supervisor.stop().await;

@@ -3,9 +3,9 @@
 use super::engine::Outcome;
 use super::{AsrError, DecodeOptions, Engine, Hypothesis, Job, ModelInfo, Timing};
 use crate::audio::Utterance;
-use crate::pool::{Allocator, Class, FlowId};
+use crate::pool::{Allocator, Ask, Class, Cost, Flow, FlowInfo};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,18 +26,17 @@ pub struct Lanes {
     engine: Arc<dyn Engine>,
     allocator: Allocator,
     model: Arc<ModelInfo>,
-    next_flow: Arc<AtomicU64>,
 }
 
 impl Lanes {
     /// Lanes into `engine`, by way of `allocator`.
     pub fn new(engine: Arc<dyn Engine>, allocator: Allocator, model: ModelInfo) -> Self {
-        Self { engine, allocator, model: Arc::new(model), next_flow: Arc::default() }
+        Self { engine, allocator, model: Arc::new(model) }
     }
 
     /// A lane for a new session or request, which is one flow to the pool.
-    pub fn open(&self) -> Lane {
-        Lane { lanes: self.clone(), flow: FlowId(self.next_flow.fetch_add(1, Ordering::Relaxed)) }
+    pub fn open(&self, info: FlowInfo) -> Lane {
+        Lane { lanes: self.clone(), flow: self.allocator.enroll(info) }
     }
 
     /// The pool behind the lanes.
@@ -55,7 +54,7 @@ impl Lanes {
 #[derive(Clone)]
 pub struct Lane {
     lanes: Lanes,
-    flow: FlowId,
+    flow: Arc<Flow>,
 }
 
 impl Lane {
@@ -66,7 +65,7 @@ impl Lane {
 
     /// How many slots the pool behind it has, and so how many of its decodes can run at once.
     pub fn slots(&self) -> usize {
-        self.lanes.allocator.snapshot().total
+        self.lanes.allocator.slots().total
     }
 
     /// Waits for a slot, decodes, and gives the slot back. A job whose slot was lost is tried once more on another.
@@ -88,7 +87,7 @@ impl Lane {
     ) -> Result<Transcript, AsrError> {
         let span = info_span!(
             "transcribe",
-            flow = self.flow.0,
+            flow = self.flow.id().0,
             ?class,
             audio_ms = utterance.span.duration().as_millis()
         );
@@ -113,7 +112,8 @@ impl Lane {
         class: Class,
         deadline: Option<Instant>,
     ) -> Result<Transcript, AsrError> {
-        let acquiring = self.lanes.allocator.acquire(self.flow, class, deadline);
+        let ask = Ask::new(class, Cost(Duration::from_millis(100)));
+        let acquiring = self.lanes.allocator.acquire(&self.flow, ask, deadline);
         let lease = acquiring.instrument(info_span!("pool.acquire")).await?;
         let waited = lease.waited();
         let cancel = CancellationToken::new();
@@ -142,8 +142,7 @@ mod tests {
     use crate::asr::{EncoderWindow, Supervisor, SupervisorSettings};
     use crate::audio::Span;
     use crate::pool::PoolSettings;
-    use std::sync::atomic::AtomicBool;
-    use std::time::Duration;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[tokio::test(start_paused = true)]
     async fn a_job_whose_slot_was_lost_after_the_deadline_for_waiting_is_not_lost() {
@@ -157,12 +156,12 @@ mod tests {
             }
         });
         let model = ModelInfo { name: "fake".into(), multilingual: false, window: EncoderWindow::Fit };
-        let settings = SupervisorSettings { slots: 1, pool: PoolSettings { queue_limit: 8 } };
+        let settings = SupervisorSettings { slots: 1, pool: PoolSettings::default() };
         let supervisor = Supervisor::start(Arc::new(engine), model, settings).await.unwrap();
         let span = Span::new(0, 160);
         let utterance = Arc::new(Utterance { span, speech: span, samples: vec![0.0; 160] });
         let deadline = Some(Instant::now() + Duration::from_secs(30));
-        let lane = supervisor.lanes().open();
+        let lane = supervisor.lanes().open(FlowInfo::request("test"));
         let transcript = lane.transcribe(utterance, DecodeOptions::default(), Class::Final, deadline).await;
         assert_eq!(transcript.unwrap().hypothesis.text(), "Here it is.");
     }

@@ -95,7 +95,7 @@ impl Watch {
                 late.spawn(self.clone().keep_trying(slot));
             }
         }
-        info!(slots = self.allocator.snapshot().total, "pool opened");
+        info!(slots = self.allocator.slots().total, "pool opened");
         while let Some(slot) = retired.recv().await {
             if !self.open(slot).await {
                 late.spawn(self.clone().keep_trying(slot));
@@ -134,12 +134,12 @@ mod tests {
     use super::*;
     use crate::asr::EncoderWindow;
     use crate::asr::fake::FakeEngine;
-    use crate::pool::{Class, FlowId};
+    use crate::pool::{Ask, Class, Cost, FlowInfo};
     use tokio::time::Instant;
 
     async fn start(engine: FakeEngine, slots: u16) -> Result<Supervisor, AsrError> {
         let model = ModelInfo { name: "fake".into(), multilingual: false, window: EncoderWindow::Fit };
-        let settings = SupervisorSettings { slots, pool: PoolSettings { queue_limit: 8 } };
+        let settings = SupervisorSettings { slots, pool: PoolSettings::default() };
         Supervisor::start(Arc::new(engine), model, settings).await
     }
 
@@ -149,8 +149,10 @@ mod tests {
         let supervisor = start(FakeEngine::saying("").failing_to_open(SlotId(1), 3), 2).await.unwrap();
         let begun = Instant::now();
         let allocator = supervisor.lanes().allocator();
-        let _first = allocator.acquire(FlowId(1), Class::Final, None).await.unwrap();
-        let second = allocator.acquire(FlowId(2), Class::Final, None).await.unwrap();
+        let flow = allocator.enroll(FlowInfo::request("test"));
+        let ask = Ask::new(Class::Final, Cost::default());
+        let _first = allocator.acquire(&flow, ask, None).await.unwrap();
+        let second = allocator.acquire(&flow, ask, None).await.unwrap();
         assert_eq!(second.slot(), SlotId(1));
         assert_eq!(begun.elapsed().as_secs(), 7);
     }

@@ -134,7 +134,7 @@ mod tests {
         DecodeOptions, EncoderWindow, Lanes, ModelInfo, Segment, Stability, Supervisor, SupervisorSettings,
     };
     use crate::audio::{Span, Utterance};
-    use crate::pool::{Class, PoolSettings};
+    use crate::pool::{Class, FlowInfo, PoolSettings};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::mpsc;
@@ -204,7 +204,7 @@ mod tests {
         let made = Arc::new(AtomicUsize::new(0));
         let engine = Arc::new(ThreadEngine::new(Factory { began: began_tx, made: Arc::clone(&made) }));
         let model = ModelInfo { name: "scripted".into(), multilingual: false, window: EncoderWindow::Fit };
-        let settings = SupervisorSettings { slots, pool: PoolSettings { queue_limit: 8 } };
+        let settings = SupervisorSettings { slots, pool: PoolSettings::default() };
         let supervisor = Supervisor::start(engine, model, settings).await.expect("scripted slots open");
         Bench { supervisor, began, made }
     }
@@ -212,7 +212,11 @@ mod tests {
     async fn transcribe(lanes: &Lanes, script: u64) -> Result<(), AsrError> {
         let span = Span::new(0, script);
         let utterance = Arc::new(Utterance { span, speech: span, samples: vec![0.0; script as usize] });
-        lanes.open().transcribe(utterance, DecodeOptions::default(), Class::Final, None).await.map(drop)
+        lanes
+            .open(FlowInfo::request("test"))
+            .transcribe(utterance, DecodeOptions::default(), Class::Final, None)
+            .await
+            .map(drop)
     }
 
     #[tokio::test]
@@ -243,7 +247,7 @@ mod tests {
         began.recv().await.expect("the decode began");
         caller.abort();
         transcribe(supervisor.lanes(), ANSWERS).await.expect("the slot came back");
-        assert_eq!(supervisor.lanes().allocator().snapshot().idle, 1);
+        assert_eq!(supervisor.lanes().allocator().slots().idle, 1);
         supervisor.stop().await;
     }
 

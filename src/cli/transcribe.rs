@@ -8,6 +8,7 @@ use super::output;
 use crate::asr::{DecodeOptions, ModelInfo, Task};
 use crate::audio::{FileReader, duration_of};
 use crate::config::Settings;
+use crate::pool::FlowInfo;
 use crate::server::formats::{OutputFormat, TranscriptDocument, render};
 use crate::server::{Readings, spoken_language};
 use crate::session::{Recording, recording_endpoints};
@@ -153,7 +154,7 @@ async fn transcribe(
     let path_to_open = path.to_owned();
     let reader = tokio::task::spawn_blocking(move || open(&path_to_open)).await??;
     let bar = bars.add(progress_bar(path, reader.duration()));
-    let lane = assembly.supervisor.lanes().open();
+    let lane = assembly.supervisor.lanes().open(FlowInfo::request("transcribe"));
     let endpoint = recording_endpoints(lane.model().window, live);
     let mut recording = Recording::start(reader, &assembly.frontend, lane, options.clone(), endpoint, None);
     let mut readings = Readings::default();

@@ -196,7 +196,7 @@ impl TryFrom<RawPool> for PoolSettings {
 
     fn try_from(raw: RawPool) -> Result<Self, Self::Error> {
         let queue_limit = within("pool.queue_limit", raw.queue_limit, 1..=1_000_000)?.unwrap_or(256);
-        Ok(Self { queue_limit: queue_limit as usize })
+        Ok(Self { queue_limit: queue_limit as usize, ..Self::default() })
     }
 }
 

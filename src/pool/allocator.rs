@@ -1,22 +1,36 @@
-//! The waiting room around the [`Ledger`]: futures, leases and their destructors.
+//! The async front of the [`Ledger`](super::Ledger): flows, places in line, leases.
 //!
-//! One `std::sync::Mutex` guards the ledger and the waiters and is never held across an `await`. Decisions are made
-//! under the lock and delivered after it, because a delivery that finds its waiter gone drops a [`Lease`], whose
-//! destructor takes the same lock.
+//! One `std::sync::Mutex` guards the books and is never held across an `await`. Decisions are made under the lock and
+//! delivered after it, because a delivery that finds its waiter gone drops a [`Lease`], whose destructor takes the same
+//! lock.
 
-use super::{Class, FlowId, Generation, Grant, Ledger, SlotId, Snapshot, Ticket};
-use std::collections::BTreeMap;
+use super::books::{Answer, Books, InLine};
+use super::{
+    Ask, Flow, FlowInfo, Generation, Lease, LeaseScope, LedgerSettings, Place, SlotId, Slots, Snapshot,
+    Standing, Ticket,
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::warn;
+
+/// How often those who wait are told where they stand, at most.
+const NEWS_PACE: Duration = Duration::from_millis(500);
 
 /// How the pool treats those who wait.
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
     /// How many may wait before a new flow is refused.
     pub queue_limit: usize,
+    /// Who is next.
+    pub ledger: LedgerSettings,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self { queue_limit: 256, ledger: LedgerSettings::default() }
+    }
 }
 
 /// Why no lease was given.
@@ -29,13 +43,20 @@ pub enum AcquireError {
         queued: usize,
         /// How many may be.
         limit: usize,
+        /// When a newcomer would be served, as things stand; `None` where that would be a guess.
+        retry_after: Option<Duration>,
     },
     /// The caller's deadline passed.
     #[error("no slot became free within {waited:.1?}")]
     DeadlineExceeded {
         /// How long the caller waited.
         waited: Duration,
+        /// When it would have been served, as things stand; `None` where that would be a guess.
+        retry_after: Option<Duration>,
     },
+    /// A newer interim of the same flow took its place.
+    #[error("a newer reading of the same speech took its place in line")]
+    Superseded,
     /// The server is going down.
     #[error("pool is draining and takes no new work")]
     Draining,
@@ -47,29 +68,27 @@ impl AcquireError {
         match self {
             Self::Saturated { .. } => "pool_saturated",
             Self::DeadlineExceeded { .. } => "pool_deadline_exceeded",
+            Self::Superseded => "pool_superseded",
             Self::Draining => "pool_draining",
+        }
+    }
+
+    /// When to try again, if somebody knows.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Saturated { retry_after, .. } | Self::DeadlineExceeded { retry_after, .. } => *retry_after,
+            Self::Superseded | Self::Draining => None,
         }
     }
 }
 
+/// What the clones of an allocator, its leases and its places share.
 #[derive(Debug)]
-struct Waiter {
-    deliver: oneshot::Sender<Lease>,
-    since: Instant,
-}
-
-#[derive(Debug)]
-struct State {
-    ledger: Ledger,
-    waiters: BTreeMap<Ticket, Waiter>,
-    draining: bool,
-}
-
-#[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
-    settings: PoolSettings,
+pub(super) struct Shared {
+    books: Mutex<Books>,
     retirements: mpsc::UnboundedSender<SlotId>,
+    /// Something happened that moves those who wait.
+    moved: Notify,
 }
 
 /// The async front of the pool. Clones share one pool.
@@ -84,14 +103,15 @@ impl Allocator {
     /// That channel needs no bound of its own: a slot stands in it at most once, and is rebuilt only by its reader.
     pub fn new(settings: PoolSettings) -> (Self, mpsc::UnboundedReceiver<SlotId>) {
         let (retirements, retired) = mpsc::unbounded_channel();
-        let state = State { ledger: Ledger::default(), waiters: BTreeMap::new(), draining: false };
-        (Self { shared: Arc::new(Shared { state: Mutex::new(state), settings, retirements }) }, retired)
+        let books = Books::new(settings.ledger, settings.queue_limit, Instant::now());
+        let shared = Shared { books: Mutex::new(books), retirements, moved: Notify::new() };
+        (Self { shared: Arc::new(shared) }, retired)
     }
 
-    /// Puts a slot into service and serves whoever waits for one.
-    pub fn add(&self, slot: SlotId) {
-        self.shared.lock().ledger.add(slot);
-        self.shared.serve();
+    /// Enters a flow into the books.
+    pub fn enroll(&self, info: FlowInfo) -> Arc<Flow> {
+        let id = self.shared.lock().enroll(info);
+        Arc::new(Flow::new(id, Arc::clone(&self.shared)))
     }
 
     /// Checks whether a new flow may come in: the limits apply at the door, not to work of those already inside.
@@ -100,25 +120,43 @@ impl Allocator {
     ///
     /// [`AcquireError::Saturated`] or [`AcquireError::Draining`].
     pub fn admit(&self) -> Result<(), AcquireError> {
-        let state = self.shared.lock();
-        let (queued, limit) = (state.ledger.queued(), self.shared.settings.queue_limit);
-        if state.draining {
-            return Err(AcquireError::Draining);
-        }
-        if queued >= limit {
-            return Err(AcquireError::Saturated { queued, limit });
-        }
-        Ok(())
+        self.shared.lock().admit()
     }
 
-    /// Waits for a slot in order; without a deadline, for as long as it takes.
+    /// Takes a place in line. Without a deadline it is kept for as long as it takes.
     ///
     /// Who has a deadline is a newcomer: the line may have filled up since [`admit`](Self::admit), so it is looked at
     /// again.
     ///
     /// # Errors
     ///
-    /// [`AcquireError::DeadlineExceeded`], and for newcomers [`AcquireError::Saturated`].
+    /// For newcomers [`AcquireError::Saturated`]; [`AcquireError::Draining`] when nobody is served any more.
+    pub fn enqueue(
+        &self,
+        flow: &Arc<Flow>,
+        ask: Ask,
+        deadline: Option<Instant>,
+    ) -> Result<Place, AcquireError> {
+        let (deliver, delivery) = oneshot::channel();
+        let (standing, standing_out) = watch::channel(None);
+        let now = Instant::now();
+        let enqueued =
+            self.shared.lock().enqueue(flow.id(), ask, deadline.is_some(), (deliver, standing), now);
+        let (ticket, replaced) = enqueued?;
+        let place = Place::new(ticket, Arc::clone(flow), delivery, standing_out, (now, deadline));
+        if let Some(replaced) = replaced {
+            replaced.answer(Err(AcquireError::Superseded));
+        }
+        self.shared.serve();
+        self.shared.welcome(ticket);
+        Ok(place)
+    }
+
+    /// Waits for a lease in fair order: [`enqueue`](Self::enqueue) and [`Place::lease`] in one.
+    ///
+    /// # Errors
+    ///
+    /// As for both.
     ///
     /// # Cancel safety
     ///
@@ -126,247 +164,178 @@ impl Allocator {
     /// destructor, so no slot is lost.
     pub async fn acquire(
         &self,
-        flow: FlowId,
-        class: Class,
+        flow: &Arc<Flow>,
+        ask: Ask,
         deadline: Option<Instant>,
     ) -> Result<Lease, AcquireError> {
-        let since = Instant::now();
-        let limit = deadline.map_or(usize::MAX, |_| self.shared.settings.queue_limit);
-        let (place, delivery) = self.enqueue(flow, class, since, limit)?;
-        let lease = match deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline, delivery)
-                .await
-                .map_err(|_| AcquireError::DeadlineExceeded { waited: since.elapsed() })?,
-            None => delivery.await,
-        };
-        drop(place);
-        Ok(lease.expect("a waiter is answered before it is forgotten"))
+        self.enqueue(flow, ask, deadline)?.lease().await
     }
 
     /// Takes no new flows from now on. Those inside are served to their end.
     pub fn drain(&self) {
-        self.shared.lock().draining = true;
+        self.shared.lock().drain();
+    }
+
+    /// Serves nobody any more: whoever waits is told [`AcquireError::Draining`].
+    pub fn close(&self) {
+        let waiting = self.shared.lock().close();
+        waiting.into_iter().for_each(|waiting| waiting.answer(Err(AcquireError::Draining)));
     }
 
     /// The pool's numbers, from one lock.
     pub fn snapshot(&self) -> Snapshot {
-        let state = self.shared.lock();
-        let oldest = state.waiters.values().map(|waiter| waiter.since.elapsed()).max();
-        Snapshot {
-            total: state.ledger.total(),
-            idle: state.ledger.idle(),
-            leased: state.ledger.leased(),
-            retired: state.ledger.retired(),
-            queued: state.ledger.queued(),
-            oldest_wait: oldest.unwrap_or_default(),
-            queue_limit: self.shared.settings.queue_limit,
-            draining: state.draining,
-        }
+        self.shared.lock().snapshot(Instant::now())
     }
 
-    fn enqueue(
-        &self,
-        flow: FlowId,
-        class: Class,
-        since: Instant,
-        limit: usize,
-    ) -> Result<(PlaceInLine, oneshot::Receiver<Lease>), AcquireError> {
-        let (deliver, delivery) = oneshot::channel();
-        let ticket = {
-            let mut state = self.shared.lock();
-            let queued = state.ledger.queued();
-            if queued >= limit {
-                return Err(AcquireError::Saturated { queued, limit });
-            }
-            let ticket = state.ledger.enqueue(flow, class);
-            state.waiters.insert(ticket, Waiter { deliver, since });
-            ticket
-        };
-        let place = PlaceInLine { ticket, shared: Arc::clone(&self.shared) };
-        self.shared.serve();
-        Ok((place, delivery))
+    /// How many slots there are: a small part of the [`snapshot`](Self::snapshot), for whoever needs no more.
+    pub fn slots(&self) -> Slots {
+        self.shared.lock().slots()
     }
 }
 
+/// For whoever looks after the slots.
+impl Allocator {
+    /// A slot is being opened or rebuilt.
+    pub fn warm(&self, slot: SlotId) {
+        self.shared.lock().change_slots(Instant::now(), |ledger| ledger.warm(slot));
+    }
+
+    /// Puts a slot into service and serves whoever waits for one.
+    pub fn add(&self, slot: SlotId) {
+        self.shared.lock().add(slot, Instant::now());
+        self.shared.serve();
+        self.shared.moved.notify_one();
+    }
+
+    /// A slot that was being opened could not be: it is out of service.
+    pub fn fail(&self, slot: SlotId) {
+        self.shared.lock().change_slots(Instant::now(), |ledger| ledger.fail(slot));
+    }
+
+    /// Takes a slot out of the pool altogether. `false`, and nothing happens, while somebody holds it or it is opened.
+    pub fn withdraw_slot(&self, slot: SlotId) -> bool {
+        self.shared.lock().change_slots(Instant::now(), |ledger| ledger.close(slot))
+    }
+
+    /// Lends an idle slot to the house itself, past the line and charged to nobody. `None` when it is not idle.
+    pub fn lend(&self, slot: SlotId) -> Option<Lease> {
+        let now = Instant::now();
+        let generation = self.shared.lock().lend(slot, now)?;
+        let (scope, shared) = (LeaseScope::Utterance, Arc::clone(&self.shared));
+        Some(Lease::new((slot, generation), scope, Duration::ZERO, now, shared))
+    }
+
+    /// Retires a leased slot over its holder's head: the lease sits in a decode that does not end, and when it comes back
+    /// it gives nothing back. `false` when the lease has ended meanwhile.
+    pub fn retire(&self, slot: SlotId, generation: Generation, reason: &str) -> bool {
+        self.shared.retire(slot, generation, reason)
+    }
+
+    /// Idle slots that have not been known to work for so long, or longer.
+    pub fn unproven(&self, for_so_long: Duration) -> Vec<SlotId> {
+        let moment = Instant::now().checked_sub(for_so_long);
+        moment.map(|moment| self.shared.lock().unproven_since(moment)).unwrap_or_default()
+    }
+
+    /// Tells all who wait where they stand, whenever that changes, at most twice a second. Runs until it is dropped.
+    pub async fn keep_informed(self) {
+        loop {
+            self.shared.moved.notified().await;
+            let news = self.shared.lock().news(Instant::now());
+            news.into_iter().for_each(tell);
+            tokio::time::sleep(NEWS_PACE).await;
+        }
+    }
+}
+
+/// Tells somebody in line where it stands, if that is new.
+fn tell((standing, at): (watch::Sender<Option<Standing>>, Standing)) {
+    standing.send_if_modified(|told| told.replace(at) != Some(at));
+}
+
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Grants what can be granted: decided under the lock, delivered after it.
     fn serve(self: &Arc<Self>) {
-        while let Some((grant, waiter)) = self.next_grant() {
-            let lease = Lease {
-                slot: grant.slot,
-                generation: grant.generation,
-                waited: waiter.since.elapsed(),
-                open: true,
-                shared: Arc::clone(self),
-            };
-            // A waiter that is gone hands the lease back, and its destructor frees the slot.
-            drop(waiter.deliver.send(lease));
+        while let Some((lease, waiting)) = self.next_grant() {
+            waiting.answer(Ok(lease));
         }
     }
 
-    fn next_grant(&self) -> Option<(Grant, Waiter)> {
-        let mut state = self.lock();
-        let grant = state.ledger.grant()?;
-        let waiter = state.waiters.remove(&grant.ticket).expect("every ticket in line has a waiter");
-        Some((grant, waiter))
+    fn next_grant(self: &Arc<Self>) -> Option<(Lease, InLine)> {
+        let now = Instant::now();
+        let mut books = self.lock();
+        let (grant, waiting) = books.grant(now)?;
+        let others_move = books.has_waiters();
+        drop(books);
+        if others_move {
+            self.moved.notify_one();
+        }
+        let (scope, waited) = (waiting.ask.scope, now.saturating_duration_since(waiting.since));
+        let lease = Lease::new((grant.slot, grant.generation), scope, waited, now, Arc::clone(self));
+        Some((lease, waiting))
     }
-}
 
-/// Withdraws its ticket when dropped; a ticket that was served is not in line any more.
-struct PlaceInLine {
-    ticket: Ticket,
-    shared: Arc<Shared>,
-}
+    /// Tells one who has just come where it stands, unless it was served at once.
+    fn welcome(&self, ticket: Ticket) {
+        let news = self.lock().first_news(ticket, Instant::now());
+        if let Some(news) = news {
+            tell(news);
+        }
+        self.moved.notify_one();
+    }
 
-impl Drop for PlaceInLine {
-    fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        if state.ledger.withdraw(self.ticket) {
-            state.waiters.remove(&self.ticket);
+    pub(super) fn withdraw(&self, ticket: Ticket) {
+        if self.lock().withdraw(ticket, Instant::now()) {
+            self.moved.notify_one();
         }
     }
-}
 
-/// The exclusive right to one slot. Dropping it gives the slot to whoever is next.
-#[derive(Debug)]
-pub struct Lease {
-    slot: SlotId,
-    generation: Generation,
-    waited: Duration,
-    open: bool,
-    shared: Arc<Shared>,
-}
-
-impl Lease {
-    /// The slot it is for.
-    pub fn slot(&self) -> SlotId {
-        self.slot
+    pub(super) fn promote(&self, ticket: Ticket) -> bool {
+        self.lock().promote(ticket, Instant::now())
     }
 
-    /// How long its holder stood in line.
-    pub fn waited(&self) -> Duration {
-        self.waited
+    pub(super) fn newcomer_wait(&self) -> Option<Duration> {
+        self.lock().newcomer_wait()
     }
 
-    /// Ends the lease and takes the slot out of service until it was rebuilt.
-    pub fn retire(mut self, reason: &str) {
-        self.open = false;
-        if self.shared.lock().ledger.retire(self.slot, self.generation) {
-            warn!(slot = self.slot.0, reason, "slot retired");
-            // Nobody rebuilds once the supervisor is gone, and then nobody needs the slot.
-            let _ = self.shared.retirements.send(self.slot);
+    pub(super) fn works(&self, slot: SlotId, generation: Generation) {
+        self.lock().works(slot, generation, Instant::now());
+    }
+
+    pub(super) fn rests(&self, slot: SlotId, generation: Generation, decode: Duration, proven: bool) {
+        self.lock().rests((slot, generation), decode, proven, Instant::now());
+    }
+
+    /// Ends a lease, and serves whoever is next.
+    pub(super) fn release(self: &Arc<Self>, slot: SlotId, generation: Generation) {
+        if self.lock().release(slot, generation, Instant::now()) {
+            self.serve();
         }
     }
+
+    /// Ends a lease and takes its slot out of service. `false` when it had ended before.
+    pub(super) fn retire(&self, slot: SlotId, generation: Generation, reason: &str) -> bool {
+        if !self.lock().retire(slot, generation, Instant::now()) {
+            return false;
+        }
+        warn!(slot = slot.0, reason, "slot retired");
+        self.moved.notify_one();
+        // Nobody rebuilds once the supervisor is gone, and then nobody needs the slot.
+        let _ = self.retirements.send(slot);
+        true
+    }
 }
 
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if self.open {
-            self.shared.lock().ledger.release(self.slot, self.generation);
-            self.shared.serve();
-        }
+impl InLine {
+    fn answer(self, answer: Answer) {
+        // A waiter that is gone hands the lease back, and its destructor frees the slot.
+        drop(self.deliver.send(answer));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::future::Future;
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
-
-    fn pool(slots: u16) -> (Allocator, mpsc::UnboundedReceiver<SlotId>) {
-        let (allocator, retired) = Allocator::new(PoolSettings { queue_limit: 2 });
-        for slot in 0..slots {
-            allocator.add(SlotId(slot));
-        }
-        (allocator, retired)
-    }
-
-    async fn lease(allocator: &Allocator, flow: u64) -> Lease {
-        allocator.acquire(FlowId(flow), Class::Final, None).await.expect("no deadline was set")
-    }
-
-    fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
-        future.poll(&mut Context::from_waker(Waker::noop()))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_waiter_that_gives_up_does_not_keep_a_slot() {
-        let (allocator, _retired) = pool(1);
-        let held = lease(&allocator, 1).await;
-        let deadline = Instant::now() + Duration::from_millis(250);
-        let error = allocator.acquire(FlowId(2), Class::Final, Some(deadline)).await.unwrap_err();
-        assert_eq!(error, AcquireError::DeadlineExceeded { waited: Duration::from_millis(250) });
-        drop(held);
-        assert_eq!((allocator.snapshot().idle, allocator.snapshot().queued), (1, 0));
-    }
-
-    #[tokio::test]
-    async fn a_lease_whose_waiter_vanished_on_delivery_moves_on() {
-        let (allocator, _retired) = pool(1);
-        let held = lease(&allocator, 1).await;
-        let mut next = pin!(allocator.acquire(FlowId(3), Class::Final, None));
-        {
-            let mut vanishing = Box::pin(allocator.acquire(FlowId(2), Class::Final, None));
-            assert!(poll(vanishing.as_mut()).is_pending());
-            assert!(poll(next.as_mut()).is_pending());
-            drop(held);
-            assert!(poll(next.as_mut()).is_pending(), "the first in line was served first");
-        }
-        assert!(poll(next.as_mut()).is_ready());
-    }
-
-    #[tokio::test]
-    async fn a_retired_slot_serves_nobody_until_it_is_rebuilt() {
-        let (allocator, mut retired) = pool(1);
-        lease(&allocator, 1).await.retire("test");
-        let mut waiting = pin!(allocator.acquire(FlowId(2), Class::Final, None));
-        assert!(poll(waiting.as_mut()).is_pending());
-        assert_eq!(allocator.snapshot().retired, 1);
-        let slot = retired.recv().await.expect("the retirement is announced");
-        allocator.add(slot);
-        assert!(poll(waiting.as_mut()).is_ready());
-    }
-
-    #[tokio::test]
-    async fn a_full_line_refuses_newcomers_at_the_door() {
-        let (allocator, _retired) = pool(1);
-        let _held = lease(&allocator, 1).await;
-        let mut first = pin!(allocator.acquire(FlowId(2), Class::Final, None));
-        let mut second = pin!(allocator.acquire(FlowId(3), Class::Final, None));
-        assert_eq!(allocator.admit(), Ok(()));
-        assert!(poll(first.as_mut()).is_pending() && poll(second.as_mut()).is_pending());
-        assert_eq!(allocator.admit(), Err(AcquireError::Saturated { queued: 2, limit: 2 }));
-    }
-
-    #[tokio::test]
-    async fn a_newcomer_that_was_let_in_before_the_line_filled_up_is_refused_at_its_end() {
-        let (allocator, _retired) = pool(1);
-        let _held = lease(&allocator, 1).await;
-        let mut first = pin!(allocator.acquire(FlowId(2), Class::Final, None));
-        let mut second = pin!(allocator.acquire(FlowId(3), Class::Final, None));
-        assert!(poll(first.as_mut()).is_pending() && poll(second.as_mut()).is_pending());
-        let deadline = Instant::now() + Duration::from_secs(30);
-        let refused = allocator.acquire(FlowId(4), Class::Final, Some(deadline)).await;
-        assert_eq!(refused.unwrap_err(), AcquireError::Saturated { queued: 2, limit: 2 });
-        let mut inside = pin!(allocator.acquire(FlowId(2), Class::Final, None));
-        assert!(poll(inside.as_mut()).is_pending(), "work of those inside is never refused");
-    }
-
-    #[tokio::test]
-    async fn a_draining_pool_still_serves_those_inside() {
-        let (allocator, _retired) = pool(1);
-        let held = lease(&allocator, 1).await;
-        let mut waiting = pin!(allocator.acquire(FlowId(1), Class::Final, None));
-        assert!(poll(waiting.as_mut()).is_pending());
-        allocator.drain();
-        assert_eq!(allocator.admit(), Err(AcquireError::Draining));
-        drop(held);
-        assert!(poll(waiting.as_mut()).is_ready());
-    }
-}
+mod tests;

@@ -1,15 +1,27 @@
-//! Leases on slots, in order of arrival. Has never heard of Whisper.
+//! Leases on slots, in fair order. Has never heard of Whisper.
 //!
 //! [`Ledger`] decides and is pure; [`Allocator`] waits, and is the only thing that locks it; a [`Lease`] is the
 //! exclusive right to one slot and gives it back when it is dropped, wherever that happens.
 
 mod allocator;
+mod books;
+mod flow;
+mod forecast;
+mod lease;
 mod ledger;
+mod service;
 mod snapshot;
+mod standing;
 
-pub use allocator::{AcquireError, Allocator, Lease, PoolSettings};
-pub use ledger::{Grant, Ledger, Ticket};
-pub use snapshot::Snapshot;
+pub use allocator::{AcquireError, Allocator, PoolSettings};
+pub use flow::{Flow, FlowInfo, FlowKind, Tier};
+pub use lease::Lease;
+pub use ledger::{Enqueued, Grant, KeyCap, Ledger, LedgerSettings, Ticket};
+pub use snapshot::{Holder, Queue, Service, Slots, Snapshot, Talkers, Waiter};
+pub use standing::{Place, Standing};
+
+use std::num::NonZero;
+use std::time::Duration;
 
 /// One slot: the right to one decode at a time on shared weights, and the memory that decode needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,11 +35,103 @@ pub struct Generation(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowId(pub u64);
 
-/// What kind of work a ticket asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// An API key, whose flows share a cap on leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub u32);
+
+/// What kind of work a ticket asks for, in order of service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// The text of an utterance that is over: somebody waits for it.
     Final,
+    /// The same, of an utterance that is probably over.
+    Speculative,
+    /// A reading of what is still being said; a newer one replaces it.
+    Interim,
     /// A part of a long file.
     Batch,
+}
+
+impl Class {
+    /// All of them, in order of service.
+    pub const ALL: [Self; 4] = [Self::Final, Self::Speculative, Self::Interim, Self::Batch];
+
+    /// Its name on the wire, in logs and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Final => "final",
+            Self::Speculative => "speculative",
+            Self::Interim => "interim",
+            Self::Batch => "batch",
+        }
+    }
+}
+
+/// How long a lease is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum LeaseScope {
+    /// For one decode.
+    #[default]
+    Utterance,
+    /// For as long as a session uses it.
+    Session,
+}
+
+impl LeaseScope {
+    /// Its name on the wire, in logs and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Utterance => "utterance",
+            Self::Session => "session",
+        }
+    }
+}
+
+/// Slot time: one slot busy for so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Cost(pub Duration);
+
+/// A flow's part of the pool in relation to the others'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Weight(NonZero<u32>);
+
+impl Weight {
+    /// The largest weight.
+    pub const MOST: u32 = 1000;
+
+    /// A weight between 1 and [`MOST`](Self::MOST).
+    pub fn new(weight: u32) -> Option<Self> {
+        NonZero::new(weight).filter(|weight| weight.get() <= Self::MOST).map(Self)
+    }
+
+    /// The number.
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self(NonZero::<u32>::MIN)
+    }
+}
+
+/// What a ticket asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// What kind of work it is.
+    pub class: Class,
+    /// How long it will probably take.
+    pub cost: Cost,
+    /// How long the lease will be kept.
+    pub scope: LeaseScope,
+    /// A slot that should not be given to it while another one is idle.
+    pub avoid: Option<SlotId>,
+}
+
+impl Ask {
+    /// For one decode of this class and cost.
+    pub fn new(class: Class, cost: Cost) -> Self {
+        Self { class, cost, scope: LeaseScope::Utterance, avoid: None }
+    }
 }

@@ -209,6 +209,7 @@ impl From<AcquireError> for ApiError {
         match &error {
             AcquireError::Saturated { .. }
             | AcquireError::DeadlineExceeded { .. }
+            | AcquireError::Superseded
             | AcquireError::Draining => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.code(), error.to_string())
             }
@@ -296,7 +297,11 @@ mod tests {
     #[test]
     fn a_full_pool_and_a_caller_at_its_limit_say_when_to_come_back() {
         let limit = KeyError::TooManySessions { name: "ann".into(), limit: 1 };
-        let full = RecordingError::from(AsrError::from(AcquireError::Saturated { queued: 2, limit: 2 }));
+        let full = RecordingError::from(AsrError::from(AcquireError::Saturated {
+            queued: 2,
+            limit: 2,
+            retry_after: None,
+        }));
         for (error, status) in [(ApiError::from(limit), 429), (ApiError::from(full), 503)] {
             let response = error.into_response();
             assert_eq!(response.status().as_u16(), status);

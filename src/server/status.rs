@@ -22,8 +22,8 @@ pub(super) async fn readyz(State(server): State<Arc<Server>>) -> Result<&'static
     if server.stopping.is_cancelled() || pool.draining {
         return unready("stopping", "the server is stopping".to_owned());
     }
-    if pool.idle + pool.leased == 0 {
-        return unready("no_slot", format!("none of {} slots is in service", pool.total));
+    if pool.slots.in_service() == 0 {
+        return unready("no_slot", format!("none of {} slots is in service", pool.slots.total));
     }
     Ok("ready\n")
 }
@@ -57,11 +57,16 @@ pub(super) async fn pool(State(server): State<Arc<Server>>) -> Response {
     let wire = PoolWire {
         model: &server.lanes.model().name,
         engine: "whisper.cpp",
-        slots: SlotsWire { total: pool.total, idle: pool.idle, leased: pool.leased, retired: pool.retired },
+        slots: SlotsWire {
+            total: pool.slots.total,
+            idle: pool.slots.idle,
+            leased: pool.slots.leased,
+            retired: pool.slots.retired,
+        },
         queue: QueueWire {
-            depth: pool.queued,
-            limit: pool.queue_limit,
-            oldest_wait_ms: pool.oldest_wait.as_millis() as u64,
+            depth: pool.queue.depth(),
+            limit: pool.queue.limit,
+            oldest_wait_ms: pool.queue.oldest_wait.as_millis() as u64,
         },
     };
     Json(wire).into_response()

@@ -8,6 +8,7 @@ use super::upload::{self, Upload, UploadLimits};
 use super::{Caller, Server, SessionPermit};
 use crate::asr::Task;
 use crate::audio::{AudioError, FileReader};
+use crate::pool::FlowInfo;
 use crate::session::{Part, Recording, RecordingError};
 use async_stream::stream;
 use axum::Extension;
@@ -70,7 +71,7 @@ async fn answer(
     let recording = Recording::start(
         reader,
         &server.frontend,
-        server.lanes.open(),
+        server.lanes.open(FlowInfo::request("request")),
         wanted.options.clone(),
         wanted.endpoint.clone(),
         Some(server.settings.rest_wait),

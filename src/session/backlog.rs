@@ -121,7 +121,7 @@ mod tests {
     use crate::asr::fake::{Act, FakeEngine};
     use crate::asr::{EncoderWindow, Lanes, ModelInfo};
     use crate::audio::Span;
-    use crate::pool::{Allocator, PoolSettings, SlotId};
+    use crate::pool::{Allocator, FlowInfo, PoolSettings, SlotId};
     use futures_util::FutureExt;
     use tokio::time::Instant;
     use uuid::Uuid;
@@ -131,10 +131,15 @@ mod tests {
         let engine = FakeEngine::new(move |utterance, _| {
             Act::Say(utterance.span.duration().as_secs().to_string(), decode)
         });
-        let (allocator, _retired) = Allocator::new(PoolSettings { queue_limit: 8 });
+        let (allocator, _retired) = Allocator::new(PoolSettings::default());
         allocator.add(SlotId(0));
         let model = ModelInfo { name: "fake".into(), multilingual: false, window: EncoderWindow::Fit };
-        (Backlog::new(Lanes::new(Arc::new(engine), allocator.clone(), model).open()), allocator)
+        (
+            Backlog::new(
+                Lanes::new(Arc::new(engine), allocator.clone(), model).open(FlowInfo::session("test")),
+            ),
+            allocator,
+        )
     }
 
     fn utterance(seconds: u64) -> Utterance {
@@ -193,9 +198,9 @@ mod tests {
         let (mut backlog, allocator) = backlog(Duration::from_secs(1));
         backlog.push(item(1), utterance(1), DecodeOptions::default());
         tokio::time::sleep(Duration::from_millis(500)).await;
-        assert_eq!(allocator.snapshot().leased, 1);
+        assert_eq!(allocator.slots().leased, 1);
         tokio::time::sleep(Duration::from_millis(501)).await;
-        assert_eq!(allocator.snapshot().leased, 0);
+        assert_eq!(allocator.slots().leased, 0);
         assert!(backlog.next().now_or_never().is_some());
     }
 
@@ -204,10 +209,10 @@ mod tests {
         let (mut backlog, allocator) = backlog(Duration::from_hours(1));
         backlog.push(item(1), utterance(1), DecodeOptions::default());
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(allocator.snapshot().leased, 1);
+        assert_eq!(allocator.slots().leased, 1);
         drop(backlog);
         // The clock stands still until everybody waits for it, so by then whoever was to notice has noticed.
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(allocator.snapshot().leased, 0);
+        assert_eq!(allocator.slots().leased, 0);
     }
 }

@@ -52,9 +52,9 @@ async fn the_lease_of_a_client_that_vanishes_is_free_before_its_decode_ends() {
     let mut client = manual_client(&served).await;
     client.send_bytes(voice(40, 300)).await;
     client.send(&json!({ "type": "input_audio_buffer.commit" })).await;
-    served.until(|pool| pool.leased == 1).await;
+    served.until(|pool| pool.slots.leased == 1).await;
     drop(client);
-    served.until(|pool| pool.leased == 0).await;
+    served.until(|pool| pool.slots.leased == 0).await;
     served.no_sessions().await;
 }
 
@@ -67,9 +67,9 @@ async fn a_client_that_vanishes_while_it_floods_leaves() {
         client.send(&json!({ "type": "input_audio_buffer.commit" })).await;
     }
     client.flood(&voice(40, 10_000)).await;
-    served.until(|pool| pool.leased == 1).await;
+    served.until(|pool| pool.slots.leased == 1).await;
     drop(client);
-    served.until(|pool| pool.leased == 0).await;
+    served.until(|pool| pool.slots.leased == 0).await;
     served.no_sessions().await;
 }
 
@@ -85,9 +85,9 @@ async fn a_client_that_answers_no_ping_is_given_up_sooner_while_it_holds_a_slot(
     let served = serve_with(|_, _| Act::Never, impatient()).await;
     let mut client = manual_client(&served).await;
     speak(&mut client, [40]).await;
-    served.until(|pool| pool.leased == 1).await;
+    served.until(|pool| pool.slots.leased == 1).await;
     // The connection is open, but nobody is there: this client's library answers pings while it reads.
-    served.until(|pool| pool.leased == 0).await;
+    served.until(|pool| pool.slots.leased == 0).await;
     served.no_sessions().await;
     drop(client);
 }
@@ -115,7 +115,7 @@ async fn a_client_in_the_middle_of_a_long_message_is_there() {
     let served = serve_with(|_, _| Act::Never, impatient()).await;
     let mut client = manual_client(&served).await;
     speak(&mut client, [40]).await;
-    served.until(|pool| pool.leased == 1).await;
+    served.until(|pool| pool.slots.leased == 1).await;
     client.trickle(&[0; 1_001], 20, Duration::from_millis(50)).await;
     assert_eq!(client.error().await["code"], "audio_odd_byte_count");
 }
@@ -148,7 +148,7 @@ async fn a_session_that_is_broken_off_fails_what_it_cannot_read_in_time() {
     let (events, close) = client.rest().await;
     assert_eq!(close, (CloseCode::Again, "audio_overrun".to_owned()));
     assert!(all_ended(&events, FAILED) > 32);
-    served.until(|pool| pool.leased == 0 && pool.queued == 0).await;
+    served.until(|pool| pool.slots.leased == 0 && pool.queue.depth() == 0).await;
     served.no_sessions().await;
 }
 
@@ -205,7 +205,7 @@ async fn a_client_that_leaves_behind_a_message_over_the_limit_leaves() {
     client.send_bytes(vec![0; 10_002]).await;
     client.error().await;
     drop(client);
-    served.until(|pool| pool.leased == 0).await;
+    served.until(|pool| pool.slots.leased == 0).await;
     served.no_sessions().await;
 }
 
@@ -257,7 +257,7 @@ async fn what_outlasts_the_grace_period_is_cut_off_and_says_so() {
     assert_eq!(close, (CloseCode::Away, "shutdown".to_owned()));
     assert_eq!(events.iter().filter(|event| event["type"] == FAILED).count(), 3);
     served.stopped().await;
-    served.until(|pool| pool.leased == 0 && pool.queued == 0).await;
+    served.until(|pool| pool.slots.leased == 0 && pool.queue.depth() == 0).await;
 }
 
 #[tokio::test]
@@ -265,10 +265,10 @@ async fn a_client_that_is_not_there_does_not_hold_up_the_end() {
     let served = serve_with_grace(|_, _| Act::Never, settings(), Duration::from_millis(50)).await;
     let mut client = manual_client(&served).await;
     speak(&mut client, [40]).await;
-    served.until(|pool| pool.leased == 1).await;
+    served.until(|pool| pool.slots.leased == 1).await;
     served.stop();
     served.stopped().await;
-    served.until(|pool| pool.leased == 0).await;
+    served.until(|pool| pool.slots.leased == 0).await;
     drop(client);
 }
 

@@ -71,7 +71,7 @@ pub(crate) async fn serve_guarded(key: &str, max_sessions: usize) -> Served {
 }
 
 async fn start(script: Script, settings: ServerSettings, keys: Vec<KeyEntry>, grace: Duration) -> Served {
-    let (allocator, _retired) = Allocator::new(PoolSettings { queue_limit: 64 });
+    let (allocator, _retired) = Allocator::new(PoolSettings::default());
     for slot in 0..2 {
         allocator.add(SlotId(slot));
     }

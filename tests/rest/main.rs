@@ -42,7 +42,8 @@ impl Stage {
     }
 
     async fn start(self) -> Running {
-        let (allocator, _) = Allocator::new(PoolSettings { queue_limit: self.queue_limit });
+        let (allocator, _) =
+            Allocator::new(PoolSettings { queue_limit: self.queue_limit, ..PoolSettings::default() });
         (0..self.slots).for_each(|slot| allocator.add(SlotId(slot)));
         let model = ModelInfo { name: "demo".into(), multilingual: false, window: EncoderWindow::Fit };
         let server = Arc::new(Server {
@@ -214,7 +215,7 @@ async fn an_error_midway_ends_a_stream_with_an_error_event() {
 async fn an_error_midway_fails_a_document_and_leaves_the_slot_usable() {
     let server = Stage::with(failing_midway()).start().await;
     assert_eq!(server.transcribe(&[]).await.refusal(), (500, "decode_failed".into()));
-    server.until(|pool| pool.idle == 1).await;
+    server.until(|pool| pool.slots.idle == 1).await;
 }
 
 #[tokio::test]
@@ -292,9 +293,9 @@ async fn without_the_right_key_only_the_probes_answer() {
 async fn a_client_that_goes_away_while_it_is_served_gives_its_slot_back() {
     let server = Stage::with(never_done()).start().await;
     let client = send(server.address, &transcription(&[], &recording())).await;
-    server.until(|pool| pool.leased == 1).await;
+    server.until(|pool| pool.slots.leased == 1).await;
     drop(client);
-    server.until(|pool| pool.idle == 1 && pool.queued == 0).await;
+    server.until(|pool| pool.slots.idle == 1 && pool.queue.depth() == 0).await;
 }
 
 #[tokio::test]
@@ -309,9 +310,9 @@ async fn a_client_that_leaves_a_stream_of_events_gives_its_slot_back() {
     while !String::from_utf8_lossy(&heard).contains("One.") {
         assert_ne!(client.read_buf(&mut heard).await.unwrap(), 0, "the stream ended early");
     }
-    server.until(|pool| pool.leased == 1).await;
+    server.until(|pool| pool.slots.leased == 1).await;
     drop(client);
-    server.until(|pool| pool.idle == 1).await;
+    server.until(|pool| pool.slots.idle == 1).await;
 }
 
 #[tokio::test]
@@ -322,14 +323,14 @@ async fn a_caller_at_its_limit_is_refused_until_its_other_request_ends() {
     let body = form(&[], Some(&recording()));
     let whole = request("POST", "/v1/audio/transcriptions", &head, &body);
     let client = send(server.address, &whole).await;
-    server.until(|pool| pool.leased == 1).await;
+    server.until(|pool| pool.slots.leased == 1).await;
     let refused = server.answer(&whole).await;
     assert_eq!(refused.refusal(), (429, "too_many_sessions".into()));
     assert!(refused.headers.contains_key("retry-after"));
     drop(client);
-    server.until(|pool| pool.idle == 1).await;
+    server.until(|pool| pool.slots.idle == 1).await;
     let _next = send(server.address, &whole).await;
-    server.until(|pool| pool.leased == 1).await;
+    server.until(|pool| pool.slots.leased == 1).await;
 }
 
 #[tokio::test]
@@ -347,9 +348,9 @@ async fn a_full_line_answers_503_and_when_to_come_back() {
     let server = Stage { queue_limit: 1, ..Stage::with(never_done()) }.start().await;
     let whole = transcription(&[], &one_utterance());
     let _first = send(server.address, &whole).await;
-    server.until(|pool| pool.leased == 1).await;
+    server.until(|pool| pool.slots.leased == 1).await;
     let _second = send(server.address, &whole).await;
-    server.until(|pool| pool.queued == 1).await;
+    server.until(|pool| pool.queue.depth() == 1).await;
     let third = server.answer(&whole).await;
     assert_eq!(third.refusal(), (503, "pool_saturated".into()));
     assert!(third.headers.contains_key("retry-after"));
@@ -361,11 +362,11 @@ async fn a_request_that_waits_too_long_for_its_first_slot_answers_503_and_leaves
     let server = Stage { settings, ..Stage::with(never_done()) }.start().await;
     let whole = transcription(&[], &one_utterance());
     let _first = send(server.address, &whole).await;
-    server.until(|pool| pool.leased == 1).await;
+    server.until(|pool| pool.slots.leased == 1).await;
     let second = server.answer(&whole).await;
     assert_eq!(second.refusal(), (503, "pool_deadline_exceeded".into()));
     assert!(second.headers.contains_key("retry-after"));
-    server.until(|pool| pool.queued == 0 && pool.leased == 1).await;
+    server.until(|pool| pool.queue.depth() == 0 && pool.slots.leased == 1).await;
 }
 
 #[tokio::test]
@@ -387,7 +388,7 @@ async fn a_stopping_server_finishes_the_request_in_progress_and_takes_no_more() 
     let server = Stage::with(engine).start().await;
     let in_progress = async { server.transcribe(&[("response_format", "text")]).await };
     let stop = async {
-        server.until(|pool| pool.leased == 1).await;
+        server.until(|pool| pool.slots.leased == 1).await;
         server.server.stopping.cancel();
         server.until(|pool| pool.draining).await;
         assert!(tokio::net::TcpStream::connect(server.address).await.is_err());
@@ -402,10 +403,10 @@ async fn a_stopping_server_cuts_off_what_outlasts_the_grace_period() {
     let grace = Duration::from_millis(50);
     let mut server = Stage { grace, ..Stage::with(never_done()) }.start().await;
     let _client = send(server.address, &transcription(&[], &recording())).await;
-    server.until(|pool| pool.leased == 1).await;
+    server.until(|pool| pool.slots.leased == 1).await;
     server.server.stopping.cancel();
     timeout(PATIENCE, &mut server.serving).await.expect("it ends").unwrap().unwrap();
-    server.until(|pool| pool.idle == 1).await;
+    server.until(|pool| pool.slots.idle == 1).await;
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use super::reader::Reader;
 use super::server_event::{Scribe, ServerEvent};
 use super::vigil::Vigil;
 use super::writer::Writer;
+use crate::pool::FlowInfo;
 use crate::server::pulse::Pulse;
 use crate::server::{Server, SessionPermit};
 use crate::session;
@@ -65,8 +66,11 @@ pub(super) async fn serve(socket: WebSocket, visit: Visit) {
         .map_or(0, |expires| expires.as_secs());
     let name = format!("sess_{}", id.simple());
     let created = config.shown(&name, expires_at, &server.lanes.model().name);
-    let (session, events, driver) =
-        session::open(server.frontend.clone(), server.lanes.open(), config.settings());
+    let (session, events, driver) = session::open(
+        server.frontend.clone(),
+        server.lanes.open(FlowInfo::session(name.as_str())),
+        config.settings(),
+    );
     let (replies, replies_out) = mpsc::channel(REPLIES);
     let (settings, abandon) = (&server.settings, server.cut_off.child_token());
     let scribe = Scribe::new(&id.simple().to_string());

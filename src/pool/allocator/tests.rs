@@ -1,0 +1,277 @@
+use super::*;
+use crate::pool::{Class, Cost};
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A pool with room for two in line.
+fn pool(slots: u16) -> (Allocator, mpsc::UnboundedReceiver<SlotId>) {
+    let (allocator, retired) = Allocator::new(PoolSettings { queue_limit: 2, ..PoolSettings::default() });
+    for slot in 0..slots {
+        allocator.add(SlotId(slot));
+    }
+    (allocator, retired)
+}
+
+fn flow(allocator: &Allocator, name: &str) -> Arc<Flow> {
+    allocator.enroll(FlowInfo::session(name))
+}
+
+/// One second of a slot.
+fn one(class: Class) -> Ask {
+    Ask::new(class, Cost(SECOND))
+}
+
+async fn lease(allocator: &Allocator) -> Lease {
+    allocator.acquire(&flow(allocator, "holder"), one(Class::Final), None).await.expect("no deadline was set")
+}
+
+fn wait(allocator: &Allocator, name: &str) -> Place {
+    allocator
+        .enqueue(&flow(allocator, name), one(Class::Final), None)
+        .expect("those inside are never refused")
+}
+
+fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn is_served(place: &mut Place) -> bool {
+    matches!(poll(pin!(place.lease())), Poll::Ready(Ok(_)))
+}
+
+fn standing(place: &Place) -> Option<(usize, Option<u64>)> {
+    let standing = *place.standing().borrow();
+    standing.map(|at| (at.position, at.estimated_wait.map(|wait| wait.as_secs())))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_gives_up_does_not_keep_a_slot() {
+    let (allocator, _retired) = pool(1);
+    let held = lease(&allocator).await;
+    let deadline = Some(Instant::now() + Duration::from_millis(250));
+    let waiter = flow(&allocator, "waiter");
+    let error = allocator.acquire(&waiter, one(Class::Final), deadline).await.unwrap_err();
+    let waited = Duration::from_millis(250);
+    assert_eq!(error, AcquireError::DeadlineExceeded { waited, retry_after: Some(SECOND) });
+    drop(held);
+    let snapshot = allocator.snapshot();
+    assert_eq!((snapshot.slots.idle, snapshot.queue.depth()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_lease_whose_waiter_vanished_on_delivery_moves_on() {
+    let (allocator, _retired) = pool(1);
+    let held = lease(&allocator).await;
+    let vanishing = wait(&allocator, "vanishing");
+    let mut next = wait(&allocator, "next");
+    drop(held);
+    assert!(!is_served(&mut next), "the first in line was served first");
+    drop(vanishing);
+    assert!(is_served(&mut next));
+}
+
+#[tokio::test]
+async fn a_retired_slot_serves_nobody_until_it_is_rebuilt() {
+    let (allocator, mut retired) = pool(1);
+    lease(&allocator).await.retire("test");
+    let mut waiting = wait(&allocator, "waiting");
+    assert!(!is_served(&mut waiting));
+    assert_eq!(allocator.slots().retired, 1);
+    let slot = retired.recv().await.expect("the retirement is announced");
+    allocator.warm(slot);
+    assert_eq!(allocator.slots().warming, 1);
+    allocator.add(slot);
+    assert!(is_served(&mut waiting));
+}
+
+#[tokio::test]
+async fn a_lease_that_was_retired_over_its_holders_head_gives_nothing_back() {
+    let (allocator, mut retired) = pool(1);
+    let stuck = lease(&allocator).await;
+    assert!(allocator.retire(stuck.slot(), stuck.generation(), "stuck"));
+    assert!(!allocator.retire(stuck.slot(), stuck.generation(), "stuck"), "only once");
+    allocator.add(retired.recv().await.expect("the retirement is announced"));
+    let current = lease(&allocator).await;
+    drop(stuck);
+    assert_eq!((allocator.slots().leased, allocator.slots().idle), (1, 0));
+    drop(current);
+    assert_eq!(allocator.slots().idle, 1);
+}
+
+#[tokio::test]
+async fn a_full_line_refuses_newcomers_at_the_door() {
+    let (allocator, _retired) = pool(1);
+    let _held = lease(&allocator).await;
+    assert_eq!(allocator.admit(), Ok(()));
+    let _waiting = [wait(&allocator, "first"), wait(&allocator, "second")];
+    let Err(AcquireError::Saturated { queued: 2, limit: 2, retry_after }) = allocator.admit() else {
+        panic!("two in line are as many as may be");
+    };
+    assert_eq!(retry_after.map(|wait| wait.as_secs()), Some(2), "after the holder and the first two");
+}
+
+#[tokio::test]
+async fn a_newcomer_that_was_let_in_before_the_line_filled_up_is_refused_at_its_end() {
+    let (allocator, _retired) = pool(1);
+    let _held = lease(&allocator).await;
+    let _waiting = [wait(&allocator, "first"), wait(&allocator, "second")];
+    let deadline = Some(Instant::now() + SECOND * 30);
+    let newcomer = flow(&allocator, "newcomer");
+    let refused = allocator.acquire(&newcomer, one(Class::Final), deadline).await;
+    assert_eq!(refused.unwrap_err().code(), "pool_saturated");
+    let mut inside = wait(&allocator, "inside");
+    assert!(!is_served(&mut inside), "work of those inside waits, but is never refused");
+}
+
+#[tokio::test]
+async fn a_draining_pool_still_serves_those_inside() {
+    let (allocator, _retired) = pool(1);
+    let held = lease(&allocator).await;
+    let mut waiting = wait(&allocator, "inside");
+    allocator.drain();
+    assert_eq!(allocator.admit(), Err(AcquireError::Draining));
+    drop(held);
+    assert!(is_served(&mut waiting));
+}
+
+#[tokio::test]
+async fn everybody_who_waits_when_the_pool_closes_gets_an_answer() {
+    let (allocator, _retired) = pool(1);
+    let _held = lease(&allocator).await;
+    let mut waiting = [wait(&allocator, "first"), wait(&allocator, "second")];
+    allocator.close();
+    for place in &mut waiting {
+        assert_eq!(place.lease().await.unwrap_err(), AcquireError::Draining);
+    }
+    let late = allocator.enqueue(&flow(&allocator, "late"), one(Class::Final), None);
+    assert_eq!(late.unwrap_err(), AcquireError::Draining);
+    assert_eq!(allocator.snapshot().queue.depth(), 0);
+}
+
+#[tokio::test]
+async fn who_has_to_wait_knows_its_place_at_once() {
+    let (allocator, _retired) = pool(1);
+    let held = lease(&allocator).await;
+    let (first, second) = (wait(&allocator, "first"), wait(&allocator, "second"));
+    assert_eq!(standing(&first), Some((1, Some(0))), "a little less than the second that the holder takes");
+    assert_eq!(standing(&second), Some((2, Some(1))));
+    drop(held);
+}
+
+#[tokio::test]
+async fn who_is_served_at_once_never_stood_in_line() {
+    let (allocator, _retired) = pool(1);
+    assert_eq!(standing(&wait(&allocator, "only")), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_are_told_when_the_line_moves_at_most_twice_a_second() {
+    let (allocator, _retired) = pool(1);
+    let informing = tokio::spawn(allocator.clone().keep_informed());
+    let held = lease(&allocator).await;
+    let first = wait(&allocator, "first");
+    let second = wait(&allocator, "second");
+    tokio::time::sleep(NEWS_PACE * 4).await;
+    let mut news = second.standing();
+    drop(first);
+    let since = Instant::now();
+    while standing(&second).is_some_and(|(position, _)| position > 1) {
+        news.changed().await.expect("the place is still there");
+    }
+    assert!(since.elapsed() <= NEWS_PACE);
+    informing.abort();
+    drop(held);
+}
+
+#[tokio::test]
+async fn nobody_guesses_when_a_lease_ends_that_is_kept() {
+    let (allocator, _retired) = pool(1);
+    let ask = Ask { scope: LeaseScope::Session, ..one(Class::Final) };
+    let _kept = allocator.acquire(&flow(&allocator, "keeper"), ask, None).await.unwrap();
+    let waiting = wait(&allocator, "waiting");
+    assert_eq!(standing(&waiting), Some((1, None)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_snapshot_tells_who_holds_and_who_waits() {
+    let (allocator, _retired) = pool(2);
+    let ann = flow(&allocator, "ann");
+    ann.set_speaking(true);
+    let kept = Ask { scope: LeaseScope::Session, ..one(Class::Final) };
+    let keeper = allocator.acquire(&ann, kept, None).await.unwrap();
+    let worker = lease(&allocator).await;
+    let waiting = wait(&allocator, "bob");
+    tokio::time::advance(SECOND * 3).await;
+    let snapshot = allocator.snapshot();
+    let shown = |slot: usize| {
+        let holder = &snapshot.holders[slot];
+        (&*holder.name, holder.scope, holder.held.as_secs(), holder.idle.as_secs())
+    };
+    assert_eq!(shown(0), ("ann", LeaseScope::Session, 3, 3));
+    assert_eq!(shown(1), ("holder", LeaseScope::Utterance, 3, 0));
+    let bob = &snapshot.queue.waiters[0];
+    assert_eq!((&*bob.name, bob.class, bob.standing.position), ("bob", Class::Final, 1));
+    assert_eq!(snapshot.queue.oldest_wait, SECOND * 3);
+    assert_eq!(
+        (snapshot.sessions.connected, snapshot.sessions.speaking),
+        (2, 1),
+        "the holder's flow is gone"
+    );
+    drop((keeper, worker, waiting));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_decodes_for_its_users_needs_no_other_proof() {
+    let (allocator, _retired) = pool(2);
+    let working = lease(&allocator).await;
+    tokio::time::advance(SECOND * 60).await;
+    working.rests(SECOND, true);
+    drop(working);
+    assert_eq!(allocator.unproven(SECOND * 30), [SlotId(1)]);
+    let canary = allocator.lend(SlotId(1)).expect("it is idle");
+    canary.rests(SECOND, true);
+    drop(canary);
+    assert_eq!(allocator.unproven(SECOND * 30), []);
+    assert_eq!(allocator.snapshot().service.decode_p50, Some(SECOND), "what users got, without the canary");
+}
+
+#[tokio::test]
+async fn the_house_borrows_only_what_nobody_holds() {
+    let (allocator, _retired) = pool(1);
+    let held = lease(&allocator).await;
+    assert!(allocator.lend(SlotId(0)).is_none());
+    assert!(!allocator.withdraw_slot(SlotId(0)));
+    drop(held);
+    let borrowed = allocator.lend(SlotId(0)).expect("it is idle");
+    let mut waiting = wait(&allocator, "waiting");
+    assert!(!is_served(&mut waiting));
+    drop(borrowed);
+    assert!(is_served(&mut waiting));
+    assert!(allocator.withdraw_slot(SlotId(0)));
+    assert_eq!(allocator.slots(), Slots::default());
+}
+
+#[tokio::test]
+async fn an_interim_that_was_replaced_is_told_so() {
+    let (allocator, _retired) = pool(1);
+    let _held = lease(&allocator).await;
+    let speaker = flow(&allocator, "speaker");
+    let mut older = allocator.enqueue(&speaker, one(Class::Interim), None).unwrap();
+    let _newer = allocator.enqueue(&speaker, one(Class::Interim), None).unwrap();
+    assert_eq!(older.lease().await.unwrap_err(), AcquireError::Superseded);
+    assert_eq!(allocator.snapshot().queue.depth(), 1);
+}
+
+#[tokio::test]
+async fn a_speculative_ticket_becomes_a_final_where_it_stands() {
+    let (allocator, _retired) = pool(1);
+    let held = lease(&allocator).await;
+    let place = allocator.enqueue(&flow(&allocator, "speaker"), one(Class::Speculative), None).unwrap();
+    assert!(place.promote());
+    assert!(!place.promote(), "it is final already");
+    assert_eq!(allocator.snapshot().queue.waiters[0].class, Class::Final);
+    drop(held);
+}
