@@ -21,19 +21,19 @@
 //! | module | what it is | may import |
 //! |---|---|---|
 //! | [`audio`] | samples, frames, utterances, resampling, decoding files: vocabulary and pure functions | nothing of ours |
-//! | [`telemetry`] | tracing set-up | nothing of ours |
+//! | [`telemetry`] | tracing set-up and the catalogue of metrics | nothing of ours |
 //! | [`gpu`] | what a device has and what a slot costs: types and measurements | `telemetry` |
 //! | [`pool`] | leases on slots, in order of arrival; has never heard of Whisper | `telemetry` |
-//! | [`vad`] | speech probability → edges → utterances | `audio` |
-//! | [`asr`] | an utterance and a slot → a hypothesis | `audio`, `pool`, `gpu` |
-//! | [`session`] | one live conversation or one recording: audio in, text out | `audio`, `vad`, `asr`, `pool` |
-//! | [`server`] | HTTP and WebSocket edge, wire formats, keys | `session`, `asr`, `vad`, `audio`, snapshots of `pool` and `gpu` |
+//! | [`vad`] | speech probability → edges → utterances | `audio`, `telemetry` |
+//! | [`asr`] | an utterance and a slot → a hypothesis | `audio`, `pool`, `gpu`, `telemetry` |
+//! | [`session`] | one live conversation or one recording: audio in, text out | `audio`, `vad`, `asr`, `pool`, `telemetry` |
+//! | [`server`] | HTTP and WebSocket edge, wire formats, keys | `session`, `asr`, `vad`, `audio`, `telemetry`, snapshots of `pool` and `gpu` |
 //! | [`store`] | models: manifest, search path, download, checksums, the embedded demo model | nothing of ours |
 //! | [`config`] | settings as written → settings as meant | the `Settings` of the others |
 //! | [`cli`] | commands; the only place that wires things together | everything |
 //!
 //! `tests/architecture.rs` holds these rules, and these: `axum` is named only in `server`, `clap` and `anyhow` only in
-//! `cli`, `ort` only in `vad`, `reqwest` only in `store`; `unsafe` lives in `asr/whisper.rs` alone; only `cli` reads the
+//! `cli`, `ort` only in `vad`, `prometheus` only in `telemetry`, `reqwest` only in `store`; `unsafe` lives in `asr/whisper.rs` alone; only `cli` reads the
 //! environment; no module below `server` reads the wall clock. Everybody else is handed a `Settings` value.
 //!
 //! # Vocabulary
@@ -103,7 +103,7 @@
 //! # Errors
 //!
 //! One `thiserror` enum per module, `anyhow` in `cli` only. Every variant has a stable `code()` in snake case: the same
-//! string on the wire and in log fields. In a live session an error is an event, not a hang-up.
+//! string on the wire, in log fields and in metrics. In a live session an error is an event, not a hang-up.
 //! Commands exit 0, 1 (failed), 2 (usage), 69 (a device, model or library is missing or does not fit) or 78
 //! (configuration), with one line and a hint.
 //!

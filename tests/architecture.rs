@@ -31,6 +31,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hound", &["audio"]),
     ("indicatif", &["cli"]),
     ("ort", &["vad"]),
+    ("prometheus", &["telemetry"]),
     ("reqwest", &["store"]),
     ("rubato", &["audio"]),
     ("rustls", &["store"]),
@@ -57,6 +58,15 @@ const STANDARD: &[(&str, &[&str], &str)] = &[
 fn every_module_keeps_to_the_map() {
     let violations: Vec<String> = sources().iter().flat_map(violations).collect();
     assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+}
+
+#[test]
+fn only_telemetry_spells_the_names_of_metrics() {
+    let spells = |source: &Source| source.text.contains("stenopool_");
+    let found: Vec<_> = sources().into_iter().filter(spells).collect();
+    let strangers: Vec<_> = found.iter().filter(|s| s.module != "telemetry").map(|s| &s.path).collect();
+    assert!(strangers.is_empty(), "they spell the name of a metric: {strangers:?}");
+    assert!(!found.is_empty(), "where are the metrics?");
 }
 
 #[test]

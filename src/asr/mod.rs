@@ -20,6 +20,7 @@ pub use whisper::{WeightsSource, Whisper, WhisperSettings};
 
 use crate::audio::Span;
 use crate::pool::AcquireError;
+use crate::telemetry::metrics;
 use std::time::Duration;
 
 /// What the encoder looks at.
@@ -127,6 +128,15 @@ pub enum Stability {
     Interim,
     /// It will not.
     Final,
+}
+
+impl From<Stability> for metrics::Stability {
+    fn from(stability: Stability) -> Self {
+        match stability {
+            Stability::Interim => Self::Interim,
+            Stability::Final => Self::Final,
+        }
+    }
 }
 
 /// The reading of one utterance.

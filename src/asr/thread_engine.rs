@@ -6,6 +6,7 @@
 use super::{AsrError, Engine, Hypothesis, Job, Outcome, Recognizer};
 use crate::gpu::Footprint;
 use crate::pool::SlotId;
+use crate::telemetry::metrics;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -98,6 +99,9 @@ fn work(slot: SlotId, mut recognizer: Box<dyn Recognizer>, inbox: Receiver<Job>)
             .span
             .in_scope(|| info_span!("asr.decode", slot = slot.0).in_scope(|| decode(&mut *recognizer, &job)));
         let decode = since.elapsed();
+        if let Ok(read) = &result {
+            metrics::decoded(read.stability.into(), decode, job.utterance.span.duration());
+        }
         debug!(slot = slot.0, decode_ms = decode.as_millis(), ok = result.is_ok(), "decoded");
         if matches!(result, Err(AsrError::SlotLost(_))) {
             // Its memory goes before the slot is announced as lost, so that the rebuilt one finds room.

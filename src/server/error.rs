@@ -11,6 +11,7 @@ use crate::asr::AsrError;
 use crate::audio::AudioError;
 use crate::pool::AcquireError;
 use crate::session::{FrontendError, RecordingError};
+use crate::telemetry::metrics;
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
@@ -104,6 +105,7 @@ fn error_type(status: StatusCode) -> &'static str {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        metrics::failed(metrics::Module::Server, self.code);
         // Ours to look into; what clients do wrong is in the request log.
         if self.status == StatusCode::INTERNAL_SERVER_ERROR || self.status == StatusCode::INSUFFICIENT_STORAGE
         {

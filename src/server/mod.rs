@@ -9,6 +9,7 @@ mod form;
 pub mod formats;
 mod keys;
 mod languages;
+mod metrics;
 mod models;
 mod pulse;
 mod readings;
@@ -115,6 +116,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/v1/models", get(status::models))
         .route("/v1/models/{*id}", get(status::model))
         .route("/pool", get(status::pool))
+        .route("/metrics", get(metrics::metrics))
         .merge(realtime::routes())
         .route_layer(middleware::from_fn_with_state(Arc::clone(&server), edge::identify));
     Router::new()

@@ -10,6 +10,7 @@ use crate::asr::Task;
 use crate::audio::{AudioError, FileReader};
 use crate::pool::FlowInfo;
 use crate::session::{Part, Recording, RecordingError};
+use crate::telemetry::metrics;
 use async_stream::stream;
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -195,6 +196,7 @@ fn event(kind: &'static str, mut data: Value) -> Event {
 
 fn failure(error: RecordingError) -> Event {
     let error = ApiError::from(error);
+    metrics::failed(metrics::Module::Server, error.code());
     warn!(code = error.code(), "a stream of events ended in an error");
     event("error", error.body())
 }

@@ -14,6 +14,7 @@ use super::turns::Turns;
 use super::{Ear, EarInput, Frontend, FrontendError, ItemId};
 use crate::asr::{AsrError, Lane};
 use crate::audio::{AudioError, SampleRate, StreamFormat, duration_of};
+use crate::telemetry::metrics;
 use crate::vad::EndpointEvent;
 use std::collections::VecDeque;
 use std::mem;
@@ -129,7 +130,7 @@ impl Driver {
         if let Err(End::Deaf(error)) = self.live().await
             && self.read_all().await.is_ok()
         {
-            let _ = self.events.send(SessionEvent::Deaf(error)).await;
+            let _ = self.tell(SessionEvent::Deaf(error)).await;
         }
     }
 
@@ -260,6 +261,7 @@ impl Driver {
         }
         if let Some((item, utterance)) = complete {
             self.uncut = self.pending();
+            metrics::speech_heard(utterance.speech.duration());
             if let Some(options) = &self.settings.decode {
                 self.backlog.push(item, utterance, options.clone());
                 self.owed.push_back(item);
@@ -284,6 +286,9 @@ impl Driver {
     }
 
     async fn tell(&mut self, event: SessionEvent) -> Result<(), End> {
+        if let Some(code) = event.failure() {
+            metrics::failed(metrics::Module::Session, code);
+        }
         self.events.send(event).await.map_err(|_| End::Unheard)
     }
 }

@@ -129,3 +129,19 @@ pub enum SessionEvent {
     /// The session cannot hear any more. It is the last event.
     Deaf(FrontendError),
 }
+
+impl SessionEvent {
+    /// The code of the error that the event tells, if it tells one.
+    pub(super) fn failure(&self) -> Option<&'static str> {
+        match self {
+            Self::Unread { error, .. } => Some(error.code()),
+            Self::Refused { refusal, .. } => Some(refusal.code()),
+            Self::Deaf(error) => Some(error.code()),
+            Self::SpeechStarted { .. }
+            | Self::SpeechStopped { .. }
+            | Self::Committed { .. }
+            | Self::Cleared
+            | Self::Read { .. } => None,
+        }
+    }
+}

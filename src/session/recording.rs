@@ -7,6 +7,7 @@ use super::{Ear, EarInput, Frontend, FrontendError};
 use crate::asr::{AsrError, DecodeOptions, EncoderWindow, Hypothesis, Lane, Timing};
 use crate::audio::{AudioError, FileReader, SampleRate, Span, StreamFormat, Utterance, duration_of};
 use crate::pool::Class;
+use crate::telemetry::metrics;
 use crate::vad::{EndpointEvent, EndpointSettings};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -277,6 +278,7 @@ impl Decodes {
     }
 
     fn start(&mut self, utterance: Utterance) {
+        metrics::speech_heard(utterance.speech.duration());
         let (lane, options) = (self.lane.clone(), self.options.clone());
         self.is_long |= duration_of(utterance.span.end) > BATCH_FROM;
         let class = if self.is_long { Class::Batch } else { Class::Final };

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
+mod metrics;
 
 use client::{Answer, FORM, exchange, form, request, send, transcription};
 use std::io::Cursor;

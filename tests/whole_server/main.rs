@@ -6,6 +6,7 @@ mod eval;
 #[path = "../rest/client.rs"]
 #[allow(dead_code, reason = "the tests of the edge use more of it")]
 mod http;
+mod measured;
 mod server;
 
 use eval::{Recording, all, assert_as_measured, reliable};

@@ -1,0 +1,94 @@
+//! What is measured, under which name. No other module spells a metric's name.
+//!
+//! What happens is recorded when it happens, by the functions here, on one registry for the process that needs no
+//! set-up. What *is* (slots, sessions, memory) is not kept here at all: whoever renders hands in one reading of it, a
+//! [`Gauges`], so that it can never disagree with what the same reading says elsewhere.
+//!
+//! Recording takes no lock that waits for a scrape, allocates nothing (but for the first of a new code), and does not
+//! panic: it is safe to do under the pool's lock. Labels come from closed sets, either enums or `&'static str` codes.
+
+#[cfg(test)]
+mod exposition;
+mod gauges;
+mod labels;
+mod recorded;
+#[cfg(test)]
+mod tests;
+
+pub use gauges::{Alerts, Gauges, Memory};
+pub use labels::{LeaseScope, Module, Stability, Stage, WaitOutcome};
+
+use prometheus::TextEncoder;
+use prometheus::proto::MetricFamily;
+use recorded::{RECORDED, Recorded, count};
+use std::time::Duration;
+
+/// The media type of what [`render`] gives: Prometheus' classic text, which every scraper reads.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// A ticket left the line, after this time and in this way.
+pub fn waited(outcome: WaitOutcome, wait: Duration) {
+    RECORDED.waits.of(outcome).observe(wait.as_secs_f64());
+}
+
+/// A lease was given back after this time.
+pub fn lease_held(scope: LeaseScope, held: Duration) {
+    RECORDED.holds.of(scope).observe(held.as_secs_f64());
+}
+
+/// Somebody got no lease; `reason` is the error's `code()`.
+pub fn refused(reason: &'static str) {
+    count(&RECORDED.refusals, &[reason]);
+}
+
+/// A slot went out of service.
+pub fn slot_retired(reason: &'static str) {
+    count(&RECORDED.retirements, &[reason]);
+}
+
+/// A decode of so much audio came to its end and gave a text.
+pub fn decoded(stability: Stability, took: Duration, audio: Duration) {
+    RECORDED.decodes.of(stability).observe(took.as_secs_f64());
+    RECORDED.audio_seconds.inc_by(audio.as_secs_f64());
+}
+
+/// So much speech was found in a stream or a file.
+pub fn speech_heard(speech: Duration) {
+    RECORDED.speech_seconds.inc_by(speech.as_secs_f64());
+}
+
+/// One stage of the way from the end of speech to its text took so long.
+pub fn turn_took(stage: Stage, took: Duration) {
+    RECORDED.turns.of(stage).observe(took.as_secs_f64());
+}
+
+/// A client was told of an error; `code` is the error's `code()`, `module` who told it.
+pub fn failed(module: Module, code: &'static str) {
+    count(&RECORDED.errors, &[module.as_str(), code]);
+}
+
+/// Everything, as [`CONTENT_TYPE`]: what was recorded since the process began, and what is now.
+///
+/// Renderings at the same time do not disturb each other: what is now is only in their arguments.
+pub fn render(now: &Gauges) -> String {
+    render_with(&RECORDED, now)
+}
+
+fn render_with(recorded: &Recorded, now: &Gauges) -> String {
+    let mut text = String::new();
+    for family in now.families().iter().chain(&recorded.families()) {
+        write(family, &mut text);
+    }
+    text
+}
+
+fn write(family: &MetricFamily, text: &mut String) {
+    if family.get_metric().is_empty() {
+        // The encoder refuses these; their name and meaning are worth telling all the same.
+        let (name, help) = (family.name(), family.help());
+        text.extend(["# HELP ", name, " ", help, "\n# TYPE ", name, " gauge\n"]);
+        return;
+    }
+    let encoded = TextEncoder::new().encode_utf8(std::slice::from_ref(family), text);
+    encoded.expect("a family with a name and metrics can be written to memory");
+}

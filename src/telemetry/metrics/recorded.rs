@@ -1,0 +1,180 @@
+//! Counters and histograms: what happened since the process began.
+
+use super::labels::{Label, LeaseScope, Module, Stability, Stage, WaitOutcome};
+use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
+use prometheus::{Counter, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use std::marker::PhantomData;
+use std::sync::LazyLock;
+
+/// The one of this process. Tests make their own.
+pub(super) static RECORDED: LazyLock<Recorded> = LazyLock::new(Recorded::new);
+
+/// From "there was a slot" to the patience of a REST request.
+const WAITS: &[f64] =
+    &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0];
+
+/// From a short decode to a session of hours.
+const HOLDS: &[f64] =
+    &[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0];
+
+/// From a small model on a GPU to a large one on a CPU.
+const DECODES: &[f64] =
+    &[0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0];
+
+/// Close together from 0.2 to 2 seconds, where an answer turns from prompt to late.
+const TURNS: &[f64] = &[
+    0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0,
+];
+
+/// Refusals that are shown before the first of them, so that their rate is known from the first on.
+const REFUSALS: &[[&str; 1]] = &[["pool_saturated"], ["pool_deadline_exceeded"], ["pool_draining"]];
+
+/// The same of retirements.
+const RETIREMENTS: &[[&str; 1]] = &[["slot_lost"]];
+
+/// The same of errors: the defects that one would like to be woken for.
+const ERRORS: &[[&str; 2]] = &[
+    [Module::Server.as_str(), "internal_error"],
+    [Module::Server.as_str(), "decode_failed"],
+    [Module::Session.as_str(), "decode_failed"],
+];
+
+/// Every metric that is recorded, ready to be counted up.
+pub(super) struct Recorded {
+    registry: Registry,
+    pub(super) waits: Histograms<WaitOutcome>,
+    pub(super) holds: Histograms<LeaseScope>,
+    pub(super) decodes: Histograms<Stability>,
+    pub(super) turns: Histograms<Stage>,
+    pub(super) audio_seconds: Counter,
+    pub(super) speech_seconds: Counter,
+    pub(super) refusals: IntCounterVec,
+    pub(super) retirements: IntCounterVec,
+    pub(super) errors: IntCounterVec,
+}
+
+impl Recorded {
+    /// All at zero.
+    pub(super) fn new() -> Self {
+        let registry = Registry::new();
+        let add = Catalogue(&registry);
+        Self {
+            waits: add.histograms(
+                "stenopool_pool_wait_seconds",
+                "Time that tickets stood in line for a slot, by how they left it.",
+                WAITS,
+            ),
+            holds: add.histograms(
+                "stenopool_pool_lease_held_seconds",
+                "Time from a lease's grant to its return, by how long it was meant to be kept.",
+                HOLDS,
+            ),
+            decodes: add.histograms(
+                "stenopool_asr_decode_seconds",
+                "Time that a decode took, of those that gave a text; failed and cancelled ones do not count.",
+                DECODES,
+            ),
+            turns: add.histograms(
+                "stenopool_turn_latency_seconds",
+                "Time from the last sample of speech to its final text, and what it was spent on.",
+                TURNS,
+            ),
+            audio_seconds: add.seconds(
+                "stenopool_asr_audio_seconds_total",
+                "Seconds of audio that were decoded; what is decoded again counts again.",
+            ),
+            speech_seconds: add.seconds(
+                "stenopool_vad_speech_seconds_total",
+                "Seconds of speech that the voice detector found in streams and files.",
+            ),
+            refusals: add.counters(
+                "stenopool_pool_refusals_total",
+                "Requests and sessions that got no lease, by the code of the error.",
+                ["reason"],
+                REFUSALS,
+            ),
+            retirements: add.counters(
+                "stenopool_pool_retirements_total",
+                "Slots that were taken out of service.",
+                ["reason"],
+                RETIREMENTS,
+            ),
+            errors: add.counters(
+                "stenopool_errors_total",
+                "Errors that clients were told, by who told them and their code; clients' own mistakes included.",
+                [Module::NAME, "code"],
+                ERRORS,
+            ),
+            registry,
+        }
+    }
+
+    /// What was recorded so far, in order of names and labels.
+    pub(super) fn families(&self) -> Vec<MetricFamily> {
+        self.registry.gather()
+    }
+}
+
+/// Counts one up. Labels that do not fit the metric count nowhere.
+pub(super) fn count<const N: usize>(counters: &IntCounterVec, labels: &[&'static str; N]) {
+    if let Ok(counter) = counters.get_metric_with_label_values(labels) {
+        counter.inc();
+    }
+}
+
+/// One histogram for every value of a label, found without a look-up.
+pub(super) struct Histograms<L> {
+    /// In the order of [`Label::ALL`].
+    each: Vec<Histogram>,
+    label: PhantomData<L>,
+}
+
+impl<L: Label> Histograms<L> {
+    /// The one for this value.
+    pub(super) fn of(&self, label: L) -> &Histogram {
+        &self.each[label.index()]
+    }
+}
+
+/// Why making the catalogue cannot fail; a test makes it.
+const WELL_FORMED: &str = "names in the catalogue are well-formed and each stands there once";
+
+/// Makes metrics and registers them.
+struct Catalogue<'a>(&'a Registry);
+
+impl Catalogue<'_> {
+    fn add(&self, metric: &(impl Collector + Clone + 'static)) {
+        self.0.register(Box::new(metric.clone())).expect(WELL_FORMED);
+    }
+
+    fn histograms<L: Label>(&self, name: &str, help: &str, buckets: &[f64]) -> Histograms<L> {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        let all = HistogramVec::new(options, &[L::NAME]).expect(WELL_FORMED);
+        self.add(&all);
+        let each = L::ALL.iter().map(|label| all.with_label_values(&[label.value()])).collect();
+        Histograms { each, label: PhantomData }
+    }
+
+    fn seconds(&self, name: &str, help: &str) -> Counter {
+        let seconds = Counter::new(name, help).expect(WELL_FORMED);
+        self.add(&seconds);
+        seconds
+    }
+
+    /// Counters for codes that the modules name themselves; those in `known` are shown from the beginning.
+    fn counters<const N: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; N],
+        known: &[[&str; N]],
+    ) -> IntCounterVec {
+        let counters = IntCounterVec::new(Opts::new(name, help), &labels).expect(WELL_FORMED);
+        self.add(&counters);
+        for values in known {
+            counters.with_label_values(values);
+        }
+        counters
+    }
+}
