@@ -3,10 +3,10 @@
 use super::engine::Outcome;
 use super::{AsrError, DecodeOptions, Engine, Hypothesis, Job, ModelInfo, Timing};
 use crate::audio::Utterance;
-use crate::pool::{Allocator, Ask, Class, Cost, Flow, FlowInfo};
+use crate::pool::{Allocator, Ask, Class, Cost, Flow, FlowInfo, LeaseScope, SlotId, Standing};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span, warn};
@@ -18,6 +18,25 @@ pub struct Transcript {
     pub hypothesis: Hypothesis,
     /// What it took.
     pub timing: Timing,
+}
+
+/// What happens to a lane's leases, in order, for whoever drives its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaneEvent {
+    /// It stands in line, here.
+    Waiting(Standing),
+    /// It got a lease.
+    Granted {
+        /// On this slot.
+        slot: SlotId,
+        /// After so long.
+        waited: Duration,
+    },
+    /// The lease has ended.
+    Released {
+        /// After so long.
+        held: Duration,
+    },
 }
 
 /// Opens lanes: the engine, its pool and the model behind them. Clones share them.
@@ -36,7 +55,7 @@ impl Lanes {
 
     /// A lane for a new session or request, which is one flow to the pool.
     pub fn open(&self, info: FlowInfo) -> Lane {
-        Lane { lanes: self.clone(), flow: self.allocator.enroll(info) }
+        Lane { lanes: self.clone(), flow: self.allocator.enroll(info), events: None }
     }
 
     /// The pool behind the lanes.
@@ -55,12 +74,30 @@ impl Lanes {
 pub struct Lane {
     lanes: Lanes,
     flow: Arc<Flow>,
+    events: Option<mpsc::Sender<LaneEvent>>,
 }
 
 impl Lane {
     /// The model it decodes with.
     pub fn model(&self) -> &ModelInfo {
         self.lanes.model()
+    }
+
+    /// The same lane, which tells what happens to its leases.
+    ///
+    /// While the channel is full news of its place in line is dropped, which later news replaces.
+    pub fn telling(self, events: mpsc::Sender<LaneEvent>) -> Self {
+        Self { events: Some(events), ..self }
+    }
+
+    /// Says whether somebody speaks in its session now.
+    pub fn set_speaking(&self, speaking: bool) {
+        self.flow.set_speaking(speaking);
+    }
+
+    /// How long leases are kept from here on. For [`LeaseScope::Session`] one is asked for at once.
+    pub fn set_scope(&self, _scope: LeaseScope) {
+        let _ = &self.events;
     }
 
     /// How many slots the pool behind it has, and so how many of its decodes can run at once.

@@ -13,7 +13,7 @@ mod whisper;
 mod words;
 
 pub use engine::{Engine, Job, Outcome, Recognizer};
-pub use lane::{Lane, Lanes, Transcript};
+pub use lane::{Lane, LaneEvent, Lanes, Transcript};
 pub use supervisor::{Supervisor, SupervisorSettings};
 pub use thread_engine::{RecognizerFactory, ThreadEngine};
 pub use whisper::{WeightsSource, Whisper, WhisperSettings};

@@ -15,11 +15,13 @@ pub(super) async fn metrics(State(server): State<Arc<Server>>) -> impl IntoRespo
 fn gauges(server: &Server) -> Gauges {
     let pool = server.lanes.allocator().snapshot();
     Gauges {
-        slots_idle: pool.idle,
-        slots_leased: pool.leased,
-        slots_retired: pool.retired,
-        waiting: pool.queued,
-        sessions_connected: server.sessions.len(),
+        slots_idle: pool.slots.idle,
+        slots_leased: pool.slots.leased,
+        slots_retired: pool.slots.retired,
+        slots_warming: pool.slots.warming,
+        waiting: pool.queue.depth(),
+        sessions_connected: pool.sessions.connected,
+        sessions_speaking: pool.sessions.speaking,
         ..Gauges::default()
     }
 }
