@@ -37,7 +37,7 @@ async fn metrics_and_the_pool_agree() {
         if leased + queued > 0 {
             clients.push(send(server.address, &whole).await);
         }
-        server.until(|pool| (pool.leased, pool.queued) == (leased, queued)).await;
+        server.until(|pool| (pool.slots.leased, pool.queue.depth()) == (leased, queued)).await;
         let pool: serde_json::Value = serde_json::from_str(&server.get("/pool").await.body).unwrap();
         let metrics = server.get("/metrics").await.body;
         let gauge = |sample: &str| value(&metrics, sample);
@@ -67,8 +67,8 @@ async fn every_reason_not_to_give_a_lease_is_shown_before_it_was_given() {
     let server = Stage::with(counting()).start().await;
     let metrics = server.get("/metrics").await.body;
     let reasons = [
-        AcquireError::Saturated { queued: 1, limit: 1 },
-        AcquireError::DeadlineExceeded { waited: PATIENCE },
+        AcquireError::Saturated { queued: 1, limit: 1, retry_after: None },
+        AcquireError::DeadlineExceeded { waited: PATIENCE, retry_after: None },
         AcquireError::Draining,
     ];
     for reason in reasons {
