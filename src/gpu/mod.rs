@@ -4,6 +4,7 @@
 //! read, without clock, lock or channel: [`choose`] which device, [`MemoryBudget`] how many slots, [`KneeSearch`] how
 //! many are of use, [`Elasticity`] when to give one back. What opens and closes slots is not here.
 
+mod budget;
 mod cgroup;
 mod choose;
 mod error;
@@ -11,6 +12,7 @@ mod host;
 mod nvml;
 mod selector;
 
+pub use budget::{Binding, BudgetError, Loaded, MemoryBudget, Sizing, default_reserve};
 pub use choose::{Gpu, Mig, choose, visible};
 pub use error::GpuError;
 pub use host::{HostProbe, process_memory};
