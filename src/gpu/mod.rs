@@ -9,6 +9,7 @@ mod cgroup;
 mod choose;
 mod error;
 mod host;
+mod knee;
 mod nvml;
 mod selector;
 
@@ -16,6 +17,7 @@ pub use budget::{Binding, BudgetError, Loaded, MemoryBudget, Sizing, default_res
 pub use choose::{Gpu, Mig, choose, visible};
 pub use error::GpuError;
 pub use host::{HostProbe, process_memory};
+pub use knee::{KneeKey, KneeSearch};
 pub use nvml::{Driver, NvmlProbe};
 pub use selector::DeviceSelector;
 
