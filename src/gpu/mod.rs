@@ -7,6 +7,7 @@
 mod budget;
 mod cgroup;
 mod choose;
+mod elasticity;
 mod error;
 mod host;
 mod knee;
@@ -15,6 +16,7 @@ mod selector;
 
 pub use budget::{Binding, BudgetError, Loaded, MemoryBudget, Sizing, default_reserve};
 pub use choose::{Gpu, Mig, choose, visible};
+pub use elasticity::{Change, Elasticity, ElasticitySettings, OpenSlots};
 pub use error::GpuError;
 pub use host::{HostProbe, process_memory};
 pub use knee::{KneeKey, KneeSearch};
