@@ -9,9 +9,11 @@ mod cgroup;
 mod choose;
 mod elasticity;
 mod error;
+pub mod fake;
 mod host;
 mod knee;
 mod nvml;
+mod probe_thread;
 mod selector;
 
 pub use budget::{Binding, BudgetError, Loaded, MemoryBudget, Sizing, default_reserve};
@@ -21,6 +23,7 @@ pub use error::GpuError;
 pub use host::{HostProbe, process_memory};
 pub use knee::{KneeKey, KneeSearch};
 pub use nvml::{Driver, NvmlProbe};
+pub use probe_thread::ProbeThread;
 pub use selector::DeviceSelector;
 
 use std::fmt;
