@@ -22,7 +22,7 @@
 //! |---|---|---|
 //! | [`audio`] | samples, frames, utterances, resampling, decoding files: vocabulary and pure functions | nothing of ours |
 //! | [`telemetry`] | tracing set-up and the catalogue of metrics | nothing of ours |
-//! | [`gpu`] | what a device has and what a slot costs: types and measurements | `telemetry` |
+//! | [`gpu`] | what a device has, what a slot costs, how many fit | `telemetry` |
 //! | [`pool`] | leases on slots, in order of arrival; has never heard of Whisper | `telemetry` |
 //! | [`vad`] | speech probability → edges → utterances | `audio`, `telemetry` |
 //! | [`asr`] | an utterance and a slot → a hypothesis | `audio`, `pool`, `gpu`, `telemetry` |
@@ -33,8 +33,7 @@
 //! | [`cli`] | commands; the only place that wires things together | everything |
 //!
 //! `tests/architecture.rs` holds these rules, and these: `axum` is named only in `server`, `clap` and `anyhow` only in
-//! `cli`, `ort` only in `vad`, `prometheus` only in `telemetry`, `reqwest` only in `store`; `unsafe` lives in `asr/whisper.rs` alone; only `cli` reads the
-//! environment; no module below `server` reads the wall clock. Everybody else is handed a `Settings` value.
+
 //!
 //! # Vocabulary
 //!
@@ -48,6 +47,10 @@
 //! | [`pool::SlotId`], [`pool::Generation`] | the right to one decode at a time, and the memory it needs; how often it was rebuilt |
 //! | [`pool::FlowId`], [`pool::Class`], [`pool::Ticket`] | whoever must be treated fairly; what kind of work it asks for; its place in line |
 //! | [`pool::Ledger`], [`pool::Allocator`], [`pool::Lease`] | who holds what, purely; its async front; the exclusive right to one slot |
+//! | [`gpu::DeviceProbe`], [`gpu::DeviceMemory`], [`gpu::Footprint`] | reads a device; its total and free memory; what weights and one slot need |
+//! | [`gpu::DeviceSelector`], [`gpu::Gpu`] | which device is asked for; a GPU or a MIG instance that was found |
+//! | [`gpu::MemoryBudget`], [`gpu::Sizing`], [`gpu::Binding`] | the sum that yields a number of slots; its result; which term binds |
+//! | [`gpu::KneeSearch`], [`gpu::Elasticity`] | finds past how many slots more bring nothing; when to give a slot back, and when to take one |
 //! | [`asr::Engine`], [`asr::Recognizer`], [`asr::Supervisor`] | opens, runs and closes slots; one blocking decoder; keeps the slots open |
 //! | [`asr::Lane`], [`asr::Job`] | a session's way to a slot; one decode on its way, with its lease |
 //! | [`asr::Hypothesis`], [`asr::Segment`], [`asr::Transcript`] | the reading of an utterance; timed text; a reading and what it took |
@@ -97,6 +100,7 @@
 //! | tokio workers | 2 to 4 | sockets, timers, the allocator's lock | anything over some 500 µs |
 //! | `frontend-N` | 1 or 2 | decode, resample, VAD | wait for a slot |
 //! | `asr-slot-N` | one for each slot | owns one Whisper state; one job at a time | touch a socket |
+//! | `gpu-probe` | 1 | reads the device's memory, again and again | keep anybody waiting |
 //!
 //! On a CPU, slots × threads per slot ≤ cores, unless the user wants it otherwise.
 //!

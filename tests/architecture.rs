@@ -30,6 +30,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("hound", &["audio"]),
     ("indicatif", &["cli"]),
+    ("nvml_wrapper", &["gpu/nvml.rs"]),
     ("ort", &["vad"]),
     ("prometheus", &["telemetry"]),
     ("reqwest", &["store"]),
@@ -42,6 +43,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("subtle", &["server"]),
     ("symphonia", &["audio"]),
     ("symphonia_adapter_libopus", &["audio"]),
+    // `cli` reports on disks and on the machine; memory is the business of `gpu`.
+    ("sysinfo", &["gpu", "cli"]),
     ("toml", &["config", "store"]),
     ("tracing_subscriber", &["telemetry"]),
     ("whisper_rs", &["asr/whisper.rs"]),

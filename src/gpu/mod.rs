@@ -1,18 +1,56 @@
-//! What the device has and what a slot costs.
+//! What the device has, what a slot costs, and how many slots fit.
 //!
-//! Types and measurements only: how many slots a pool really gets is decided where they are opened.
+//! [`HostProbe`] and [`NvmlProbe`] read, [`ProbeThread`] reads again and again; everything else decides on what was
+//! read, without clock, lock or channel: [`choose`] which device, [`MemoryBudget`] how many slots, [`KneeSearch`] how
+//! many are of use, [`Elasticity`] when to give one back. What opens and closes slots is not here.
+
+mod budget;
+mod cgroup;
+mod choose;
+mod elasticity;
+mod error;
+pub mod fake;
+mod host;
+mod knee;
+mod nvml;
+mod probe_thread;
+mod selector;
+
+pub use budget::{Binding, BudgetError, Loaded, MemoryBudget, Sizing, default_reserve};
+pub use choose::{Gpu, Mig, choose, visible};
+pub use elasticity::{Change, Elasticity, ElasticitySettings, OpenSlots};
+pub use error::GpuError;
+pub use host::{HostProbe, process_memory};
+pub use knee::{KneeKey, KneeSearch};
+pub use nvml::{Driver, NvmlProbe};
+pub use probe_thread::ProbeThread;
+pub use selector::DeviceSelector;
 
 use std::fmt;
-use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 /// An amount of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Bytes(pub u64);
 
 impl Bytes {
+    /// So many MiB.
+    pub const fn mib(mib: u64) -> Self {
+        Self(mib.saturating_mul(1024 * 1024))
+    }
+
     /// How much more this is than `before`; zero when it is less.
     pub fn since(self, before: Self) -> Self {
         Self(self.0.saturating_sub(before.0))
+    }
+
+    /// Both together, or the largest amount there is.
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// So many times as much, or the largest amount there is.
+    pub fn times(self, n: u16) -> Self {
+        Self(self.0.saturating_mul(n.into()))
     }
 }
 
@@ -32,11 +70,67 @@ pub struct Footprint {
     pub slot: Bytes,
 }
 
-/// The resident memory of this process, as the operating system counts it; zero where it does not say.
-pub fn process_memory() -> Bytes {
-    let pid = Pid::from_u32(std::process::id());
-    let mut system = System::new();
-    let memory_only = ProcessRefreshKind::nothing().with_memory();
-    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, memory_only);
-    Bytes(system.process(pid).map_or(0, sysinfo::Process::memory))
+/// What a device has, as it says itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeviceMemory {
+    /// All of it, or the limit that was set for this process.
+    pub total: Bytes,
+    /// What can still be had. On a host that includes what the kernel only caches.
+    pub free: Bytes,
+}
+
+impl DeviceMemory {
+    /// What cannot be had, whoever holds it.
+    pub fn used(self) -> Bytes {
+        self.total.since(self.free)
+    }
+}
+
+/// What kind of device the slots run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeviceKind {
+    /// The cores, with the host's memory.
+    Cpu,
+    /// An NVIDIA GPU, with its own.
+    Cuda,
+}
+
+impl DeviceKind {
+    /// As `/pool` spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+        }
+    }
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which device the slots run on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// What kind it is.
+    pub kind: DeviceKind,
+    /// As people know it: `NVIDIA H200`, or the processor's name.
+    pub name: String,
+    /// What names it for good, where there is such a thing: `GPU-…` or `MIG-…`.
+    pub uuid: Option<String>,
+}
+
+/// Reads a device's memory.
+///
+/// Blocks for as long as the device takes to answer (microseconds as a rule): ask on a thread of its own, such as
+/// [`ProbeThread`].
+pub trait DeviceProbe: Send + Sync {
+    /// Reads it now.
+    ///
+    /// # Errors
+    ///
+    /// [`GpuError`] when the device does not answer; it may again later.
+    fn memory(&self) -> Result<DeviceMemory, GpuError>;
 }
