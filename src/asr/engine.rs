@@ -3,7 +3,7 @@
 use super::{AsrError, DecodeOptions, Hypothesis, Segment};
 use crate::audio::Utterance;
 use crate::gpu::Footprint;
-use crate::pool::{Class, Lease, SlotId};
+use crate::pool::{Class, Lease, Retirement, SlotId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -83,7 +83,7 @@ impl Outcome {
     pub(super) fn new(lease: Lease, result: Result<Hypothesis, AsrError>, decode: Duration) -> Self {
         let lease = match &result {
             Err(AsrError::SlotLost(reason)) => {
-                lease.retire(reason);
+                lease.retire(Retirement::Lost, reason);
                 None
             }
             _ => Some(lease),

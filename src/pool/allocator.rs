@@ -4,11 +4,12 @@
 //! delivered after it, because a delivery that finds its waiter gone drops a [`Lease`], whose destructor takes the same
 //! lock.
 
-use super::books::{Answer, Books, InLine};
+use super::books::{Answer, Books, InLine, Tenure};
 use super::{
-    Ask, Flow, FlowInfo, Generation, Lease, LeaseScope, LedgerSettings, Place, SlotId, Slots, Snapshot,
-    Standing, Ticket,
+    Ask, Flow, FlowInfo, Generation, Lease, LeaseScope, LedgerSettings, Place, Retirement, SlotId, Slots,
+    Snapshot, Standing, Ticket,
 };
+use crate::telemetry::metrics::{self, WaitOutcome};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -120,7 +121,8 @@ impl Allocator {
     ///
     /// [`AcquireError::Saturated`] or [`AcquireError::Draining`].
     pub fn admit(&self) -> Result<(), AcquireError> {
-        self.shared.lock().admit()
+        let admitted = self.shared.lock().admit();
+        admitted.inspect_err(|error| metrics::refused(error.code()))
     }
 
     /// Takes a place in line. Without a deadline it is kept for as long as it takes.
@@ -142,7 +144,7 @@ impl Allocator {
         let now = Instant::now();
         let enqueued =
             self.shared.lock().enqueue(flow.id(), ask, deadline.is_some(), (deliver, standing), now);
-        let (ticket, replaced) = enqueued?;
+        let (ticket, replaced) = enqueued.inspect_err(|error| metrics::refused(error.code()))?;
         let place = Place::new(ticket, Arc::clone(flow), delivery, standing_out, (now, deadline));
         if let Some(replaced) = replaced {
             replaced.answer(Err(AcquireError::Superseded));
@@ -227,8 +229,8 @@ impl Allocator {
 
     /// Retires a leased slot over its holder's head: the lease sits in a decode that does not end, and when it comes back
     /// it gives nothing back. `false` when the lease has ended meanwhile.
-    pub fn retire(&self, slot: SlotId, generation: Generation, reason: &str) -> bool {
-        self.shared.retire(slot, generation, reason)
+    pub fn retire(&self, slot: SlotId, generation: Generation, cause: Retirement, detail: &str) -> bool {
+        self.shared.retire(slot, generation, cause, detail)
     }
 
     /// Idle slots that have not been known to work for so long, or longer.
@@ -288,10 +290,13 @@ impl Shared {
         self.moved.notify_one();
     }
 
-    pub(super) fn withdraw(&self, ticket: Ticket) {
-        if self.lock().withdraw(ticket, Instant::now()) {
+    /// Leaves the line. `false` when the ticket does not wait any more.
+    pub(super) fn withdraw(&self, ticket: Ticket) -> bool {
+        let withdrawn = self.lock().withdraw(ticket, Instant::now());
+        if withdrawn {
             self.moved.notify_one();
         }
+        withdrawn
     }
 
     pub(super) fn promote(&self, ticket: Ticket) -> bool {
@@ -312,17 +317,26 @@ impl Shared {
 
     /// Ends a lease, and serves whoever is next.
     pub(super) fn release(self: &Arc<Self>, slot: SlotId, generation: Generation) {
-        if self.lock().release(slot, generation, Instant::now()) {
+        let ended = self.lock().release(slot, generation, Instant::now());
+        if let Some(tenure) = ended {
+            tenure.record();
             self.serve();
         }
     }
 
     /// Ends a lease and takes its slot out of service. `false` when it had ended before.
-    pub(super) fn retire(&self, slot: SlotId, generation: Generation, reason: &str) -> bool {
-        if !self.lock().retire(slot, generation, Instant::now()) {
-            return false;
-        }
-        warn!(slot = slot.0, reason, "slot retired");
+    pub(super) fn retire(
+        &self,
+        slot: SlotId,
+        generation: Generation,
+        cause: Retirement,
+        detail: &str,
+    ) -> bool {
+        let ended = self.lock().retire(slot, generation, Instant::now());
+        let Some(tenure) = ended else { return false };
+        tenure.record();
+        metrics::slot_retired(cause.name());
+        warn!(slot = slot.0, cause = cause.name(), detail, "slot retired");
         self.moved.notify_one();
         // Nobody rebuilds once the supervisor is gone, and then nobody needs the slot.
         let _ = self.retirements.send(slot);
@@ -330,8 +344,26 @@ impl Shared {
     }
 }
 
+impl Tenure {
+    fn record(self) {
+        let scope = match self.scope {
+            LeaseScope::Utterance => metrics::LeaseScope::Utterance,
+            LeaseScope::Session => metrics::LeaseScope::Session,
+        };
+        if !self.is_the_houses {
+            metrics::lease_held(scope, self.held);
+        }
+    }
+}
+
 impl InLine {
     fn answer(self, answer: Answer) {
+        let outcome = match &answer {
+            Ok(_) => WaitOutcome::Granted,
+            Err(AcquireError::Superseded) => WaitOutcome::Superseded,
+            Err(_) => WaitOutcome::Draining,
+        };
+        metrics::waited(outcome, self.since.elapsed());
         // A waiter that is gone hands the lease back, and its destructor frees the slot.
         drop(self.deliver.send(answer));
     }

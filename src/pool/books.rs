@@ -57,6 +57,14 @@ struct Holding {
     idle_since: Option<Instant>,
 }
 
+/// A lease that has ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tenure {
+    pub(super) scope: LeaseScope,
+    pub(super) held: Duration,
+    pub(super) is_the_houses: bool,
+}
+
 /// The books.
 #[derive(Debug)]
 pub(super) struct Books {
@@ -314,13 +322,13 @@ impl Books {
         self.count_work(now);
     }
 
-    /// Ends a lease: its slot is idle. `false`, and nothing happens, when it had ended before.
-    pub(super) fn release(&mut self, slot: SlotId, generation: Generation, now: Instant) -> bool {
+    /// Ends a lease: its slot is idle. `None`, and nothing happens, when it had ended before.
+    pub(super) fn release(&mut self, slot: SlotId, generation: Generation, now: Instant) -> Option<Tenure> {
         self.end_holding(slot, generation, now, Ledger::release)
     }
 
-    /// Ends a lease: its slot is out of service. `false`, and nothing happens, when it had ended before.
-    pub(super) fn retire(&mut self, slot: SlotId, generation: Generation, now: Instant) -> bool {
+    /// Ends a lease: its slot is out of service. `None`, and nothing happens, when it had ended before.
+    pub(super) fn retire(&mut self, slot: SlotId, generation: Generation, now: Instant) -> Option<Tenure> {
         self.end_holding(slot, generation, now, Ledger::retire)
     }
 
@@ -330,19 +338,18 @@ impl Books {
         generation: Generation,
         now: Instant,
         end: fn(&mut Ledger, SlotId, Generation, Cost) -> bool,
-    ) -> bool {
-        if self.holding_mut(slot, generation).is_none() {
-            return false;
-        }
+    ) -> Option<Tenure> {
+        self.holding_mut(slot, generation)?;
         let holding = self.holdings.remove(&slot).expect("it was just looked at");
         let held = now.saturating_duration_since(holding.since);
         end(&mut self.ledger, slot, generation, Cost(held));
+        let is_the_houses = holding.holder.is_none();
         if let Some((flow, info)) = holding.holder {
             self.service.served(flow, info.tier.weight, held, now);
             self.wants_less(flow, now);
         }
         self.count_work(now);
-        true
+        Some(Tenure { scope: holding.scope, held, is_the_houses })
     }
 
     fn holding_mut(&mut self, slot: SlotId, generation: Generation) -> Option<&mut Holding> {

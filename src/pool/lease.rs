@@ -1,7 +1,7 @@
 //! The exclusive right to one slot.
 
 use super::allocator::Shared;
-use super::{Generation, LeaseScope, SlotId};
+use super::{Generation, LeaseScope, Retirement, SlotId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -64,9 +64,9 @@ impl Lease {
     }
 
     /// Ends the lease and takes the slot out of service until it was rebuilt.
-    pub fn retire(self, reason: &str) {
+    pub fn retire(self, cause: Retirement, detail: &str) {
         // The release that follows finds the lease ended.
-        self.shared.retire(self.slot, self.generation, reason);
+        self.shared.retire(self.slot, self.generation, cause, detail);
     }
 }
 

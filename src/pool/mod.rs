@@ -87,6 +87,31 @@ impl LeaseScope {
     }
 }
 
+/// Why a slot leaves service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Retirement {
+    /// Its decoder broke down.
+    Lost,
+    /// Its decoder does not stop when it is told to.
+    Stuck,
+    /// One decode after the other failed on it.
+    Failing,
+    /// It was idle, and failed when it was tried.
+    Canary,
+}
+
+impl Retirement {
+    /// Its name in logs and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lost => "slot_lost",
+            Self::Stuck => "slot_stuck",
+            Self::Failing => "slot_failing",
+            Self::Canary => "canary_failed",
+        }
+    }
+}
+
 /// Slot time: one slot busy for so long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Cost(pub Duration);

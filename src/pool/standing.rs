@@ -1,6 +1,7 @@
 //! A place in line, and what is known about it.
 
 use super::{AcquireError, Flow, Lease, Ticket};
+use crate::telemetry::metrics::{self, WaitOutcome};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -24,6 +25,8 @@ pub struct Place {
     standing: watch::Receiver<Option<Standing>>,
     since: Instant,
     deadline: Option<Instant>,
+    /// How it ends, unless it is answered.
+    outcome: WaitOutcome,
 }
 
 impl Place {
@@ -34,7 +37,7 @@ impl Place {
         standing: watch::Receiver<Option<Standing>>,
         (since, deadline): (Instant, Option<Instant>),
     ) -> Self {
-        Self { ticket, flow, delivery, standing, since, deadline }
+        Self { ticket, flow, delivery, standing, since, deadline, outcome: WaitOutcome::Withdrawn }
     }
 
     /// News of where it stands: `None` until the first, and as good as none once the lease is there.
@@ -61,22 +64,30 @@ impl Place {
     pub async fn lease(&mut self) -> Result<Lease, AcquireError> {
         let delivery = &mut self.delivery;
         let answer = match self.deadline {
-            Some(deadline) => timeout_at(deadline, delivery).await.map_err(|_| self.too_late())?,
+            Some(deadline) => match timeout_at(deadline, delivery).await {
+                Ok(answer) => answer,
+                Err(_) => return Err(self.too_late()),
+            },
             None => delivery.await,
         };
         // Only the end of the whole pool leaves a waiter without an answer.
         answer.unwrap_or(Err(AcquireError::Draining))
     }
 
-    fn too_late(&self) -> AcquireError {
+    fn too_late(&mut self) -> AcquireError {
+        self.outcome = WaitOutcome::DeadlineExceeded;
         let standing = *self.standing.borrow();
         let retry_after = standing.map_or_else(|| self.flow.shared().newcomer_wait(), |at| at.estimated_wait);
-        AcquireError::DeadlineExceeded { waited: self.since.elapsed(), retry_after }
+        let error = AcquireError::DeadlineExceeded { waited: self.since.elapsed(), retry_after };
+        metrics::refused(error.code());
+        error
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.flow.shared().withdraw(self.ticket);
+        if self.flow.shared().withdraw(self.ticket) {
+            metrics::waited(self.outcome, self.since.elapsed());
+        }
     }
 }

@@ -76,7 +76,7 @@ async fn a_lease_whose_waiter_vanished_on_delivery_moves_on() {
 #[tokio::test]
 async fn a_retired_slot_serves_nobody_until_it_is_rebuilt() {
     let (allocator, mut retired) = pool(1);
-    lease(&allocator).await.retire("test");
+    lease(&allocator).await.retire(Retirement::Lost, "test");
     let mut waiting = wait(&allocator, "waiting");
     assert!(!is_served(&mut waiting));
     assert_eq!(allocator.slots().retired, 1);
@@ -91,8 +91,8 @@ async fn a_retired_slot_serves_nobody_until_it_is_rebuilt() {
 async fn a_lease_that_was_retired_over_its_holders_head_gives_nothing_back() {
     let (allocator, mut retired) = pool(1);
     let stuck = lease(&allocator).await;
-    assert!(allocator.retire(stuck.slot(), stuck.generation(), "stuck"));
-    assert!(!allocator.retire(stuck.slot(), stuck.generation(), "stuck"), "only once");
+    assert!(allocator.retire(stuck.slot(), stuck.generation(), Retirement::Stuck, "test"));
+    assert!(!allocator.retire(stuck.slot(), stuck.generation(), Retirement::Stuck, "test"), "only once");
     allocator.add(retired.recv().await.expect("the retirement is announced"));
     let current = lease(&allocator).await;
     drop(stuck);

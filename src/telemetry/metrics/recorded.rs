@@ -28,10 +28,11 @@ const TURNS: &[f64] = &[
 ];
 
 /// Refusals that are shown before the first of them, so that their rate is known from the first on.
-const REFUSALS: &[[&str; 1]] = &[["pool_saturated"], ["pool_deadline_exceeded"], ["pool_draining"]];
+const REFUSALS: &[[&str; 1]] =
+    &[["pool_saturated"], ["pool_deadline_exceeded"], ["pool_superseded"], ["pool_draining"]];
 
 /// The same of retirements.
-const RETIREMENTS: &[[&str; 1]] = &[["slot_lost"]];
+const RETIREMENTS: &[[&str; 1]] = &[["slot_lost"], ["slot_stuck"], ["slot_failing"], ["canary_failed"]];
 
 /// The same of errors: the defects that one would like to be woken for.
 const ERRORS: &[[&str; 2]] = &[
