@@ -4,7 +4,9 @@
 //! under the lock and delivered after it, because a delivery that finds its waiter gone drops a [`Lease`], whose
 //! destructor takes the same lock.
 
-use super::{Class, FlowId, Generation, Grant, Ledger, SlotId, Snapshot, Ticket};
+use super::{
+    Ask, Class, Cost, FlowId, Generation, Grant, LeaseScope, Ledger, LedgerSettings, SlotId, Snapshot, Ticket,
+};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -70,6 +72,7 @@ struct Shared {
     state: Mutex<State>,
     settings: PoolSettings,
     retirements: mpsc::UnboundedSender<SlotId>,
+    started: Instant,
 }
 
 /// The async front of the pool. Clones share one pool.
@@ -84,8 +87,16 @@ impl Allocator {
     /// That channel needs no bound of its own: a slot stands in it at most once, and is rebuilt only by its reader.
     pub fn new(settings: PoolSettings) -> (Self, mpsc::UnboundedReceiver<SlotId>) {
         let (retirements, retired) = mpsc::unbounded_channel();
-        let state = State { ledger: Ledger::default(), waiters: BTreeMap::new(), draining: false };
-        (Self { shared: Arc::new(Shared { state: Mutex::new(state), settings, retirements }) }, retired)
+        let started = Instant::now();
+        let state = State {
+            ledger: Ledger::new(LedgerSettings::default()),
+            waiters: BTreeMap::new(),
+            draining: false,
+        };
+        (
+            Self { shared: Arc::new(Shared { state: Mutex::new(state), settings, retirements, started }) },
+            retired,
+        )
     }
 
     /// Puts a slot into service and serves whoever waits for one.
@@ -178,7 +189,13 @@ impl Allocator {
             if queued >= limit {
                 return Err(AcquireError::Saturated { queued, limit });
             }
-            let ticket = state.ledger.enqueue(flow, class);
+            let ask = Ask {
+                class,
+                cost: Cost(Duration::from_millis(100)),
+                scope: LeaseScope::Utterance,
+                avoid: None,
+            };
+            let ticket = state.ledger.enqueue(flow, ask, since - self.shared.started).ticket;
             state.waiters.insert(ticket, Waiter { deliver, since });
             ticket
         };
@@ -200,6 +217,7 @@ impl Shared {
                 slot: grant.slot,
                 generation: grant.generation,
                 waited: waiter.since.elapsed(),
+                since: Instant::now(),
                 open: true,
                 shared: Arc::clone(self),
             };
@@ -210,7 +228,7 @@ impl Shared {
 
     fn next_grant(&self) -> Option<(Grant, Waiter)> {
         let mut state = self.lock();
-        let grant = state.ledger.grant()?;
+        let grant = state.ledger.grant(self.started.elapsed())?;
         let waiter = state.waiters.remove(&grant.ticket).expect("every ticket in line has a waiter");
         Some((grant, waiter))
     }
@@ -237,6 +255,7 @@ pub struct Lease {
     slot: SlotId,
     generation: Generation,
     waited: Duration,
+    since: Instant,
     open: bool,
     shared: Arc<Shared>,
 }
@@ -255,7 +274,7 @@ impl Lease {
     /// Ends the lease and takes the slot out of service until it was rebuilt.
     pub fn retire(mut self, reason: &str) {
         self.open = false;
-        if self.shared.lock().ledger.retire(self.slot, self.generation) {
+        if self.shared.lock().ledger.retire(self.slot, self.generation, Cost(self.since.elapsed())) {
             warn!(slot = self.slot.0, reason, "slot retired");
             // Nobody rebuilds once the supervisor is gone, and then nobody needs the slot.
             let _ = self.shared.retirements.send(self.slot);
@@ -266,7 +285,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if self.open {
-            self.shared.lock().ledger.release(self.slot, self.generation);
+            self.shared.lock().ledger.release(self.slot, self.generation, Cost(self.since.elapsed()));
             self.shared.serve();
         }
     }

@@ -1,13 +1,55 @@
-//! Who holds which slot, and who is next. Pure: no clock, no locks, no tokio.
+//! Who holds which slot, and who is next. Pure: no clock, no locks, no tokio; times are passed in.
 //!
-//! The discipline is first come, first served within a class, and finals before batch work.
+//! # The discipline
+//!
+//! Start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM 1996), in each [`Class`] by itself. Of each flow only the first
+//! ticket, its *head*, is in the running. Its start tag is the flow's last finish tag, or what the class's clock said
+//! when the flow began to wait, if that is later; the smallest start tag goes next and sets the clock, and the flow's
+//! finish tag becomes start + cost / weight. On release the truth replaces the estimate. What it promises: over any
+//! stretch of grants two flows *f* and *g* that always wait get work *W* with
+//! `|W_f/w_f − W_g/w_g| ≤ c_f/w_f + c_g/w_g`, where *c* is their largest cost, and twice the error of the estimates in
+//! flight on top.
+//!
+//! - **Classes** are served in strict order, but batch work gets at least its share of what is granted while it waits.
+//! - **Starvation.** A head that has waited longer than the bound is *rescued*: of four grants of its class, one at
+//!   least goes to the head that has waited longest. So a ticket over the bound is served within 4 × (tickets over the
+//!   bound that are older + 1) grants of its class. It is charged as usual.
+//! - **Keys.** Flows of a key at its cap are passed over. That time saves up neither credit nor age.
+//! - **Debts** are forgiven when a class has nobody waiting and nothing running.
+//!
+//! Every operation is O(log n) in waiting tickets, except [`Ledger::line`].
 
-use super::{Class, FlowId, Generation, SlotId};
-use std::collections::{BTreeMap, VecDeque};
+mod batch_share;
+mod flow;
+mod keys;
+mod lineup;
+mod order;
+mod queue;
+mod slots;
+mod virtual_time;
 
-/// A place in line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
+#[cfg(test)]
+mod tests;
+
+use super::{Ask, Cost, FlowId, Generation, KeyCap, SlotId, Ticket, Weight};
+use order::Order;
+use slots::Slots;
+use std::time::Duration;
+
+/// How the ledger weighs those who wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerSettings {
+    /// How long a flow's next ticket may wait before it is helped over its weight.
+    pub starvation: Duration,
+    /// What batch work gets at least of the work that is granted while it waits, in percent, at most 50.
+    pub batch_share: u8,
+}
+
+impl Default for LedgerSettings {
+    fn default() -> Self {
+        Self { starvation: Duration::from_secs(30), batch_share: 10 }
+    }
+}
 
 /// A ticket that got a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,238 +64,155 @@ pub struct Grant {
     pub generation: Generation,
 }
 
+/// A ticket that was taken into the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tenure {
-    Idle,
-    Leased(FlowId),
-    Retired,
+pub struct Enqueued {
+    /// The ticket.
+    pub ticket: Ticket,
+    /// The older interim of its flow that it replaced, which waits no more.
+    pub replaced: Option<Ticket>,
 }
 
+/// The book of slots and waiting tickets. `now` is the time since the pool was made.
 #[derive(Debug)]
-struct SlotEntry {
-    generation: Generation,
-    tenure: Tenure,
-}
-
-/// The book of slots and waiting tickets.
-#[derive(Debug, Default)]
 pub struct Ledger {
-    slots: BTreeMap<SlotId, SlotEntry>,
-    finals: VecDeque<(Ticket, FlowId)>,
-    batch: VecDeque<(Ticket, FlowId)>,
-    next_ticket: u64,
+    slots: Slots,
+    order: Order,
 }
 
+/// The slots: warming → idle → leased → idle, or retired → warming; closed from idle or retired.
 impl Ledger {
-    /// Puts a slot into service: a new one, or a retired one that was rebuilt.
+    /// A ledger without slots.
+    pub fn new(settings: LedgerSettings) -> Self {
+        Self { slots: Slots::default(), order: Order::new(settings) }
+    }
+
+    /// Counts a slot that is being opened or rebuilt: a new one, or one that was retired or closed. It cannot be lent
+    /// yet. Nothing happens to a slot in service.
+    pub fn warm(&mut self, slot: SlotId) {
+        self.slots.warm(slot);
+    }
+
+    /// Puts a slot into service and tells its generation, which this slot never had before.
     ///
-    /// Returns its generation, one higher than before when it was rebuilt.
+    /// A slot that is in service stays as it is.
     pub fn add(&mut self, slot: SlotId) -> Generation {
-        let entry = self
-            .slots
-            .entry(slot)
-            .and_modify(|entry| entry.generation.0 += 1)
-            .or_insert(SlotEntry { generation: Generation(0), tenure: Tenure::Idle });
-        entry.tenure = Tenure::Idle;
-        entry.generation
+        self.slots.add(slot)
     }
 
-    /// Takes a place in line.
-    pub fn enqueue(&mut self, flow: FlowId, class: Class) -> Ticket {
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        self.line_mut(class).push_back((ticket, flow));
-        ticket
+    /// A warming slot could not be opened: it is retired. Nothing happens to others.
+    pub fn fail(&mut self, slot: SlotId) {
+        self.slots.fail(slot);
     }
 
-    /// Leaves the line. `false` when the ticket does not wait (any more).
-    pub fn withdraw(&mut self, ticket: Ticket) -> bool {
-        let waiting = self.queued();
-        self.finals.retain(|(waiter, _)| *waiter != ticket);
-        self.batch.retain(|(waiter, _)| *waiter != ticket);
-        self.queued() < waiting
+    /// Lends an idle slot to the house itself, charged to nobody; it is released or retired as any other. `None`, and
+    /// nothing happens, for a slot that is not idle.
+    pub fn lend(&mut self, slot: SlotId) -> Option<Generation> {
+        self.slots.lease(slot, None)
     }
 
-    /// Grants one idle slot to the ticket that is next, if both exist.
-    pub fn grant(&mut self) -> Option<Grant> {
-        let (&slot, entry) = self.slots.iter_mut().find(|(_, entry)| entry.tenure == Tenure::Idle)?;
-        let (ticket, flow) = self.finals.pop_front().or_else(|| self.batch.pop_front())?;
-        entry.tenure = Tenure::Leased(flow);
-        Some(Grant { ticket, flow, slot, generation: entry.generation })
+    /// Takes an idle or retired slot out of the pool. `false`, and nothing happens, for any other.
+    pub fn close(&mut self, slot: SlotId) -> bool {
+        self.slots.close(slot)
     }
 
-    /// Takes a slot back from its holder. `false`, and nothing happens, for an older generation or a slot nobody holds.
-    pub fn release(&mut self, slot: SlotId, generation: Generation) -> bool {
-        self.end_tenure(slot, generation, Tenure::Idle)
+    /// Takes a slot back that was held for `held`, which replaces the estimate its holder was charged with. `false`, and
+    /// nothing happens, for an older generation or a slot nobody holds.
+    pub fn release(&mut self, slot: SlotId, generation: Generation, held: Cost) -> bool {
+        self.end(slot, generation, held, false)
     }
 
-    /// Takes a leased slot out of service. `false`, and nothing happens, for an older generation or a slot nobody holds.
-    pub fn retire(&mut self, slot: SlotId, generation: Generation) -> bool {
-        self.end_tenure(slot, generation, Tenure::Retired)
+    /// Takes a leased slot out of service; otherwise as [`release`](Self::release).
+    pub fn retire(&mut self, slot: SlotId, generation: Generation, held: Cost) -> bool {
+        self.end(slot, generation, held, true)
     }
 
-    /// How many tickets wait.
-    pub fn queued(&self) -> usize {
-        self.finals.len() + self.batch.len()
+    fn end(&mut self, slot: SlotId, generation: Generation, held: Cost, retired: bool) -> bool {
+        let ended = self.slots.end(slot, generation, retired);
+        if let Some(Some(charge)) = ended {
+            self.order.settle(charge, held);
+        }
+        ended.is_some()
     }
 
-    /// How many slots exist, retired ones included.
+    /// How many slots exist, closed ones not counted.
     pub fn total(&self) -> usize {
-        self.slots.len()
+        self.slots.total()
     }
 
     /// How many slots nobody holds.
     pub fn idle(&self) -> usize {
-        self.count(|tenure| tenure == Tenure::Idle)
+        self.slots.idle()
     }
 
     /// How many slots somebody holds.
     pub fn leased(&self) -> usize {
-        self.count(|tenure| matches!(tenure, Tenure::Leased(_)))
+        self.slots.leased()
+    }
+
+    /// How many slots are being opened.
+    pub fn warming(&self) -> usize {
+        self.slots.warming()
     }
 
     /// How many slots are out of service.
     pub fn retired(&self) -> usize {
-        self.count(|tenure| tenure == Tenure::Retired)
-    }
-
-    fn end_tenure(&mut self, slot: SlotId, generation: Generation, next: Tenure) -> bool {
-        match self.slots.get_mut(&slot) {
-            Some(entry) if entry.generation == generation && matches!(entry.tenure, Tenure::Leased(_)) => {
-                entry.tenure = next;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn count(&self, claim: impl Fn(Tenure) -> bool) -> usize {
-        self.slots.values().filter(|entry| claim(entry.tenure)).count()
-    }
-
-    fn line_mut(&mut self, class: Class) -> &mut VecDeque<(Ticket, FlowId)> {
-        match class {
-            Class::Final => &mut self.finals,
-            Class::Batch => &mut self.batch,
-        }
+        self.slots.retired()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
+/// The line.
+impl Ledger {
+    /// Makes a flow known, with its weight and the cap it shares; or changes them, also for what it has waiting.
+    pub fn enroll(&mut self, flow: FlowId, weight: Weight, key: Option<KeyCap>) {
+        self.order.enroll(flow, weight, key);
+    }
 
-    fn ledger(slots: u16) -> Ledger {
-        let mut ledger = Ledger::default();
-        for slot in 0..slots {
-            ledger.add(SlotId(slot));
+    /// Withdraws what a flow has waiting and forgets it as soon as it holds and owes nothing. Its leases end as usual.
+    pub fn dismiss(&mut self, flow: FlowId) {
+        self.order.dismiss(flow);
+    }
+
+    /// Takes a place in line.
+    ///
+    /// A flow that is not enrolled is served with weight 1 and without a key, or as it last was, and forgotten when it
+    /// holds, wants and owes nothing.
+    pub fn enqueue(&mut self, flow: FlowId, ask: Ask, now: Duration) -> Enqueued {
+        let (ticket, replaced) = self.order.enqueue(flow, ask, now);
+        Enqueued { ticket, replaced }
+    }
+
+    /// Leaves the line. `false` when the ticket does not wait (any more).
+    pub fn withdraw(&mut self, ticket: Ticket) -> bool {
+        self.order.withdraw(ticket)
+    }
+
+    /// Makes a final of a speculative ticket, which keeps its age and its place among its flow's tickets. `false`, and
+    /// nothing happens, when no such ticket waits (any more).
+    pub fn promote(&mut self, ticket: Ticket, now: Duration) -> bool {
+        self.order.promote(ticket, now)
+    }
+
+    /// Grants one idle slot to the ticket that is next, if both exist.
+    pub fn grant(&mut self, now: Duration) -> Option<Grant> {
+        if self.slots.idle() == 0 {
+            return None;
         }
-        ledger
+        let turn = self.order.next(now)?;
+        let slot = self.slots.choose(turn.avoid).expect("a slot is idle");
+        let generation =
+            self.slots.lease(slot, Some(turn.charge)).expect("it was just chosen among the idle");
+        Some(Grant { ticket: turn.ticket, flow: turn.flow, slot, generation })
     }
 
-    #[test]
-    fn who_comes_first_is_served_first() {
-        let mut ledger = ledger(1);
-        let tickets = [1, 2, 3].map(|flow| ledger.enqueue(FlowId(flow), Class::Final));
-        for expected in tickets {
-            let grant = ledger.grant().expect("the slot is idle");
-            assert_eq!(grant.ticket, expected);
-            assert!(ledger.release(grant.slot, grant.generation));
-        }
+    /// The waiting tickets in the order of service as things stand: as if nobody came or left and no lease ended, with
+    /// tickets over the cap of their key behind all others. O(n log n).
+    pub fn line(&self) -> Vec<Ticket> {
+        self.order.line()
     }
 
-    #[test]
-    fn a_final_overtakes_batch_work_that_waits() {
-        let mut ledger = ledger(1);
-        ledger.enqueue(FlowId(1), Class::Batch);
-        let urgent = ledger.enqueue(FlowId(2), Class::Final);
-        assert_eq!(ledger.grant().expect("the slot is idle").ticket, urgent);
-    }
-
-    #[test]
-    fn a_lease_of_an_older_generation_gives_nothing_back() {
-        let mut ledger = ledger(1);
-        ledger.enqueue(FlowId(1), Class::Final);
-        let stuck = ledger.grant().expect("the slot is idle");
-        assert!(ledger.retire(stuck.slot, stuck.generation));
-        ledger.add(stuck.slot);
-        ledger.enqueue(FlowId(2), Class::Final);
-        let current = ledger.grant().expect("the rebuilt slot is idle");
-        assert!(!ledger.release(stuck.slot, stuck.generation));
-        assert_eq!(ledger.leased(), 1);
-        assert!(ledger.release(current.slot, current.generation));
-    }
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Enqueue(u64, bool),
-        Withdraw(usize),
-        Grant,
-        Release(usize),
-        Retire(usize),
-        Rebuild(u16),
-    }
-
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let step = prop_oneof![
-            (0..5_u64, any::<bool>()).prop_map(|(flow, batch)| Step::Enqueue(flow, batch)),
-            (0..8_usize).prop_map(Step::Withdraw),
-            Just(Step::Grant),
-            (0..4_usize).prop_map(Step::Release),
-            (0..4_usize).prop_map(Step::Retire),
-            (0..3_u16).prop_map(Step::Rebuild),
-        ];
-        prop::collection::vec(step, 0..200)
-    }
-
-    proptest! {
-        #[test]
-        fn slots_are_conserved_have_one_holder_and_never_idle_while_someone_waits(steps in steps()) {
-            let mut ledger = ledger(3);
-            let mut held: Vec<Grant> = Vec::new();
-            let mut waiting: Vec<Ticket> = Vec::new();
-            let mut gone: Vec<Ticket> = Vec::new();
-            for step in steps {
-                match step {
-                    Step::Enqueue(flow, batch) => {
-                        let class = if batch { Class::Batch } else { Class::Final };
-                        waiting.push(ledger.enqueue(FlowId(flow), class));
-                    }
-                    Step::Withdraw(n) if n < waiting.len() => {
-                        let ticket = waiting.remove(n);
-                        prop_assert!(ledger.withdraw(ticket));
-                        gone.push(ticket);
-                    }
-                    Step::Grant => {
-                        let possible = ledger.idle() > 0 && ledger.queued() > 0;
-                        let grant = ledger.grant();
-                        prop_assert_eq!(grant.is_some(), possible);
-                        if let Some(grant) = grant {
-                            prop_assert!(!gone.contains(&grant.ticket), "a withdrawn ticket was granted");
-                            prop_assert!(held.iter().all(|other| other.slot != grant.slot), "two holders");
-                            waiting.retain(|ticket| *ticket != grant.ticket);
-                            held.push(grant);
-                        }
-                    }
-                    Step::Release(n) if n < held.len() => {
-                        let grant = held.remove(n);
-                        prop_assert!(ledger.release(grant.slot, grant.generation));
-                        prop_assert!(!ledger.release(grant.slot, grant.generation), "released twice");
-                    }
-                    Step::Retire(n) if n < held.len() => {
-                        let grant = held.remove(n);
-                        prop_assert!(ledger.retire(grant.slot, grant.generation));
-                    }
-                    Step::Rebuild(slot) if held.iter().all(|grant| grant.slot != SlotId(slot)) => {
-                        ledger.add(SlotId(slot));
-                    }
-                    _ => {}
-                }
-                prop_assert_eq!(ledger.idle() + ledger.leased() + ledger.retired(), ledger.total());
-                prop_assert_eq!(ledger.leased(), held.len());
-                prop_assert_eq!(ledger.queued(), waiting.len());
-            }
-        }
+    /// How many tickets wait.
+    pub fn queued(&self) -> usize {
+        self.order.queued()
     }
 }

@@ -1,4 +1,4 @@
-//! Leases on slots, in order of arrival. Has never heard of Whisper.
+//! Leases on slots, in fair order. Has never heard of Whisper.
 //!
 //! [`Ledger`] decides and is pure; [`Allocator`] waits, and is the only thing that locks it; a [`Lease`] is the
 //! exclusive right to one slot and gives it back when it is dropped, wherever that happens.
@@ -8,8 +8,11 @@ mod ledger;
 mod snapshot;
 
 pub use allocator::{AcquireError, Allocator, Lease, PoolSettings};
-pub use ledger::{Grant, Ledger, Ticket};
+pub use ledger::{Enqueued, Grant, Ledger, LedgerSettings};
 pub use snapshot::Snapshot;
+
+use std::num::{NonZeroU16, NonZeroU32};
+use std::time::Duration;
 
 /// One slot: the right to one decode at a time on shared weights, and the memory that decode needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,11 +26,109 @@ pub struct Generation(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowId(pub u64);
 
-/// What kind of work a ticket asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// A place in line. Later tickets have higher numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What kind of work a ticket asks for, in order of service. Each class has its own clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// The text of an utterance that is over: somebody waits for it.
+    /// The text of an utterance that is over: somebody waits for it. Never dropped.
     Final,
+    /// The same, begun before it is sure that the utterance is over.
+    Speculative,
+    /// What an utterance reads like so far. A flow's newer one replaces its older one.
+    Interim,
     /// A part of a long file.
     Batch,
+}
+
+impl Class {
+    /// All of them, in order of service.
+    pub const ALL: [Self; 4] = [Self::Final, Self::Speculative, Self::Interim, Self::Batch];
+
+    /// Its name in logs, metrics and `/pool`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Final => "final",
+            Self::Speculative => "speculative",
+            Self::Interim => "interim",
+            Self::Batch => "batch",
+        }
+    }
+}
+
+/// How long a lease is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum LeaseScope {
+    /// For one decode.
+    #[default]
+    Utterance,
+    /// For a session's life, or until it is reclaimed.
+    Session,
+}
+
+impl LeaseScope {
+    /// Its name in logs, metrics and `/pool`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Utterance => "utterance",
+            Self::Session => "session",
+        }
+    }
+}
+
+/// Work, as slot time: one slot busy for so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Cost(pub Duration);
+
+/// A flow's claim relative to others: twice the weight, twice the slot time when both wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Weight(NonZeroU32);
+
+impl Weight {
+    /// The largest one.
+    pub const MAX: u32 = 1000;
+
+    /// A weight of 1 to [`Weight::MAX`]; `None` for anything else.
+    pub fn new(weight: u32) -> Option<Self> {
+        NonZeroU32::new(weight).filter(|weight| weight.get() <= Self::MAX).map(Self)
+    }
+
+    /// As a number.
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self(NonZeroU32::MIN)
+    }
+}
+
+/// An API key, whose flows share a cap on leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub u32);
+
+/// How many leases the flows of one key may hold at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyCap {
+    /// The key.
+    pub key: KeyId,
+    /// Its cap.
+    pub leases: NonZeroU16,
+}
+
+/// What a ticket asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// What kind of work.
+    pub class: Class,
+    /// How much work, as far as anybody can tell beforehand.
+    pub cost: Cost,
+    /// How long the lease will be kept.
+    pub scope: LeaseScope,
+    /// A slot that the ticket would rather not have: the one that just lost its job.
+    pub avoid: Option<SlotId>,
 }
