@@ -259,8 +259,12 @@ impl Order {
         change(flow);
         let (after, group) = (heads(flow), flow.group);
         for (queue, (before, after)) in self.queues.iter_mut().zip(before.into_iter().zip(after)) {
-            before.into_iter().for_each(|head| queue.remove(head));
-            after.into_iter().for_each(|head| queue.insert(head));
+            if let Some(head) = before {
+                queue.remove(head);
+            }
+            if let Some(head) = after {
+                queue.insert(head);
+            }
         }
         if known != group {
             self.keys.leave(known);

@@ -23,11 +23,18 @@ pub(super) struct Head {
     pub(super) since: Duration,
 }
 
+impl Head {
+    /// Its place by start tag; of equal tags the older head goes first.
+    fn place(&self) -> (VirtualTime, Duration) {
+        (self.start, self.since)
+    }
+}
+
 /// The heads of one class, and its clock.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Queue {
     clock: VirtualTime,
-    by_tag: Lineup<VirtualTime>,
+    by_tag: Lineup<(VirtualTime, Duration)>,
     by_age: Lineup<Duration>,
     /// The highest finish tag that was ever given.
     latest_finish: VirtualTime,
@@ -47,13 +54,13 @@ impl Queue {
 
     /// Lines a head up.
     pub(super) fn insert(&mut self, head: Head) {
-        self.by_tag.insert(head.group, head.start, head.ticket);
+        self.by_tag.insert(head.group, head.place(), head.ticket);
         self.by_age.insert(head.group, head.since, head.ticket);
     }
 
     /// Takes a head out, as it was lined up.
     pub(super) fn remove(&mut self, head: Head) {
-        self.by_tag.remove(head.group, head.start, head.ticket);
+        self.by_tag.remove(head.group, head.place(), head.ticket);
         self.by_age.remove(head.group, head.since, head.ticket);
     }
 
@@ -65,7 +72,7 @@ impl Queue {
 
     /// Lets a group take part again, from the present on.
     pub(super) fn open(&mut self, group: Group, now: Duration) {
-        self.by_tag.open(group, self.clock);
+        self.by_tag.open(group, (self.clock, now));
         self.by_age.open(group, now);
     }
 
@@ -82,7 +89,7 @@ impl Queue {
     /// Only a grant in order moves the clock: a rescued ticket may be far ahead, and taking the clock there would forgive
     /// its flow what it owes to the others.
     pub(super) fn serve(&mut self, head: Head, cost: Cost, weight: Weight) -> VirtualTime {
-        let start = self.by_tag.lifted(head.group, head.start);
+        let (start, _) = self.by_tag.lifted(head.group, head.place());
         let in_order = self.by_tag.first().is_some_and(|(_, ticket)| ticket == head.ticket);
         let oldest = self.by_age.first().is_some_and(|(_, ticket)| ticket == head.ticket);
         if in_order {

@@ -4,14 +4,22 @@ use super::order::Charge;
 use crate::pool::{Generation, SlotId};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Who holds a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// The house itself, which is charged nothing.
+    House,
+    /// A flow that was charged.
+    Flow(Charge),
+}
+
 /// A slot's life: warming → idle → leased → idle, or retired → warming. A closed slot is not counted any more, but its
 /// generation is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tenure {
     Warming,
     Idle,
-    /// With what its holder is charged; `None` for the house itself.
-    Leased(Option<Charge>),
+    Leased(Holder),
     Retired,
     Closed,
 }
@@ -72,28 +80,23 @@ impl Slots {
     }
 
     /// Leases an idle slot; `None`, and nothing happens, when it is not idle.
-    pub(super) fn lease(&mut self, id: SlotId, charge: Option<Charge>) -> Option<Generation> {
+    pub(super) fn lease(&mut self, id: SlotId, holder: Holder) -> Option<Generation> {
         let slot = self.slots.get_mut(&id).filter(|slot| slot.tenure == Tenure::Idle)?;
-        slot.tenure = Tenure::Leased(charge);
+        slot.tenure = Tenure::Leased(holder);
         self.idle.remove(&id);
         slot.generation
     }
 
-    /// Ends a lease and tells what its holder was charged with; `None`, and nothing happens, for an older generation or
+    /// Ends a lease and tells who held it; `None`, and nothing happens, for an older generation or
     /// a slot nobody holds.
-    pub(super) fn end(
-        &mut self,
-        id: SlotId,
-        generation: Generation,
-        retired: bool,
-    ) -> Option<Option<Charge>> {
+    pub(super) fn end(&mut self, id: SlotId, generation: Generation, retired: bool) -> Option<Holder> {
         let slot = self.slots.get_mut(&id).filter(|slot| slot.generation == Some(generation))?;
-        let Tenure::Leased(charge) = slot.tenure else { return None };
+        let Tenure::Leased(holder) = slot.tenure else { return None };
         slot.tenure = if retired { Tenure::Retired } else { Tenure::Idle };
         if !retired {
             self.idle.insert(id);
         }
-        Some(charge)
+        Some(holder)
     }
 
     pub(super) fn total(&self) -> usize {
@@ -136,7 +139,7 @@ mod tests {
                 'w' => slots.warm(id),
                 'a' => current = slots.add(id),
                 'f' => slots.fail(id),
-                'l' => drop(slots.lease(id, None)),
+                'l' => drop(slots.lease(id, Holder::House)),
                 'r' => drop(slots.end(id, current, false)),
                 't' => drop(slots.end(id, current, true)),
                 _ => drop(slots.close(id)),
@@ -176,7 +179,7 @@ mod tests {
         assert_eq!(slots.choose(None), Some(SlotId(0)));
         assert_eq!(slots.choose(Some(SlotId(0))), Some(SlotId(1)));
         for id in [1, 2] {
-            slots.lease(SlotId(id), None);
+            slots.lease(SlotId(id), Holder::House);
         }
         assert_eq!(slots.choose(Some(SlotId(0))), Some(SlotId(0)));
     }

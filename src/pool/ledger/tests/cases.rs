@@ -23,15 +23,13 @@ fn classes_are_served_in_their_order_and_a_flow_in_its_own() {
 #[test]
 fn a_newer_interim_takes_the_place_of_its_flows_older_one() {
     let mut ledger = ledger(1, NEVER, 0);
-    let older = enqueue(&mut ledger, 1, Class::Interim);
-    let other = enqueue(&mut ledger, 2, Class::Interim);
-    let newer = ledger.enqueue(FlowId(1), ask(Class::Interim, 100), NOW);
-    assert_eq!(newer.replaced, Some(older));
-    assert!(!ledger.withdraw(older));
+    let stale = enqueue(&mut ledger, 1, Class::Interim);
+    let other = ledger.enqueue(FlowId(2), ask(Class::Interim, 100), ms(1)).ticket;
+    let newer = ledger.enqueue(FlowId(1), ask(Class::Interim, 100), ms(2));
+    assert_eq!(newer.replaced, Some(stale));
+    assert!(!ledger.withdraw(stale));
     assert_eq!(ledger.queued(), 2);
-    let mut order = served(&mut ledger, ms(100));
-    order.sort();
-    assert_eq!(order, [other, newer.ticket]);
+    assert_eq!(served(&mut ledger, ms(100)), [newer.ticket, other]);
 }
 
 #[test]

@@ -51,7 +51,9 @@ fn starved(claims: &[Claim], starvation: Duration, grants: usize) -> Option<usiz
 /// From the moment in which a head is over the bound, its grants are counted.
 fn start_counting(heads: &mut [Head], now: Duration) {
     let ages: Vec<_> = heads.iter().map(|head| (head.since, head.ticket)).collect();
-    for head in heads.iter_mut().filter(|head| head.patience.is_none() && now - head.since > BOUND) {
+    for head in
+        heads.iter_mut().filter(|head| head.patience.is_none() && now.saturating_sub(head.since) > BOUND)
+    {
         let ahead = ages.iter().filter(|age| **age < (head.since, head.ticket)).count();
         head.patience = Some(4 * (ahead + 1));
     }

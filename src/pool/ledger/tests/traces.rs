@@ -110,11 +110,9 @@ impl Player {
                     self.trace.push(Event::Failed(SlotId(slot)));
                 }
             }
-            Step::Close(slot) => {
-                if self.ledger.close(SlotId(slot)) {
-                    assert_eq!(self.ledger.total(), total - 1);
-                    self.trace.push(Event::Closed(SlotId(slot)));
-                }
+            Step::Close(slot) if self.ledger.close(SlotId(slot)) => {
+                assert_eq!(self.ledger.total(), total - 1);
+                self.trace.push(Event::Closed(SlotId(slot)));
             }
             Step::Lend(slot) => {
                 if let Some(generation) = self.ledger.lend(SlotId(slot)) {
