@@ -23,12 +23,13 @@
 //! | [`audio`] | samples, frames, utterances, resampling, decoding files: vocabulary and pure functions | nothing of ours |
 //! | [`telemetry`] | tracing set-up and the catalogue of metrics | nothing of ours |
 //! | [`gpu`] | what a device has, what a slot costs, how many fit | `telemetry` |
-//! | [`pool`] | leases on slots, in order of arrival; has never heard of Whisper | `telemetry` |
+//! | [`pool`] | leases on slots, in fair order; has never heard of Whisper | `telemetry` |
 //! | [`vad`] | speech probability → edges → utterances | `audio`, `telemetry` |
 //! | [`asr`] | an utterance and a slot → a hypothesis | `audio`, `pool`, `gpu`, `telemetry` |
 //! | [`session`] | one live conversation or one recording: audio in, text out | `audio`, `vad`, `asr`, `pool`, `telemetry` |
 //! | [`server`] | HTTP and WebSocket edge, wire formats, keys | `session`, `asr`, `vad`, `audio`, `telemetry`, snapshots of `pool` and `gpu` |
 //! | [`store`] | models: manifest, search path, download, checksums, the embedded demo model | nothing of ours |
+//! | [`load`] | the real [`pool::Ledger`] in simulation | `audio`, `pool` |
 //! | [`config`] | settings as written → settings as meant | the `Settings` of the others |
 //! | [`cli`] | commands; the only place that wires things together | everything |
 //!
@@ -82,8 +83,9 @@
 //!
 //! # The pool
 //!
-//! [`pool::Ledger`] is pure: who holds which slot, and who is next. Today that is first come, first served within a
-//! [`pool::Class`], and finals (somebody waits for them) before batch work (parts of files). [`pool::Allocator`] is one
+//! [`pool::Ledger`] is pure: who holds which slot, and who is next. Each [`pool::Class`] is served by start-time fair
+//! queueing over flows with weights; finals (somebody waits for them) go first, and batch work (parts of files) has a
+//! guaranteed share. [`load::Scenario`] shows what that is worth. [`pool::Allocator`] is one
 //! mutex around the ledger and those who wait, never held across an `await`: decide under the lock, deliver after it.
 //! A lease is for one utterance: a Whisper state carries nothing from one to the next, so any slot serves any session,
 //! and a hundred connected people need about as many slots as speak at once.
@@ -127,6 +129,7 @@ pub mod vad;
 pub mod asr;
 pub mod session;
 
+pub mod load;
 pub mod server;
 pub mod store;
 

@@ -18,9 +18,13 @@ const MODULES: &[(&str, &[&str])] = &[
     // `asr` and `vad`: the lanes and the endpoint settings that it hands to sessions.
     ("server", &["session", "pool", "gpu", "audio", "asr", "vad", "telemetry"]),
     ("store", &["telemetry"]),
+    ("load", &["audio", "pool", "telemetry"]),
     // The `Settings` values of the others.
     ("config", &["server", "pool", "asr", "vad", "gpu", "telemetry"]),
-    ("cli", &["audio", "telemetry", "gpu", "pool", "vad", "asr", "session", "server", "store", "config"]),
+    (
+        "cli",
+        &["audio", "telemetry", "gpu", "pool", "vad", "asr", "session", "server", "store", "load", "config"],
+    ),
 ];
 
 /// Crates that only some places may name; a place is a module, or one file in it.

@@ -1,13 +1,55 @@
-//! Who holds which slot, and who is next. Pure: no clock, no locks, no tokio.
+//! Who holds which slot, and who is next. Pure: no clock, no locks, no tokio; times are passed in.
+//!
+//! # The discipline
+//!
+//! Start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM 1996), in each [`Class`] by itself. Of each flow only the first
+//! ticket, its *head*, is in the running. Its start tag is the flow's last finish tag, or what the class's clock said
+//! when the flow began to wait, if that is later; the smallest start tag goes next and sets the clock, and the flow's
+//! finish tag becomes start + cost / weight. On release the truth replaces the estimate. What it promises: over any
+//! stretch of grants two flows *f* and *g* that always wait get work *W* with
+//! `|W_f/w_f − W_g/w_g| ≤ c_f/w_f + c_g/w_g`, where *c* is their largest cost, and twice the error of the estimates in
+//! flight on top.
+//!
+//! - **Classes** are served in strict order, but batch work gets at least its share of what is granted while it waits.
+//! - **Starvation.** A head that has waited longer than the bound is *rescued*: of four grants of its class, one at
+//!   least goes to the head that has waited longest. So a ticket over the bound is served within 4 × (tickets over the
+//!   bound that are older + 1) grants of its class. It is charged as usual.
+//! - **Keys.** Flows of a key at its cap are passed over. That time saves up neither credit nor age.
+//! - **Debts** are forgiven when a class has nobody waiting and nothing running.
+//!
+//! Every operation is O(log n) in waiting tickets, except [`Ledger::line`].
 
-use super::{Ask, Class, Cost, FlowId, Generation, KeyId, SlotId, Weight};
-use std::collections::BTreeMap;
-use std::num::NonZero;
+mod batch_share;
+mod flow;
+mod keys;
+mod lineup;
+mod order;
+mod queue;
+mod slots;
+mod virtual_time;
+
+#[cfg(test)]
+mod tests;
+
+use super::{Ask, Cost, FlowId, Generation, KeyCap, SlotId, Ticket, Weight};
+use order::Order;
+use slots::{Holder, Slots};
 use std::time::Duration;
 
-/// A place in line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
+/// How the ledger weighs those who wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerSettings {
+    /// How long a flow's next ticket may wait before it is helped over its weight.
+    pub starvation: Duration,
+    /// What batch work gets at least of the work that is granted while it waits, in percent, at most 50.
+    pub batch_share: u8,
+}
+
+impl Default for LedgerSettings {
+    fn default() -> Self {
+        Self { starvation: Duration::from_secs(30), batch_share: 10 }
+    }
+}
 
 /// A ticket that got a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,150 +64,160 @@ pub struct Grant {
     pub generation: Generation,
 }
 
-/// A ticket that was taken, and the one of the same flow that it made pointless.
+/// A ticket that was taken into the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Enqueued {
-    /// The new ticket.
+    /// The ticket.
     pub ticket: Ticket,
-    /// An older interim of the same flow, which does not wait any more.
+    /// The older interim of its flow that it replaced, which waits no more.
     pub replaced: Option<Ticket>,
 }
 
-/// A key, and how many leases its flows may hold at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyCap {
-    /// The key.
-    pub key: KeyId,
-    /// Its leases at once.
-    pub leases: NonZero<u16>,
-}
-
-/// How the ledger treats those who wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LedgerSettings {
-    /// A ticket that waited longer is served out of turn.
-    pub starvation: Duration,
-    /// Percent of the work that batch gets while it waits.
-    pub batch_share: u8,
-}
-
-impl Default for LedgerSettings {
-    fn default() -> Self {
-        Self { starvation: Duration::from_secs(10), batch_share: 10 }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tenure {
-    Warming,
-    Idle,
-    Leased,
-    Retired,
-    Closed,
-}
-
-/// The book of slots and waiting tickets.
-#[derive(Debug, Default)]
+/// The book of slots and waiting tickets. `now` is the time since the pool was made.
+#[derive(Debug)]
 pub struct Ledger {
-    slots: BTreeMap<SlotId, (Generation, Tenure)>,
-    line: BTreeMap<(Class, Ticket), FlowId>,
-    next_ticket: u64,
+    slots: Slots,
+    order: Order,
 }
 
-#[allow(missing_docs)]
+/// The slots: warming → idle → leased → idle, or retired → warming; closed from idle or retired.
 impl Ledger {
-    pub fn new(_: LedgerSettings) -> Self {
-        Self::default()
+    /// A ledger without slots.
+    pub fn new(settings: LedgerSettings) -> Self {
+        Self { slots: Slots::default(), order: Order::new(settings) }
     }
+
+    /// Counts a slot that is being opened or rebuilt: a new one, or one that was retired or closed. It cannot be lent
+    /// yet. Nothing happens to a slot in service.
     pub fn warm(&mut self, slot: SlotId) {
-        self.slots.entry(slot).or_insert((Generation(0), Tenure::Warming)).1 = Tenure::Warming;
+        self.slots.warm(slot);
     }
+
+    /// Puts a slot into service and tells its generation, which this slot never had before.
+    ///
+    /// A slot that is in service stays as it is.
     pub fn add(&mut self, slot: SlotId) -> Generation {
-        let entry = self.slots.entry(slot).or_insert((Generation(0), Tenure::Idle));
-        entry.0.0 += 1;
-        entry.1 = Tenure::Idle;
-        entry.0
+        self.slots.add(slot)
     }
+
+    /// A warming slot could not be opened: it is retired. Nothing happens to others.
     pub fn fail(&mut self, slot: SlotId) {
-        if let Some(entry) = self.slots.get_mut(&slot) {
-            entry.1 = Tenure::Retired;
-        }
+        self.slots.fail(slot);
     }
+
+    /// Lends an idle slot to the house itself, charged to nobody; it is released or retired as any other. `None`, and
+    /// nothing happens, for a slot that is not idle.
     pub fn lend(&mut self, slot: SlotId) -> Option<Generation> {
-        let entry = self.slots.get_mut(&slot).filter(|entry| entry.1 == Tenure::Idle)?;
-        entry.1 = Tenure::Leased;
-        Some(entry.0)
+        self.slots.lease(slot, Holder::House)
     }
+
+    /// Takes an idle or retired slot out of the pool. `false`, and nothing happens, for any other.
     pub fn close(&mut self, slot: SlotId) -> bool {
-        let entry = self.slots.get_mut(&slot).filter(|e| matches!(e.1, Tenure::Idle | Tenure::Retired));
-        entry.map(|entry| entry.1 = Tenure::Closed).is_some()
+        self.slots.close(slot)
     }
-    pub fn enroll(&mut self, _: FlowId, _: Weight, _: Option<KeyCap>) {}
-    pub fn dismiss(&mut self, flow: FlowId) {
-        self.line.retain(|_, waiting| *waiting != flow);
+
+    /// Takes a slot back that was held for `held`, which replaces the estimate its holder was charged with. `false`, and
+    /// nothing happens, for an older generation or a slot nobody holds.
+    pub fn release(&mut self, slot: SlotId, generation: Generation, held: Cost) -> bool {
+        self.end(slot, generation, held, false)
     }
-    pub fn enqueue(&mut self, flow: FlowId, ask: Ask, _now: Duration) -> Enqueued {
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        self.line.insert((ask.class, ticket), flow);
-        Enqueued { ticket, replaced: None }
+
+    /// Takes a leased slot out of service; otherwise as [`release`](Self::release).
+    pub fn retire(&mut self, slot: SlotId, generation: Generation, held: Cost) -> bool {
+        self.end(slot, generation, held, true)
     }
-    pub fn withdraw(&mut self, ticket: Ticket) -> bool {
-        let before = self.line.len();
-        self.line.retain(|(_, waiting), _| *waiting != ticket);
-        self.line.len() < before
-    }
-    pub fn promote(&mut self, ticket: Ticket, _now: Duration) -> bool {
-        let Some(flow) = self.line.remove(&(Class::Speculative, ticket)) else { return false };
-        self.line.insert((Class::Final, ticket), flow);
-        true
-    }
-    pub fn grant(&mut self, _now: Duration) -> Option<Grant> {
-        let (&slot, entry) = self.slots.iter_mut().find(|(_, entry)| entry.1 == Tenure::Idle)?;
-        let ((_, ticket), flow) = self.line.pop_first()?;
-        entry.1 = Tenure::Leased;
-        Some(Grant { ticket, flow, slot, generation: entry.0 })
-    }
-    pub fn line(&self) -> Vec<Ticket> {
-        self.line.keys().map(|(_, ticket)| *ticket).collect()
-    }
-    pub fn release(&mut self, slot: SlotId, generation: Generation, _: Cost) -> bool {
-        self.end_tenure(slot, generation, Tenure::Idle)
-    }
-    pub fn retire(&mut self, slot: SlotId, generation: Generation, _: Cost) -> bool {
-        self.end_tenure(slot, generation, Tenure::Retired)
-    }
-    pub fn idle_slots(&self) -> impl Iterator<Item = SlotId> {
-        self.slots.iter().filter(|(_, entry)| entry.1 == Tenure::Idle).map(|(slot, _)| *slot)
-    }
-    pub fn queued(&self) -> usize {
-        self.line.len()
-    }
-    pub fn idle(&self) -> usize {
-        self.count(Tenure::Idle)
-    }
-    pub fn leased(&self) -> usize {
-        self.count(Tenure::Leased)
-    }
-    pub fn warming(&self) -> usize {
-        self.count(Tenure::Warming)
-    }
-    pub fn retired(&self) -> usize {
-        self.count(Tenure::Retired)
-    }
-    pub fn total(&self) -> usize {
-        self.slots.len() - self.count(Tenure::Closed)
-    }
-    fn end_tenure(&mut self, slot: SlotId, generation: Generation, next: Tenure) -> bool {
-        match self.slots.get_mut(&slot) {
-            Some(entry) if *entry == (generation, Tenure::Leased) => {
-                entry.1 = next;
-                true
-            }
-            _ => false,
+
+    fn end(&mut self, slot: SlotId, generation: Generation, held: Cost, retired: bool) -> bool {
+        let ended = self.slots.end(slot, generation, retired);
+        if let Some(Holder::Flow(charge)) = ended {
+            self.order.settle(charge, held);
         }
+        ended.is_some()
     }
-    fn count(&self, tenure: Tenure) -> usize {
-        self.slots.values().filter(|entry| entry.1 == tenure).count()
+
+    /// The slots that nobody holds, in order.
+    pub fn idle_slots(&self) -> impl Iterator<Item = SlotId> {
+        self.slots.idle_slots()
+    }
+
+    /// How many slots exist, closed ones not counted.
+    pub fn total(&self) -> usize {
+        self.slots.total()
+    }
+
+    /// How many slots nobody holds.
+    pub fn idle(&self) -> usize {
+        self.slots.idle()
+    }
+
+    /// How many slots somebody holds.
+    pub fn leased(&self) -> usize {
+        self.slots.leased()
+    }
+
+    /// How many slots are being opened.
+    pub fn warming(&self) -> usize {
+        self.slots.warming()
+    }
+
+    /// How many slots are out of service.
+    pub fn retired(&self) -> usize {
+        self.slots.retired()
+    }
+}
+
+/// The line.
+impl Ledger {
+    /// Makes a flow known, with its weight and the cap it shares; or changes them, also for what it has waiting.
+    pub fn enroll(&mut self, flow: FlowId, weight: Weight, key: Option<KeyCap>) {
+        self.order.enroll(flow, weight, key);
+    }
+
+    /// Withdraws what a flow has waiting and forgets it as soon as it holds and owes nothing. Its leases end as usual.
+    pub fn dismiss(&mut self, flow: FlowId) {
+        self.order.dismiss(flow);
+    }
+
+    /// Takes a place in line.
+    ///
+    /// A flow that is not enrolled is served with weight 1 and without a key, or as it last was, and forgotten when it
+    /// holds, wants and owes nothing.
+    pub fn enqueue(&mut self, flow: FlowId, ask: Ask, now: Duration) -> Enqueued {
+        let (ticket, replaced) = self.order.enqueue(flow, ask, now);
+        Enqueued { ticket, replaced }
+    }
+
+    /// Leaves the line. `false` when the ticket does not wait (any more).
+    pub fn withdraw(&mut self, ticket: Ticket) -> bool {
+        self.order.withdraw(ticket)
+    }
+
+    /// Makes a final of a speculative ticket, which keeps its age and its place among its flow's tickets. `false`, and
+    /// nothing happens, when no such ticket waits (any more).
+    pub fn promote(&mut self, ticket: Ticket, now: Duration) -> bool {
+        self.order.promote(ticket, now)
+    }
+
+    /// Grants one idle slot to the ticket that is next, if both exist.
+    pub fn grant(&mut self, now: Duration) -> Option<Grant> {
+        if self.slots.idle() == 0 {
+            return None;
+        }
+        let turn = self.order.next(now)?;
+        let slot = self.slots.choose(turn.avoid).expect("a slot is idle");
+        let generation =
+            self.slots.lease(slot, Holder::Flow(turn.charge)).expect("it was just chosen among the idle");
+        Some(Grant { ticket: turn.ticket, flow: turn.flow, slot, generation })
+    }
+
+    /// The waiting tickets in the order of service as things stand: as if nobody came or left and no lease ended, with
+    /// tickets over the cap of their key behind all others. O(n log n).
+    pub fn line(&self) -> Vec<Ticket> {
+        self.order.line()
+    }
+
+    /// How many tickets wait.
+    pub fn queued(&self) -> usize {
+        self.order.queued()
     }
 }

@@ -16,11 +16,11 @@ mod standing;
 pub use allocator::{AcquireError, Allocator, PoolSettings};
 pub use flow::{Flow, FlowInfo, FlowKind, Tier};
 pub use lease::Lease;
-pub use ledger::{Enqueued, Grant, KeyCap, Ledger, LedgerSettings, Ticket};
+pub use ledger::{Enqueued, Grant, Ledger, LedgerSettings};
 pub use snapshot::{Holder, Queue, Service, Slots, Snapshot, Talkers, Waiter};
 pub use standing::{Place, Standing};
 
-use std::num::NonZero;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 /// One slot: the right to one decode at a time on shared weights, and the memory that decode needs.
@@ -35,18 +35,18 @@ pub struct Generation(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowId(pub u64);
 
-/// An API key, whose flows share a cap on leases.
+/// A place in line. Later tickets have higher numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId(pub u32);
+pub struct Ticket(pub u64);
 
-/// What kind of work a ticket asks for, in order of service.
+/// What kind of work a ticket asks for, in order of service. Each class has its own clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// The text of an utterance that is over: somebody waits for it.
+    /// The text of an utterance that is over: somebody waits for it. Never dropped.
     Final,
-    /// The same, of an utterance that is probably over.
+    /// The same, begun before it is sure that the utterance is over.
     Speculative,
-    /// A reading of what is still being said; a newer one replaces it.
+    /// What an utterance reads like so far. A flow's newer one replaces its older one.
     Interim,
     /// A part of a long file.
     Batch,
@@ -56,7 +56,7 @@ impl Class {
     /// All of them, in order of service.
     pub const ALL: [Self; 4] = [Self::Final, Self::Speculative, Self::Interim, Self::Batch];
 
-    /// Its name on the wire, in logs and in metrics.
+    /// Its name in logs, metrics and `/pool`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Final => "final",
@@ -73,17 +73,79 @@ pub enum LeaseScope {
     /// For one decode.
     #[default]
     Utterance,
-    /// For as long as a session uses it.
+    /// For a session's life, or until it is reclaimed.
     Session,
 }
 
 impl LeaseScope {
-    /// Its name on the wire, in logs and in metrics.
+    /// Its name in logs, metrics and `/pool`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Utterance => "utterance",
             Self::Session => "session",
         }
+    }
+}
+
+/// Work, as slot time: one slot busy for so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Cost(pub Duration);
+
+/// A flow's claim relative to others: twice the weight, twice the slot time when both wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Weight(NonZeroU32);
+
+impl Weight {
+    /// The largest one.
+    pub const MAX: u32 = 1000;
+
+    /// A weight of 1 to [`Weight::MAX`]; `None` for anything else.
+    pub fn new(weight: u32) -> Option<Self> {
+        NonZeroU32::new(weight).filter(|weight| weight.get() <= Self::MAX).map(Self)
+    }
+
+    /// As a number.
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self(NonZeroU32::MIN)
+    }
+}
+
+/// An API key, whose flows share a cap on leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub u32);
+
+/// How many leases the flows of one key may hold at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyCap {
+    /// The key.
+    pub key: KeyId,
+    /// Its cap.
+    pub leases: NonZeroU16,
+}
+
+/// What a ticket asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// What kind of work.
+    pub class: Class,
+    /// How much work, as far as anybody can tell beforehand.
+    pub cost: Cost,
+    /// How long the lease will be kept.
+    pub scope: LeaseScope,
+    /// A slot that the ticket would rather not have: the one that just lost its job.
+    pub avoid: Option<SlotId>,
+}
+
+impl Ask {
+    /// For one decode of this class and cost.
+    pub fn new(class: Class, cost: Cost) -> Self {
+        Self { class, cost, scope: LeaseScope::Utterance, avoid: None }
     }
 }
 
@@ -109,54 +171,5 @@ impl Retirement {
             Self::Failing => "slot_failing",
             Self::Canary => "canary_failed",
         }
-    }
-}
-
-/// Slot time: one slot busy for so long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Cost(pub Duration);
-
-/// A flow's part of the pool in relation to the others'.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Weight(NonZero<u32>);
-
-impl Weight {
-    /// The largest weight.
-    pub const MOST: u32 = 1000;
-
-    /// A weight between 1 and [`MOST`](Self::MOST).
-    pub fn new(weight: u32) -> Option<Self> {
-        NonZero::new(weight).filter(|weight| weight.get() <= Self::MOST).map(Self)
-    }
-
-    /// The number.
-    pub fn get(self) -> u32 {
-        self.0.get()
-    }
-}
-
-impl Default for Weight {
-    fn default() -> Self {
-        Self(NonZero::<u32>::MIN)
-    }
-}
-
-/// What a ticket asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ask {
-    /// What kind of work it is.
-    pub class: Class,
-    /// How long it will probably take.
-    pub cost: Cost,
-    /// How long the lease will be kept.
-    pub scope: LeaseScope,
-    /// A slot that should not be given to it while another one is idle.
-    pub avoid: Option<SlotId>,
-}
-
-impl Ask {
-    /// For one decode of this class and cost.
-    pub fn new(class: Class, cost: Cost) -> Self {
-        Self { class, cost, scope: LeaseScope::Utterance, avoid: None }
     }
 }

@@ -1,0 +1,199 @@
+//! What an hour was like: notes taken while it went on, and the figures made of them.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What was noted while the simulation ran.
+#[derive(Debug)]
+pub(super) struct Notes {
+    starvation: Duration,
+    /// Slot time by session.
+    work: Vec<Duration>,
+    /// Of the ordinary sessions' finals.
+    waits: Vec<Duration>,
+    granted: Vec<Duration>,
+    longest_head_wait: Duration,
+    /// The most sessions whose next ticket was over the starvation bound at one time.
+    most_overdue: usize,
+}
+
+impl Notes {
+    pub(super) fn new(sessions: usize, starvation: Duration) -> Self {
+        Self {
+            starvation,
+            work: vec![Duration::ZERO; sessions],
+            waits: Vec::new(),
+            granted: Vec::new(),
+            longest_head_wait: Duration::ZERO,
+            most_overdue: 0,
+        }
+    }
+
+    /// A ticket is granted while the heads of all sessions that wait have waited since then.
+    pub(super) fn grant(&mut self, now: Duration, heads: impl Iterator<Item = Duration>) {
+        let overdue = heads.filter(|since| now.saturating_sub(*since) > self.starvation).count();
+        self.most_overdue = self.most_overdue.max(overdue);
+        self.granted.push(now);
+    }
+
+    pub(super) fn head_wait(&mut self, waited: Duration) {
+        self.longest_head_wait = self.longest_head_wait.max(waited);
+    }
+
+    pub(super) fn wait(&mut self, waited: Duration) {
+        self.waits.push(waited);
+    }
+
+    pub(super) fn work(&mut self, session: usize, busy: Duration) {
+        self.work[session] += busy;
+    }
+
+    /// The figures. The first sessions are the backlogged ones; `capacity` is what all slots could have worked.
+    pub(super) fn report(self, backlogged: usize, capacity: Duration) -> Report {
+        let worked: Duration = self.work.iter().sum();
+        let shares: Vec<f64> = self.work[..backlogged].iter().map(Duration::as_secs_f64).collect();
+        Report {
+            grants: self.granted.len(),
+            jain: jain(&shares),
+            largest_share: largest_share(&shares),
+            utilization: worked.as_secs_f64() / capacity.as_secs_f64(),
+            longest_head_wait: self.longest_head_wait,
+            bound: self.bound(),
+            waits: Waits::of(self.waits),
+        }
+    }
+
+    /// The longest that a head may wait: until it is over the starvation bound, and then four grants for each head over
+    /// it. Those took as long as the slowest such stretch of grants did.
+    fn bound(&self) -> Duration {
+        let stretch = 4 * self.most_overdue;
+        let pairs = self.granted.iter().zip(self.granted.iter().skip(stretch));
+        let slowest = pairs.map(|(from, to)| to.saturating_sub(*from)).max().unwrap_or_default();
+        self.starvation.saturating_add(slowest)
+    }
+}
+
+/// Jain's index of fairness: 1 when all have the same, 1/n when one has everything (Jain, Chiu, Hawe, 1984).
+fn jain(shares: &[f64]) -> f64 {
+    let (sum, squares) = shares.iter().fold((0.0, 0.0), |(sum, squares), x| (sum + x, squares + x * x));
+    if squares == 0.0 { 1.0 } else { sum * sum / (shares.len() as f64 * squares) }
+}
+
+/// The largest share as a multiple of an equal one.
+fn largest_share(shares: &[f64]) -> f64 {
+    let sum: f64 = shares.iter().sum();
+    if sum == 0.0 { 1.0 } else { shares.iter().copied().fold(0.0, f64::max) * shares.len() as f64 / sum }
+}
+
+/// How long the finals of ordinary sessions waited for a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Waits {
+    /// How many there were.
+    pub count: usize,
+    /// Half of them waited no longer.
+    pub p50: Duration,
+    /// 95 of 100 waited no longer.
+    pub p95: Duration,
+    /// 99 of 100 waited no longer.
+    pub p99: Duration,
+    /// None waited longer.
+    pub max: Duration,
+}
+
+impl Waits {
+    fn of(mut waits: Vec<Duration>) -> Self {
+        waits.sort_unstable();
+        let rank = |percent: usize| waits.get((waits.len() * percent).div_ceil(100).saturating_sub(1));
+        let at = |percent| rank(percent).copied().unwrap_or_default();
+        Self { count: waits.len(), p50: at(50), p95: at(95), p99: at(99), max: at(100) }
+    }
+}
+
+/// What an hour was like.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Report {
+    /// Leases granted.
+    pub grants: usize,
+    /// Jain's index over the slot time of the backlogged sessions: 1 when all got the same.
+    pub jain: f64,
+    /// The largest slot time of a backlogged session, as a multiple of an equal share.
+    pub largest_share: f64,
+    /// The part of their time in which slots were busy, 0 to 1.
+    pub utilization: f64,
+    /// How long the finals of ordinary sessions waited.
+    pub waits: Waits,
+    /// The longest that any session's next ticket waited.
+    pub longest_head_wait: Duration,
+    /// What the ledger's promise comes to: the starvation bound, and four grants for each ticket that was over it.
+    pub bound: Duration,
+}
+
+/// The same scenario under both disciplines. Shown as a table.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Comparison {
+    /// With the real ledger.
+    pub fair: Report,
+    /// First come, first served.
+    pub first_come: Report,
+}
+
+impl Comparison {
+    fn rows(&self) -> [(&'static str, [String; 2]); 10] {
+        let both = |figure: fn(&Report) -> String| [figure(&self.fair), figure(&self.first_come)];
+        [
+            ("leases granted", both(|report| report.grants.to_string())),
+            ("slots busy", both(|report| format!("{:.1} %", 100.0 * report.utilization))),
+            ("Jain's index, backlogged sessions", both(|report| format!("{:.3}", report.jain))),
+            ("largest share, of an equal one", both(|report| format!("{:.2}", report.largest_share))),
+            ("wait of ordinary finals, p50", both(|report| seconds(report.waits.p50))),
+            ("wait of ordinary finals, p95", both(|report| seconds(report.waits.p95))),
+            ("wait of ordinary finals, p99", both(|report| seconds(report.waits.p99))),
+            ("wait of ordinary finals, longest", both(|report| seconds(report.waits.max))),
+            ("wait of any next ticket, longest", both(|report| seconds(report.longest_head_wait))),
+            ("bound on that, by the ledger", [seconds(self.fair.bound), "-".to_owned()]),
+        ]
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:34} {:>10} {:>12}", "", "fair", "first come")?;
+        for (name, [fair, first_come]) in self.rows() {
+            write!(f, "\n{name:34} {fair:>10} {first_come:>12}")?;
+        }
+        Ok(())
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.2} s", duration.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jains_index_is_one_for_equals_and_one_nth_for_a_winner_who_takes_all() {
+        let cases: [(&[f64], f64, f64); 4] = [
+            (&[2.0; 5], 1.0, 1.0),
+            (&[0.0, 0.0, 0.0, 7.0], 0.25, 4.0),
+            (&[1.0, 3.0], 0.8, 1.5),
+            (&[], 1.0, 1.0),
+        ];
+        for (shares, index, largest) in cases {
+            assert!((jain(shares) - index).abs() < 1e-9, "{shares:?}");
+            assert!((largest_share(shares) - largest).abs() < 1e-9, "{shares:?}");
+        }
+    }
+
+    #[test]
+    fn a_percentile_is_a_wait_that_somebody_had() {
+        let second = Duration::from_secs(1);
+        let waits = Waits::of((1..=200).rev().map(|n| second * n).collect());
+        let expected =
+            Waits { count: 200, p50: second * 100, p95: second * 190, p99: second * 198, max: second * 200 };
+        assert_eq!(waits, expected);
+        assert_eq!(Waits::of(Vec::new()), Waits::default());
+    }
+}
