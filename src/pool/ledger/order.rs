@@ -174,7 +174,7 @@ impl Order {
     /// Waiting tickets in the order of service as things stand: as if leases did not end, with those whose key is at its
     /// cap behind all others.
     pub(super) fn line(&self) -> Vec<Ticket> {
-        let mut future = self.clone();
+        let mut future = self.of_those_who_wait();
         let mut line = Vec::with_capacity(self.tickets.len());
         while future.queued() > 0 {
             match future.next(self.now) {
@@ -183,6 +183,19 @@ impl Order {
             }
         }
         line
+    }
+
+    /// The same order without the flows that have nothing in line, of which there may be many more.
+    fn of_those_who_wait(&self) -> Self {
+        let waiting = self.tickets.values().filter_map(|waiting| self.flows.get_key_value(&waiting.flow));
+        Self {
+            flows: waiting.map(|(id, flow)| (*id, flow.clone())).collect(),
+            keys: self.keys.clone(),
+            tickets: self.tickets.clone(),
+            queues: self.queues.clone(),
+            share: self.share.clone(),
+            ..*self
+        }
     }
 
     /// How many tickets wait.
