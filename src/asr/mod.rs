@@ -7,6 +7,7 @@ mod align;
 mod engine;
 pub mod fake;
 mod lane;
+mod noise;
 mod supervisor;
 mod thread_engine;
 mod whisper;
@@ -14,7 +15,7 @@ mod words;
 
 pub use engine::{Engine, Job, Outcome, Recognizer};
 pub use lane::{Lane, LaneEvent, Lanes, Transcript};
-pub use supervisor::{Supervisor, SupervisorSettings};
+pub use supervisor::{Alerts, Capacity, Device, Knee, KneeFound, StartError, Supervisor, SupervisorSettings};
 pub use thread_engine::{RecognizerFactory, ThreadEngine};
 pub use whisper::{WeightsSource, Whisper, WhisperSettings};
 

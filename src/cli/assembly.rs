@@ -74,7 +74,8 @@ async fn start_slots(
 ) -> anyhow::Result<Supervisor> {
     let (model, window) = (model.clone(), settings.asr.window);
     let (engine, info) = off_the_runtime(move || load_engine(&model, sizing.threads, window)).await?;
-    let settings = SupervisorSettings { slots: sizing.slots, pool: settings.pool.clone() };
+    let settings =
+        SupervisorSettings { pool: settings.pool.clone(), ..SupervisorSettings::fixed(sizing.slots) };
     Ok(Supervisor::start(engine, info, settings).await?)
 }
 
