@@ -33,6 +33,16 @@ pub enum EncoderWindow {
     Full,
 }
 
+impl EncoderWindow {
+    /// As the settings spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fit => "fit",
+            Self::Full => "full",
+        }
+    }
+}
+
 /// What is known about the loaded model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelInfo {

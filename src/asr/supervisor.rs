@@ -142,7 +142,7 @@ impl Pool {
         allocator.add(SlotId(0));
         let trial = Trial { engine, allocator, limit };
         let mut pool = Self { opener, retired, trial, budget, sizing, open: 1, knee_found: None };
-        if settings.knee == Knee::Measure && sizing.slots > 1 {
+        if matches!(settings.knee, Knee::Measure { beyond } if sizing.slots > beyond.max(1)) {
             pool.find_knee().await?;
         }
         info!("pool sized: {}", pool.sizing);
@@ -197,7 +197,7 @@ fn budget(settings: &SupervisorSettings) -> MemoryBudget {
     let budget = MemoryBudget::up_to(max_slots, settings.reserve);
     match settings.knee {
         Knee::Known(knee) => budget.with_knee(knee),
-        Knee::Off | Knee::Measure => budget,
+        Knee::Off | Knee::Measure { .. } => budget,
     }
 }
 

@@ -42,9 +42,10 @@ impl Capacity {
         if memory_low != self.alerts.memory_low {
             self.alerts.memory_low = memory_low;
             let DeviceMemory { free, total } = memory;
-            match memory_low {
-                true => warn!(%free, %reserve, %total, "alert: memory is low"),
-                false => info!(%free, %reserve, "alert over: memory is low"),
+            if memory_low {
+                warn!(%free, %reserve, %total, "alert: memory is low");
+            } else {
+                info!(%free, %reserve, "alert over: memory is low");
             }
         }
     }
@@ -55,9 +56,10 @@ impl Capacity {
         let capacity_lost = stay_out > 0 || slots < sized;
         if capacity_lost != self.alerts.capacity_lost {
             self.alerts.capacity_lost = capacity_lost;
-            match capacity_lost {
-                true => warn!(slots, sized, stay_out, "alert: capacity is lost"),
-                false => info!(slots, sized, "alert over: capacity is lost"),
+            if capacity_lost {
+                warn!(slots, sized, stay_out, "alert: capacity is lost");
+            } else {
+                info!(slots, sized, "alert over: capacity is lost");
             }
         }
     }

@@ -24,8 +24,11 @@ pub enum Knee {
     Off,
     /// This many: given, worked out from the cores, or measured before.
     Known(u16),
-    /// It is measured at the start.
-    Measure,
+    /// It is measured at the start, if there are more slots than so many: up to there throughput is known to grow.
+    Measure {
+        /// 1 where nothing is known.
+        beyond: u16,
+    },
 }
 
 /// What the supervisor aims at.

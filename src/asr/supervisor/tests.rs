@@ -4,7 +4,7 @@ use super::*;
 use crate::asr::fake::{Act, FakeEngine};
 use crate::asr::{AsrError, EncoderWindow, Job};
 use crate::gpu::fake::FakeProbe;
-use crate::gpu::{Binding, Bytes, DeviceInfo, DeviceKind, GpuError};
+use crate::gpu::{Binding, Bytes, DeviceInfo, DeviceKind, DeviceProbe as _, GpuError};
 use crate::pool::{Ask, Class, Cost, FlowInfo};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -147,7 +147,6 @@ trait MemoryNow {
 
 impl MemoryNow for FakeProbe {
     fn memory_now(&self) -> Bytes {
-        use crate::gpu::DeviceProbe as _;
         self.memory().unwrap().free
     }
 }
@@ -192,7 +191,6 @@ async fn elastic(probe: &FakeProbe) -> Supervisor {
     supervisor.tasks.spawn(async move {
         loop {
             sleep(Duration::from_secs(1)).await;
-            use crate::gpu::DeviceProbe as _;
             told.send_replace(probe.memory().unwrap());
         }
     });
@@ -273,10 +271,8 @@ async fn a_lost_slot_comes_back_and_not_into_the_reserve_while_another_serves() 
 /// An engine whose decodes do not end while `dead` is true.
 fn sleeper(dead: &Arc<AtomicBool>, act: fn() -> Act) -> FakeEngine {
     let dead = Arc::clone(dead);
-    FakeEngine::new(move |_, _| match dead.load(Ordering::Relaxed) {
-        true => act(),
-        false => Act::Say("noise".into(), Duration::from_millis(20)),
-    })
+    let alive = || Act::Say("noise".into(), Duration::from_millis(20));
+    FakeEngine::new(move |_, _| if dead.load(Ordering::Relaxed) { act() } else { alive() })
 }
 
 fn with_canary() -> SupervisorSettings {
@@ -337,7 +333,7 @@ fn saturating(at: u32) -> FakeEngine {
 async fn the_knee_is_measured_and_slots_beyond_it_are_closed() {
     let probe = device(WEIGHTS + 16 * SLOT);
     let engine = Arc::new(Rented::new(saturating(4), &probe));
-    let settings = SupervisorSettings { knee: Knee::Measure, ..settings(&probe) };
+    let settings = SupervisorSettings { knee: Knee::Measure { beyond: 1 }, ..settings(&probe) };
     let supervisor = Supervisor::start(Arc::clone(&engine) as Arc<dyn Engine>, model(), settings);
     let supervisor = supervisor.await.unwrap();
     assert_eq!(supervisor.knee_found(), Some(KneeFound { knee: Some(4), reached: 8 }));
@@ -350,7 +346,7 @@ async fn the_knee_is_measured_and_slots_beyond_it_are_closed() {
 #[tokio::test(start_paused = true)]
 async fn without_a_knee_within_the_memory_the_memory_binds() {
     let probe = device(WEIGHTS + 3 * SLOT);
-    let settings = SupervisorSettings { knee: Knee::Measure, ..settings(&probe) };
+    let settings = SupervisorSettings { knee: Knee::Measure { beyond: 1 }, ..settings(&probe) };
     let supervisor = start(Rented::new(saturating(64), &probe), settings).await.unwrap();
     assert_eq!(supervisor.knee_found(), Some(KneeFound { knee: None, reached: 3 }));
     assert_eq!((supervisor.sizing().slots, supervisor.sizing().binding), (3, Binding::Fits));
@@ -358,11 +354,13 @@ async fn without_a_knee_within_the_memory_the_memory_binds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_knee_that_is_known_is_not_measured() {
-    let engine = FakeEngine::new(|_, _| panic!("nothing is decoded at the start"));
-    let settings = SupervisorSettings { knee: Knee::Known(2), ..SupervisorSettings::fixed(8) };
-    let supervisor = start(engine, settings).await.unwrap();
-    assert_eq!((supervisor.sizing().slots, supervisor.knee_found()), (2, None));
+async fn what_is_known_of_the_knee_is_not_measured() {
+    for (knee, slots) in [(Knee::Known(2), 2), (Knee::Measure { beyond: 8 }, 8)] {
+        let engine = FakeEngine::new(|_, _| panic!("nothing is decoded at the start"));
+        let settings = SupervisorSettings { knee, ..SupervisorSettings::fixed(8) };
+        let supervisor = start(engine, settings).await.unwrap();
+        assert_eq!((supervisor.sizing().slots, supervisor.knee_found()), (slots, None));
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use crate::asr::engine::Outcome;
 use crate::asr::{AsrError, DecodeOptions, Engine, Hypothesis, Job};
 use crate::audio::Utterance;
-use crate::pool::{Allocator, Class, Lease};
+use crate::pool::{Allocator, Class, Generation, Lease, SlotId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -94,7 +94,7 @@ impl Trial {
     }
 
     /// Retires a slot whose lease does not come back.
-    fn give_up(&self, slot: crate::pool::SlotId, generation: crate::pool::Generation, why: &str) -> Verdict {
+    fn give_up(&self, slot: SlotId, generation: Generation, why: &str) -> Verdict {
         self.allocator.retire(slot, generation, why);
         Verdict::Dead(why.into())
     }
@@ -104,24 +104,22 @@ impl Trial {
 fn judge(end: End, outcome: Outcome, limit: Duration) -> Verdict {
     let Outcome { result, lease, decode } = outcome;
     let fault = match (end, result) {
-        (End::Over | End::BrokenOff, Ok(hypothesis)) if is_finite(&hypothesis) => None,
-        (_, Ok(hypothesis)) if !is_finite(&hypothesis) => Some("its probabilities are no numbers".to_owned()),
         (End::BrokenOff, Err(AsrError::Cancelled)) => return Verdict::BrokenOff,
-        (End::Overrun, _) => Some(format!("it took longer than {limit:?}")),
-        (_, Err(error)) => Some(error.to_string()),
-        (_, Ok(_)) => None,
+        (End::Overrun, _) => format!("it took longer than {limit:?}"),
+        (_, Err(error)) => error.to_string(),
+        (_, Ok(hypothesis)) if !is_finite(&hypothesis) => "its probabilities are no numbers".into(),
+        (_, Ok(_)) => {
+            if let Some(lease) = lease {
+                lease.rests(decode, true);
+            }
+            return Verdict::Works(decode);
+        }
     };
-    match (fault, lease) {
-        (None, lease) => {
-            lease.iter().for_each(|lease| lease.rests(decode, true));
-            Verdict::Works(decode)
-        }
-        (Some(fault), lease) => {
-            // Without a lease the engine has retired the slot.
-            lease.into_iter().for_each(|lease| lease.retire(&fault));
-            Verdict::Dead(fault)
-        }
+    // Without a lease the engine has retired the slot.
+    if let Some(lease) = lease {
+        lease.retire(&fault);
     }
+    Verdict::Dead(fault)
 }
 
 fn is_finite(hypothesis: &Hypothesis) -> bool {
