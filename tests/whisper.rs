@@ -9,7 +9,7 @@ use stenopool::asr::{
     ThreadEngine, Timestamps, WeightsSource, Whisper, WhisperSettings,
 };
 use stenopool::audio::{Span, Utterance};
-use stenopool::pool::{Class, FlowInfo, PoolSettings, SlotId};
+use stenopool::pool::{Class, FlowInfo, SlotId};
 use tokio_util::sync::CancellationToken;
 
 fn eval(file: &str) -> PathBuf {
@@ -32,7 +32,7 @@ fn utterance(file: &str) -> Arc<Utterance> {
 async fn start(window: EncoderWindow, settings: WhisperSettings, slots: u16) -> Supervisor {
     let (whisper, model) =
         Whisper::load("demo.en", WeightsSource::Bytes(weights()), window, settings).unwrap();
-    let settings = SupervisorSettings { slots, pool: PoolSettings::default() };
+    let settings = SupervisorSettings::fixed(slots);
     Supervisor::start(Arc::new(ThreadEngine::new(whisper)), model, settings).await.unwrap()
 }
 

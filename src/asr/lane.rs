@@ -178,7 +178,6 @@ mod tests {
     use crate::asr::fake::{Act, FakeEngine};
     use crate::asr::{EncoderWindow, Supervisor, SupervisorSettings};
     use crate::audio::Span;
-    use crate::pool::PoolSettings;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     #[tokio::test(start_paused = true)]
@@ -193,7 +192,7 @@ mod tests {
             }
         });
         let model = ModelInfo { name: "fake".into(), multilingual: false, window: EncoderWindow::Fit };
-        let settings = SupervisorSettings { slots: 1, pool: PoolSettings::default() };
+        let settings = SupervisorSettings::fixed(1);
         let supervisor = Supervisor::start(Arc::new(engine), model, settings).await.unwrap();
         let span = Span::new(0, 160);
         let utterance = Arc::new(Utterance { span, speech: span, samples: vec![0.0; 160] });

@@ -7,6 +7,7 @@ mod align;
 mod engine;
 pub mod fake;
 mod lane;
+mod noise;
 mod supervisor;
 mod thread_engine;
 mod whisper;
@@ -14,7 +15,7 @@ mod words;
 
 pub use engine::{Engine, Job, Outcome, Recognizer};
 pub use lane::{Lane, LaneEvent, Lanes, Transcript};
-pub use supervisor::{Supervisor, SupervisorSettings};
+pub use supervisor::{Alerts, Capacity, Device, Knee, KneeFound, StartError, Supervisor, SupervisorSettings};
 pub use thread_engine::{RecognizerFactory, ThreadEngine};
 pub use whisper::{WeightsSource, Whisper, WhisperSettings};
 
@@ -30,6 +31,16 @@ pub enum EncoderWindow {
     Fit,
     /// Always 30 seconds, as OpenAI's models expect.
     Full,
+}
+
+impl EncoderWindow {
+    /// As the settings spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fit => "fit",
+            Self::Full => "full",
+        }
+    }
 }
 
 /// What is known about the loaded model.

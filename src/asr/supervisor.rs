@@ -1,60 +1,77 @@
-//! Drives the engine and the pool: opens slots at the start, rebuilds those that were lost, closes them at the end.
+//! Drives the engine and the pool: opens as many slots as fit and pay, rebuilds those that were lost, follows the
+//! memory, tries slots that nobody uses, and closes them all at the end.
 
-use super::{AsrError, Engine, Lanes, ModelInfo};
-use crate::gpu::Footprint;
-use crate::pool::{Allocator, PoolSettings, SlotId};
+mod canary;
+mod capacity;
+mod keeper;
+mod knee;
+mod opener;
+mod roster;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod trial;
+
+pub use capacity::{Alerts, Capacity};
+pub use knee::KneeFound;
+pub use settings::{Device, Knee, StartError, SupervisorSettings};
+
+use super::{Engine, Lanes, ModelInfo};
+use crate::gpu::{
+    DeviceMemory, Elasticity, ElasticitySettings, Footprint, Loaded, MemoryBudget, ProbeThread, Sizing,
+};
+use crate::pool::{Allocator, SlotId};
+use keeper::{Keeper, trial_limit};
+use opener::Opener;
+use roster::Roster;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, JoinSet};
-use tracing::{error, info};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tracing::{error, info, warn};
+use trial::Trial;
 
-/// What the supervisor aims at.
-#[derive(Debug, Clone)]
-pub struct SupervisorSettings {
-    /// How many slots, 1 or more.
-    pub slots: u16,
-    /// The waiting room.
-    pub pool: PoolSettings,
-}
+/// How long closing the slots may take: as long as a decode that is still under way, but not for ever.
+const CLOSING_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long a slot that could not be opened is left alone before it is tried again; doubled each time.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-
-/// The longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
-/// Keeps the slots open.
+/// Keeps the slots open, for as long as it lives.
 pub struct Supervisor {
     engine: Arc<dyn Engine>,
     lanes: Lanes,
-    slots: u16,
-    watching: JoinHandle<()>,
+    capacity: watch::Receiver<Capacity>,
+    knee_found: Option<KneeFound>,
+    /// Slots have numbers below this.
+    most_slots: u16,
+    probe: Option<ProbeThread>,
+    /// Rebuilding, news for those who wait, canaries.
+    tasks: JoinSet<()>,
 }
 
 impl Supervisor {
-    /// Opens the first slot (blocking work, done off the runtime) and returns; the others follow one by one in the
-    /// background, and from then on lost slots are rebuilt.
+    /// Opens the first slot (blocking work, done off the runtime), sizes the pool by what it took, measures the knee if
+    /// that is asked for, and returns; the other slots follow one by one in the background.
     ///
     /// A slot that cannot be opened stays out, with an error in the log, and is tried again after a second, then two, and
     /// so on up to a minute.
     ///
     /// # Errors
     ///
-    /// [`AsrError::Open`] when the first slot cannot be opened.
+    /// [`StartError`] when the first slot cannot be opened or does not fit, or the memory cannot be read.
     pub async fn start(
         engine: Arc<dyn Engine>,
         model: ModelInfo,
         settings: SupervisorSettings,
-    ) -> Result<Self, AsrError> {
-        let (allocator, retired) = Allocator::new(settings.pool);
-        let footprint = open(&engine, SlotId(0)).await?;
-        allocator.add(SlotId(0));
-        info!(slots = settings.slots, weights = %footprint.weights, per_slot = %footprint.slot, "pool opens");
-        let watch = Watch { engine: Arc::clone(&engine), allocator: allocator.clone() };
-        let watching = tokio::spawn(watch.run(settings.slots, retired));
-        let lanes = Lanes::new(Arc::clone(&engine), allocator, model);
-        Ok(Self { engine, lanes, slots: settings.slots, watching })
+    ) -> Result<Self, StartError> {
+        let pool = Pool::open(engine, &settings).await?;
+        let probe = Arc::clone(&settings.device.probe);
+        let thread = settings
+            .readings
+            .map(|every| ProbeThread::start(probe, pool.sizing.memory, every))
+            .transpose()?;
+        let readings = thread.as_ref().map(ProbeThread::readings);
+        Ok(Self { probe: thread, ..pool.keep(model, &settings, readings) })
     }
 
     /// Lanes to the slots.
@@ -62,104 +79,130 @@ impl Supervisor {
         &self.lanes
     }
 
-    /// Closes all slots and waits for their threads, and so for the decodes that still run.
-    pub async fn stop(self) {
-        self.watching.abort();
-        let closing = move || (0..self.slots).for_each(|slot| self.engine.close(SlotId(slot)));
-        if let Err(error) = tokio::task::spawn_blocking(closing).await {
-            error!(%error, "closing the slots failed");
+    /// What carries the pool; it changes with the memory and with every alert.
+    pub fn capacity(&self) -> watch::Receiver<Capacity> {
+        self.capacity.clone()
+    }
+
+    /// How many slots there are to be, and why.
+    pub fn sizing(&self) -> Sizing {
+        self.capacity.borrow().sizing
+    }
+
+    /// The knee, if it was measured at the start.
+    pub fn knee_found(&self) -> Option<KneeFound> {
+        self.knee_found
+    }
+
+    /// Serves nobody any more, closes all slots and waits for their threads, and so for the decodes that still run. One
+    /// that does not end within a minute is left behind.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+        self.lanes.allocator().close();
+        let closing = move || {
+            (0..self.most_slots).for_each(|slot| self.engine.close(SlotId(slot)));
+            self.probe.into_iter().for_each(ProbeThread::stop);
+        };
+        match timeout(CLOSING_LIMIT, tokio::task::spawn_blocking(closing)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => error!(%error, "closing the slots failed"),
+            Err(_) => warn!("a slot does not close, and is left behind"),
         }
     }
 }
 
-async fn open(engine: &Arc<dyn Engine>, slot: SlotId) -> Result<Footprint, AsrError> {
-    let engine = Arc::clone(engine);
-    tokio::task::spawn_blocking(move || engine.open(slot))
-        .await
-        .map_err(|error| AsrError::Open { slot: slot.0, reason: error.to_string() })?
+/// A pool with its first slots, before anybody looks after it.
+struct Pool {
+    opener: Opener,
+    retired: mpsc::UnboundedReceiver<SlotId>,
+    trial: Trial,
+    budget: MemoryBudget,
+    sizing: Sizing,
+    /// The slots below this are open.
+    open: u16,
+    knee_found: Option<KneeFound>,
 }
 
-/// Brings slots into the pool.
-#[derive(Clone)]
-struct Watch {
-    engine: Arc<dyn Engine>,
-    allocator: Allocator,
-}
-
-impl Watch {
-    async fn run(self, slots: u16, mut retired: mpsc::UnboundedReceiver<SlotId>) {
-        // Slots that could not be opened at once; they are given up with this task.
-        let mut late = JoinSet::new();
-        for slot in (1..slots).map(SlotId) {
-            if !self.open(slot).await {
-                late.spawn(self.clone().keep_trying(slot));
-            }
-        }
-        info!(slots = self.allocator.slots().total, "pool opened");
-        while let Some(slot) = retired.recv().await {
-            if !self.open(slot).await {
-                late.spawn(self.clone().keep_trying(slot));
-            }
-        }
-    }
-
-    async fn open(&self, slot: SlotId) -> bool {
-        match open(&self.engine, slot).await {
-            Ok(_) => {
-                self.allocator.add(slot);
-                true
-            }
-            Err(error) => {
-                error!(slot = slot.0, code = error.code(), %error, "slot stays out for now");
-                false
-            }
-        }
-    }
-
-    /// What kept a slot from opening may pass: memory that something else held.
-    async fn keep_trying(self, slot: SlotId) {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            tokio::time::sleep(pause).await;
-            if self.open(slot).await {
-                return;
-            }
-            pause = (2 * pause).min(LONGEST_PAUSE);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::asr::EncoderWindow;
-    use crate::asr::fake::FakeEngine;
-    use crate::pool::{Ask, Class, Cost, FlowInfo};
-    use tokio::time::Instant;
-
-    async fn start(engine: FakeEngine, slots: u16) -> Result<Supervisor, AsrError> {
-        let model = ModelInfo { name: "fake".into(), multilingual: false, window: EncoderWindow::Fit };
-        let settings = SupervisorSettings { slots, pool: PoolSettings::default() };
-        Supervisor::start(Arc::new(engine), model, settings).await
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slot_that_cannot_be_opened_is_tried_again_after_growing_pauses() {
-        // The first slot opens, the second only at the fourth try: after 1 + 2 + 4 seconds.
-        let supervisor = start(FakeEngine::saying("").failing_to_open(SlotId(1), 3), 2).await.unwrap();
+impl Pool {
+    async fn open(engine: Arc<dyn Engine>, settings: &SupervisorSettings) -> Result<Self, StartError> {
+        let (allocator, retired) = Allocator::new(settings.pool.clone());
+        let probe = Arc::clone(&settings.device.probe);
+        let opener = Opener { engine: Arc::clone(&engine), allocator: allocator.clone(), probe };
         let begun = Instant::now();
-        let allocator = supervisor.lanes().allocator();
-        let flow = allocator.enroll(FlowInfo::request("test"));
-        let ask = Ask::new(Class::Final, Cost::default());
-        let _first = allocator.acquire(&flow, ask, None).await.unwrap();
-        let second = allocator.acquire(&flow, ask, None).await.unwrap();
-        assert_eq!(second.slot(), SlotId(1));
-        assert_eq!(begun.elapsed().as_secs(), 7);
+        let footprint = opener.open_alone(SlotId(0)).await?;
+        let limit = trial_limit(begun.elapsed());
+        let budget = budget(settings);
+        let sizing = match size(&opener, &budget, footprint).await {
+            Ok(sizing) => sizing,
+            Err(error) => {
+                opener.close(SlotId(0)).await;
+                return Err(error);
+            }
+        };
+        allocator.add(SlotId(0));
+        let trial = Trial { engine, allocator, limit };
+        let mut pool = Self { opener, retired, trial, budget, sizing, open: 1, knee_found: None };
+        if matches!(settings.knee, Knee::Measure { beyond } if sizing.slots > beyond.max(1)) {
+            pool.find_knee().await?;
+        }
+        info!("pool sized: {}", pool.sizing);
+        Ok(pool)
     }
 
-    #[tokio::test]
-    async fn without_a_first_slot_there_is_no_pool() {
-        let error = start(FakeEngine::saying("").failing_to_open(SlotId(0), 1), 2).await.err();
-        assert_eq!(error.map(|error| error.code()), Some("slot_unusable"));
+    /// Measures the knee, sizes the pool anew, and closes the slots that were opened only for that.
+    async fn find_knee(&mut self) -> Result<(), StartError> {
+        let (found, open) = knee::find(&self.opener, &self.trial, &self.sizing).await;
+        self.knee_found = Some(found);
+        if let Some(knee) = found.knee {
+            self.budget = self.budget.with_knee(knee);
+            let Sizing { memory, footprint, .. } = self.sizing;
+            self.sizing = self.budget.size(memory, footprint, Loaded::Weights { slots: 1 })?;
+        }
+        self.open = open.min(self.sizing.slots);
+        for slot in (self.open..open).map(SlotId) {
+            self.opener.allocator.withdraw_slot(slot);
+            self.opener.clone().close(slot).await;
+        }
+        Ok(())
     }
+
+    /// Looks after the pool from now on.
+    fn keep(
+        self,
+        model: ModelInfo,
+        settings: &SupervisorSettings,
+        readings: Option<watch::Receiver<DeviceMemory>>,
+    ) -> Supervisor {
+        let Self { opener, retired, trial, budget, sizing, open, knee_found } = self;
+        let most_slots = sizing.max_slots.min(sizing.knee.unwrap_or(u16::MAX));
+        let (engine, allocator) = (Arc::clone(&opener.engine), opener.allocator.clone());
+        let (capacity, watched) = watch::channel(Capacity::new(&settings.device, sizing));
+        let elasticity = settings.elastic.then(|| {
+            let slot = sizing.footprint.slot;
+            Elasticity::new(ElasticitySettings::new(sizing.reserve, slot, 1, most_slots))
+        });
+        let (roster, begun) = (Roster::new(open, sizing.slots), Instant::now());
+        let keeper = Keeper { opener, retired, readings, elasticity, budget, roster, capacity, begun };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(keeper.run());
+        tasks.spawn(allocator.clone().keep_informed());
+        settings.canary.map(|period| tasks.spawn(canary::run(trial, period)));
+        let lanes = Lanes::new(Arc::clone(&engine), allocator, model);
+        Supervisor { engine, lanes, capacity: watched, knee_found, most_slots, probe: None, tasks }
+    }
+}
+
+fn budget(settings: &SupervisorSettings) -> MemoryBudget {
+    let max_slots = NonZeroU16::new(settings.max_slots).unwrap_or(NonZeroU16::MIN);
+    let budget = MemoryBudget::up_to(max_slots, settings.reserve);
+    match settings.knee {
+        Knee::Known(knee) => budget.with_knee(knee),
+        Knee::Off | Knee::Measure { .. } => budget,
+    }
+}
+
+/// Sizes the pool with its first slot open.
+async fn size(opener: &Opener, budget: &MemoryBudget, footprint: Footprint) -> Result<Sizing, StartError> {
+    let memory = opener.memory().await?;
+    Ok(budget.size(memory, footprint, Loaded::Weights { slots: 1 })?)
 }

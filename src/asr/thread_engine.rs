@@ -138,7 +138,7 @@ mod tests {
         DecodeOptions, EncoderWindow, Lanes, ModelInfo, Segment, Stability, Supervisor, SupervisorSettings,
     };
     use crate::audio::{Span, Utterance};
-    use crate::pool::{Class, FlowInfo, PoolSettings};
+    use crate::pool::{Class, FlowInfo};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::mpsc;
@@ -208,7 +208,7 @@ mod tests {
         let made = Arc::new(AtomicUsize::new(0));
         let engine = Arc::new(ThreadEngine::new(Factory { began: began_tx, made: Arc::clone(&made) }));
         let model = ModelInfo { name: "scripted".into(), multilingual: false, window: EncoderWindow::Fit };
-        let settings = SupervisorSettings { slots, pool: PoolSettings::default() };
+        let settings = SupervisorSettings::fixed(slots);
         let supervisor = Supervisor::start(engine, model, settings).await.expect("scripted slots open");
         Bench { supervisor, began, made }
     }

@@ -3,11 +3,12 @@
 //! The only file that knows `whisper-rs`, and the only one with `unsafe`: whisper.cpp asks through a raw pointer whether
 //! to stop, because whisper-rs 0.16's safe version of that callback is broken.
 
+use super::noise::noise;
 use super::thread_engine::RecognizerFactory;
 use super::words::timed_words;
 use super::{AsrError, DecodeOptions, EncoderWindow, Hypothesis, ModelInfo, Recognizer, Segment, Stability};
 use super::{Task, Timestamps, Token};
-use crate::audio::{SampleRate, Span, Utterance, samples_in};
+use crate::audio::{SampleRate, Span, Utterance};
 use crate::gpu::{self, Bytes, Footprint};
 use crate::pool::SlotId;
 use std::collections::HashMap;
@@ -142,7 +143,7 @@ impl WhisperRecognizer {
     ///
     /// A temperature above 0 is what brings all `best_of` decoders to work.
     fn warm_up(&mut self) -> Result<(), AsrError> {
-        let noise = noise(samples_in(Duration::from_secs(30)) as usize);
+        let noise = noise(Duration::from_secs(30)).samples;
         let mut temperatures = vec![0.2];
         if self.settings.beam > 1 {
             temperatures.push(0.0);
@@ -354,19 +355,6 @@ fn span_in(window: Span, start: i64, end: i64) -> Span {
 fn sound_of(utterance: &Utterance, span: Span) -> &[f32] {
     let at = |position: u64| (position - utterance.span.start) as usize;
     utterance.samples.get(at(span.start)..at(span.end)).unwrap_or_default()
-}
-
-/// White noise, quiet, the same every time.
-fn noise(samples: usize) -> Vec<f32> {
-    let mut state = 0x2545_F491_u32;
-    std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        (state as f32 / u32::MAX as f32 - 0.5) * 0.1
-    })
-    .take(samples)
-    .collect()
 }
 
 /// Lets whisper.cpp ask `cancel` whether to stop.

@@ -1,20 +1,33 @@
 //! Puts the parts together that every recognizing command needs: models, ears, slots.
 
+use super::device;
 use super::failure::Failure;
-use super::sizing::{Sizing, cores};
+use super::knees::KneeCache;
+use super::sizing::{CoreShare, cores, knee};
 use crate::asr::{
-    AsrError, EncoderWindow, Engine, ModelInfo, Supervisor, SupervisorSettings, ThreadEngine, WeightsSource,
-    Whisper, WhisperSettings,
+    AsrError, Device, EncoderWindow, Engine, KneeFound, ModelInfo, StartError, Supervisor,
+    SupervisorSettings, ThreadEngine, WeightsSource, Whisper, WhisperSettings,
 };
 use crate::config::{ModelSettings, Settings};
+use crate::gpu::{BudgetError, Bytes, DeviceMemory, Footprint, KneeKey, Loaded, MemoryBudget};
 use crate::session::Frontend;
 use crate::store::{ResolvedModel, Store, Weights, Window, demo_weights, search_path, user_cache};
 use crate::vad::{Detector, Silero, VadError};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, interval_at};
 use tracing::{info, warn};
+
+/// What the recognizer is put together for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To serve for a long time: it is looked after in every way.
+    Server,
+    /// For one command, which is to begin soon: nothing is measured, and nothing goes on in the background.
+    Command,
+}
 
 /// A recognizer that is ready for work.
 pub(super) struct Assembly {
@@ -24,27 +37,30 @@ pub(super) struct Assembly {
     pub(super) supervisor: Supervisor,
     /// The model in the slots.
     pub(super) model: ResolvedModel,
-    /// How many slots, and how they share the cores.
-    pub(super) sizing: Sizing,
+    /// How the slots share the cores.
+    pub(super) share: CoreShare,
 }
 
 /// Finds and loads everything; tells the user what takes long.
 ///
 /// # Errors
 ///
-/// A model or library that is missing or unusable, or not one slot that opens.
-pub(super) async fn assemble(settings: &Settings) -> anyhow::Result<Assembly> {
+/// A device, model or library that is missing or unusable, or not one slot that fits and opens.
+pub(super) async fn assemble(settings: &Settings, purpose: Purpose) -> anyhow::Result<Assembly> {
+    let selector = settings.device.selector.clone();
+    let device = off_the_runtime(move || device::find(&selector)).await?;
     let store = open_store(&settings.models);
     let model = store.resolve(settings.models.model.as_deref()).map_err(Failure::from)?;
-    let sizing = Sizing::new(cores(), settings.slots.slots, settings.asr.threads);
-    if sizing.oversubscribed() {
-        let Sizing { cores, slots, threads } = sizing;
+    let share = CoreShare::new(cores(), settings.slots.slots, settings.asr.threads);
+    if share.oversubscribed() {
+        let CoreShare { cores, slots, threads } = share;
         warn!(slots, threads, cores, "more threads than cores: decodes will slow each other down");
     }
-    let frontend = patiently("the voice detector", start_frontend(&store, sizing.cores)).await?;
+    let frontend = patiently("the voice detector", start_frontend(&store, share.cores)).await?;
     let what = format!("the model {}", model.name);
-    let supervisor = patiently(&what, start_slots(&model, sizing, settings)).await?;
-    Ok(Assembly { frontend, supervisor, model, sizing })
+    let slots = Slots { model: &model, device, share, settings, purpose };
+    let supervisor = patiently(&what, slots.start()).await?;
+    Ok(Assembly { frontend, supervisor, model, share })
 }
 
 /// The store over all places where models are looked for.
@@ -66,28 +82,100 @@ async fn start_frontend(store: &Store, cores: u16) -> anyhow::Result<Frontend> {
     Ok(Frontend::start(detectors))
 }
 
-/// Loads the weights and opens the slots.
-async fn start_slots(
+/// What the slots are made of.
+pub(super) struct Slots<'a> {
+    /// The weights.
+    pub(super) model: &'a ResolvedModel,
+    /// Where they are.
+    pub(super) device: Device,
+    /// How the slots share the cores.
+    pub(super) share: CoreShare,
+    /// Everything else.
+    pub(super) settings: &'a Settings,
+    /// For what.
+    pub(super) purpose: Purpose,
+}
+
+impl Slots<'_> {
+    /// Loads the weights and opens the slots.
+    async fn start(self) -> anyhow::Result<Supervisor> {
+        let probe = Arc::clone(&self.device.probe);
+        let memory = off_the_runtime(move || probe.memory().map_err(Failure::from)).await?;
+        let reserve = device::reserve(self.settings.device.reserve, self.device.info.kind, memory.total);
+        check_weights(self.model, memory, reserve).map_err(|error| Failure::from(StartError::from(error)))?;
+        let window = self.window();
+        let (model, threads) = (self.model.clone(), self.share.threads);
+        let (engine, info) = off_the_runtime(move || load_engine(&model, threads, window)).await?;
+        let (cache, key) = (KneeCache::of_user(), self.knee_key());
+        let settings = self.supervisor_settings(reserve, cache.get(&key));
+        let supervisor = Supervisor::start(engine, info, settings).await.map_err(Failure::from)?;
+        if let Some(found) = supervisor.knee_found() {
+            cache.put(&key, found);
+        }
+        self.warn_if_fewer(supervisor.sizing().slots);
+        Ok(supervisor)
+    }
+
+    /// The encoder's window: as asked for, else as the model was trained.
+    fn window(&self) -> EncoderWindow {
+        self.settings.asr.window.unwrap_or(match self.model.window {
+            Window::Fit => EncoderWindow::Fit,
+            Window::Full => EncoderWindow::Full,
+        })
+    }
+
+    /// What a knee that was measured with them is remembered under.
+    pub(super) fn knee_key(&self) -> KneeKey {
+        let info = &self.device.info;
+        KneeKey {
+            model: self.model.name.clone(),
+            device: info.uuid.clone().unwrap_or_else(|| info.name.clone()),
+            threads: self.share.threads,
+            window: self.window().as_str().into(),
+        }
+    }
+
+    fn supervisor_settings(&self, reserve: Bytes, found_before: Option<KneeFound>) -> SupervisorSettings {
+        let (slots, kind) = (&self.settings.slots, self.device.info.kind);
+        let for_long = self.purpose == Purpose::Server;
+        let defaults = SupervisorSettings::new(self.device.clone(), reserve);
+        SupervisorSettings {
+            max_slots: slots.slots.unwrap_or(slots.max_slots),
+            knee: knee(slots, self.purpose, kind, self.share, found_before),
+            pool: self.settings.pool.clone(),
+            readings: defaults.readings.filter(|_| for_long),
+            elastic: slots.elastic && for_long,
+            canary: slots.canary.filter(|_| for_long),
+            ..defaults
+        }
+    }
+
+    fn warn_if_fewer(&self, slots: u16) {
+        if let Some(asked) = self.settings.slots.slots.filter(|asked| *asked > slots) {
+            warn!(asked, slots, "fewer slots than asked for: more do not fit into the memory");
+        }
+    }
+}
+
+/// Refuses weights that cannot fit before they are loaded: a host that runs out of memory ends the process without a
+/// word. What they take is about what their file has; what a slot takes is measured later.
+pub(super) fn check_weights(
     model: &ResolvedModel,
-    sizing: Sizing,
-    settings: &Settings,
-) -> anyhow::Result<Supervisor> {
-    let (model, window) = (model.clone(), settings.asr.window);
-    let (engine, info) = off_the_runtime(move || load_engine(&model, sizing.threads, window)).await?;
-    let settings = SupervisorSettings { slots: sizing.slots, pool: settings.pool.clone() };
-    Ok(Supervisor::start(engine, info, settings).await?)
+    memory: DeviceMemory,
+    reserve: Bytes,
+) -> Result<(), BudgetError> {
+    let Weights::File(path) = &model.weights else { return Ok(()) };
+    let weights = std::fs::metadata(path).map_or(Bytes(0), |file| Bytes(file.len()));
+    let footprint = Footprint { weights, slot: Bytes(0) };
+    MemoryBudget::up_to(NonZeroU16::MIN, reserve).size(memory, footprint, Loaded::Nothing).map(|_| ())
 }
 
 /// Loads the weights, once for all slots.
 fn load_engine(
     model: &ResolvedModel,
     threads: u16,
-    window: Option<EncoderWindow>,
+    window: EncoderWindow,
 ) -> Result<(Arc<dyn Engine>, ModelInfo), AsrError> {
-    let window = window.unwrap_or(match model.window {
-        Window::Fit => EncoderWindow::Fit,
-        Window::Full => EncoderWindow::Full,
-    });
     let settings = WhisperSettings { threads: threads.into(), ..WhisperSettings::default() };
     let (whisper, info) = match &model.weights {
         Weights::File(path) => Whisper::load(&model.name, WeightsSource::File(path), window, settings)?,
@@ -142,6 +230,18 @@ mod tests {
             "loaded"
         };
         assert_eq!(patiently("a large model", work).await, "loaded");
+    }
+
+    #[test]
+    fn weights_that_cannot_fit_are_refused_before_they_are_loaded() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(Bytes::mib(300).0).unwrap();
+        let demo = Store::new(vec![]).resolve(Some("demo")).expect("it is in the binary");
+        let model = ResolvedModel { weights: Weights::File(file.path().to_owned()), ..demo };
+        let memory = |mib| DeviceMemory { total: Bytes::mib(1_000), free: Bytes::mib(mib) };
+        assert_eq!(check_weights(&model, memory(401), Bytes::mib(100)), Ok(()));
+        let error = check_weights(&model, memory(400), Bytes::mib(100)).unwrap_err();
+        assert_eq!(error.code(), "model_does_not_fit");
     }
 
     #[test]

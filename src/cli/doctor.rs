@@ -1,18 +1,20 @@
 //! `stenopool doctor`: what was found, what is missing, what to do about it.
 
-use super::assembly::{demo_notice, open_store, pull_command};
+use super::assembly::{Purpose, Slots, check_weights, demo_notice, open_store, pull_command};
 use super::output;
 use super::serve;
-use super::sizing::{Sizing, cores};
+use super::sizing::{CoreShare, cores, knee};
+use super::{device, knees::KneeCache};
+use crate::asr::{Device, Knee};
 use crate::config::{ConfigError, Settings};
-use crate::gpu::Bytes;
+use crate::gpu::{Bytes, DeviceKind, GpuError};
 use crate::store::{ResolvedModel, Store, StoreError, Weights};
 use crate::vad::{Silero, VadError};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use sysinfo::{Disks, System};
+use sysinfo::Disks;
 
 /// What the command can be told beside the server's settings.
 #[derive(Debug, Args)]
@@ -115,7 +117,9 @@ impl Report {
 
 async fn examine(settings: &Settings) -> Vec<Check> {
     let store = open_store(&settings.models);
-    let mut checks = vec![check_cpu(settings), check_memory(), check_device()];
+    let mut checks = vec![check_cpu(settings)];
+    checks.extend(check_device(&store, settings));
+    checks.push(check_gpus());
     checks.extend(check_voice_detector(&store).await);
     checks.push(check_model(&store, settings));
     checks.extend(check_disk(&store));
@@ -125,9 +129,9 @@ async fn examine(settings: &Settings) -> Vec<Check> {
 }
 
 fn check_cpu(settings: &Settings) -> Check {
-    let Sizing { cores, slots, threads } = Sizing::new(cores(), settings.slots.slots, settings.asr.threads);
+    let CoreShare { cores, threads, .. } = share(settings);
     let found: Vec<&str> = cpu_features().into_iter().filter_map(|(name, has)| has.then_some(name)).collect();
-    let detail = format!("{cores} cores ({}); {slots} slots × {threads} threads", found.join(" "));
+    let detail = format!("{cores} cores ({}); threads per slot: {threads}", found.join(" "));
     if cpu_features().contains(&("avx2", false)) {
         return Check::poor("cpu", detail, "without AVX2 decoding is several times slower");
     }
@@ -148,19 +152,72 @@ fn cpu_features() -> Vec<(&'static str, bool)> {
     vec![(std::env::consts::ARCH, true)]
 }
 
-fn check_memory() -> Check {
-    let mut system = System::new();
-    system.refresh_memory();
-    let (total, free) = (Bytes(system.total_memory()), Bytes(system.available_memory()));
-    let detail = format!("{free} free of {total}");
-    if free < Bytes(1024 * 1024 * 1024) {
-        return Check::poor("memory", detail, "one slot of a small model takes several hundred MiB");
-    }
-    Check::good("memory", detail)
+fn share(settings: &Settings) -> CoreShare {
+    CoreShare::new(cores(), settings.slots.slots, settings.asr.threads)
 }
 
-fn check_device() -> Check {
-    Check::good("device", "cpu (this build decodes on the CPU)")
+/// The device that decodes, its memory, and how many slots it is known to carry.
+fn check_device(store: &Store, settings: &Settings) -> Vec<Check> {
+    let device = match device::find(&settings.device.selector) {
+        Ok(device) => device,
+        Err(error) => return vec![Check::missing("device", error.to_string(), error.hint())],
+    };
+    let Device { info, .. } = &device;
+    let named = match device::build_decodes_on() {
+        DeviceKind::Cpu => format!("{} {} (this build decodes on the CPU)", info.kind, info.name),
+        DeviceKind::Cuda => format!("{} {}", info.kind, info.name),
+    };
+    let slots = check_slots(store, settings, &device);
+    [Check::good("device", named), check_memory(store, settings, &device)].into_iter().chain(slots).collect()
+}
+
+fn check_memory(store: &Store, settings: &Settings, device: &Device) -> Check {
+    let memory = match device.probe.memory() {
+        Ok(memory) => memory,
+        Err(error) => return Check::missing("memory", error.to_string(), error.hint().unwrap_or_default()),
+    };
+    let reserve = device::reserve(settings.device.reserve, device.info.kind, memory.total);
+    let detail = format!("{} free of {}, {reserve} of it in reserve", memory.free, memory.total);
+    let model = store.resolve(settings.models.model.as_deref());
+    if let Some(error) = model.ok().and_then(|model| check_weights(&model, memory, reserve).err()) {
+        return Check::missing("memory", format!("{detail}: {error}"), error.hint());
+    }
+    if memory.free.since(reserve) < Bytes::mib(1024) {
+        return Check::poor("memory", detail, "one slot of a small model takes several hundred MiB");
+    }
+    Check::good("memory", format!("{detail}; what weights and a slot take is measured at the start"))
+}
+
+/// How many slots there would be, as far as that is known before the start.
+fn check_slots(store: &Store, settings: &Settings, device: &Device) -> Option<Check> {
+    let model = store.resolve(settings.models.model.as_deref()).ok()?;
+    let (share, kind) = (share(settings), device.info.kind);
+    let slots = Slots { model: &model, device: device.clone(), share, settings, purpose: Purpose::Server };
+    let found_before = KneeCache::of_user().get(&slots.knee_key());
+    let most = settings.slots.slots.unwrap_or(settings.slots.max_slots);
+    let knee = match knee(&settings.slots, Purpose::Server, kind, share, found_before) {
+        Knee::Off => "no knee is asked for".into(),
+        Knee::Known(slots) if found_before.is_some() && kind == DeviceKind::Cuda => {
+            format!("knee {slots}, as measured before")
+        }
+        Knee::Known(slots) => format!("knee {slots}"),
+        Knee::Measure { .. } => "the knee is measured at the start".into(),
+    };
+    Some(Check::good("slots", format!("as many as fit, at most {most}; {knee}")))
+}
+
+/// The GPUs of this machine, of use or not.
+fn check_gpus() -> Check {
+    let detail = match device::list_gpus() {
+        Ok((_, gpus)) if gpus.is_empty() => "none".into(),
+        Ok((_, gpus)) => gpus.iter().map(device::describe).collect::<Vec<_>>().join("; "),
+        Err(GpuError::NoDriver { .. }) => "none (no NVIDIA driver)".into(),
+        Err(error) => return Check::poor("gpus", error.to_string(), error.hint().unwrap_or_default()),
+    };
+    match device::build_decodes_on() {
+        DeviceKind::Cpu => Check::good("gpus", format!("{detail}; this build needs none")),
+        DeviceKind::Cuda => Check::good("gpus", detail),
+    }
 }
 
 /// ONNX Runtime and Silero: there, and loadable together.

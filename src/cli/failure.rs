@@ -1,8 +1,9 @@
 //! How a command fails: one line, a hint, an exit code.
 
 use super::output;
-use crate::asr::AsrError;
+use crate::asr::{AsrError, StartError};
 use crate::config::ConfigError;
+use crate::gpu::GpuError;
 use crate::store::StoreError;
 use crate::vad::VadError;
 use anyhow::Error;
@@ -49,6 +50,28 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<GpuError> for Failure {
+    /// A device that is not there or does not answer.
+    fn from(error: GpuError) -> Self {
+        let hint = error.hint().unwrap_or_else(|| "see `stenopool doctor`".into());
+        Self::unavailable(error.to_string(), hint)
+    }
+}
+
+impl From<StartError> for Failure {
+    /// A pool without one slot.
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Open(error) => Self::unavailable(error.to_string(), NO_SLOT),
+            StartError::DoesNotFit(error) => Self::unavailable(error.to_string(), error.hint()),
+            StartError::Device(error) => error.into(),
+        }
+    }
+}
+
+/// What to do when not one slot opens.
+const NO_SLOT: &str = "choose a smaller model, or see what the log says with --log debug";
+
 /// Tells the user on standard error, and says how to exit.
 pub(super) fn report(error: &Error) -> ExitCode {
     if !output::is_unread(error) {
@@ -83,7 +106,7 @@ fn hint(error: &Error) -> Option<&str> {
         (Some(AsrError::Load { .. }), _) => Some(
             "check it with `stenopool models verify`, or fetch it again with `stenopool models pull NAME`",
         ),
-        (Some(AsrError::Open { .. }), _) => Some("choose a smaller model or fewer --slots"),
+        (Some(AsrError::Open { .. }), _) => Some(NO_SLOT),
         (_, Some(VadError::Runtime { .. } | VadError::Model { .. })) => {
             Some("run `make setup`, and `stenopool doctor` to see what is missing")
         }
@@ -95,6 +118,7 @@ fn hint(error: &Error) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::config::InvalidSetting;
+    use crate::gpu::{BudgetError, Bytes};
 
     #[test]
     fn a_wrong_setting_exits_78_also_with_context_around_it() {
@@ -110,6 +134,20 @@ mod tests {
         let error = Error::from(error);
         assert_eq!(code(&error), 69);
         assert!(hint(&error).expect("there is advice").contains("models verify"));
+    }
+
+    #[test]
+    fn a_model_that_does_not_fit_exits_69_with_its_numbers_and_a_hint() {
+        let error = BudgetError::DoesNotFit {
+            needs: Bytes::mib(3_000),
+            left: Bytes::mib(2_000),
+            free: Bytes::mib(2_500),
+            reserve: Bytes::mib(500),
+        };
+        let error = Error::from(Failure::from(StartError::from(error)));
+        assert_eq!(code(&error), 69);
+        assert!(error.to_string().contains("3000.0 MiB"), "{error}");
+        assert!(hint(&error).expect("there is advice").contains("gpu.reserve_mib"));
     }
 
     #[test]

@@ -112,7 +112,7 @@ pub(super) struct StoreModelsFlags {
 #[derive(Debug, Default, Args, Serialize)]
 #[command(next_help_heading = "Pool")]
 pub(super) struct PoolFlags {
-    /// How many utterances are decoded at once [default: auto, from the cores]
+    /// How many utterances are decoded at once, as far as memory allows [default: auto, from memory, cores and knee]
     #[arg(long, value_name = "auto|N", env = "STENOPOOL_SLOTS")]
     slots: Option<String>,
     /// How many may wait for a slot before newcomers are refused [default: 256]
@@ -121,6 +121,31 @@ pub(super) struct PoolFlags {
     /// How long a slot is kept: for an utterance (leases for a session come later) [default: utterance]
     #[arg(long, value_name = "SCOPE", env = "STENOPOOL_LEASE")]
     lease: Option<String>,
+    /// Slots at most, where --slots is auto [default: 16]
+    #[arg(long, value_name = "N", env = "STENOPOOL_MAX_SLOTS")]
+    max_slots: Option<u64>,
+    /// Past how many slots more of them are of no use: from the cores, or on a GPU measured once (auto), measured now
+    /// (measure), not asked for (off), or a number [default: auto]
+    #[arg(long, value_name = "auto|measure|off|N", env = "STENOPOOL_KNEE")]
+    knee: Option<String>,
+    /// Give slots back when memory becomes scarce, and take them again when it returns [default: true]
+    #[arg(long, value_name = "true|false", env = "STENOPOOL_ELASTIC", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    elastic: Option<bool>,
+    /// Try slots that were idle for so many seconds; 0 for never [default: 60]
+    #[arg(long, value_name = "S", env = "STENOPOOL_CANARY_S")]
+    canary_s: Option<u64>,
+    /// How many seconds one decode may take before it is given up [default: auto, from its audio]
+    #[arg(long, value_name = "auto|S", env = "STENOPOOL_JOB_DEADLINE_S")]
+    job_deadline_s: Option<String>,
+    /// Who has waited for so many seconds is served out of turn [default: 10]
+    #[arg(long, value_name = "S", env = "STENOPOOL_STARVATION_S")]
+    starvation_s: Option<u64>,
+    /// Percent of the work that parts of files get however much is said live, 0 to 50 [default: 10]
+    #[arg(long, value_name = "PERCENT", env = "STENOPOOL_BATCH_SHARE")]
+    batch_share: Option<u64>,
+    /// Seconds without speech after which a session gives the slot up that it keeps [default: 300]
+    #[arg(long, value_name = "S", env = "STENOPOOL_IDLE_RECLAIM_S")]
+    idle_reclaim_s: Option<u64>,
 }
 
 #[derive(Debug, Default, Args, Serialize)]
@@ -157,9 +182,12 @@ pub(super) struct VadFlags {
 #[derive(Debug, Default, Args, Serialize)]
 #[command(next_help_heading = "Device")]
 pub(super) struct GpuFlags {
-    /// Where to decode: auto or cpu in this build [default: auto]
+    /// Where to decode: auto, cpu, cuda:N, GPU-… or MIG-…; this build decodes on the CPU only [default: auto]
     #[arg(long, value_name = "DEVICE", env = "STENOPOOL_DEVICE")]
     device: Option<String>,
+    /// MiB of the device's memory that stay untouched [default: auto, a twentieth, at least 256 (512 on a GPU)]
+    #[arg(long, value_name = "auto|MIB", env = "STENOPOOL_RESERVE_MIB")]
+    reserve_mib: Option<String>,
 }
 
 #[derive(Debug, Default, Args, Serialize)]

@@ -1,9 +1,11 @@
 //! Commands; the only place that wires the others together.
 
 mod assembly;
+mod device;
 mod doctor;
 mod failure;
 mod flags;
+mod knees;
 mod models;
 mod output;
 mod privacy;
@@ -19,6 +21,7 @@ use models::ModelsCommand;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use transcribe::TranscribeCommand;
 
 const VERSION: &str = concat!(
@@ -137,7 +140,10 @@ struct Tables<'a, F: Serialize> {
 fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     let workers = usize::from(sizing::cores()).clamp(2, 4);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
-    runtime.block_on(command)
+    let outcome = runtime.block_on(command);
+    // A decoder that does not stop keeps nobody from leaving.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    outcome
 }
 
 #[cfg(test)]
@@ -190,6 +196,14 @@ mod tests {
             "--slots=1",
             "--queue-limit=1",
             "--lease=utterance",
+            "--max-slots=1",
+            "--knee=measure",
+            "--elastic=false",
+            "--canary-s=0",
+            "--job-deadline-s=auto",
+            "--starvation-s=1",
+            "--batch-share=0",
+            "--idle-reclaim-s=1",
             "--threads=1",
             "--window=fit",
             "--vad-threshold=0.4",
@@ -198,6 +212,7 @@ mod tests {
             "--vad-min-speech-ms=1",
             "--vad-longest-s=5",
             "--device=cpu",
+            "--reserve-mib=0",
             "--log=debug",
             "--log-format=json",
         ];

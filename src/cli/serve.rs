@@ -1,10 +1,11 @@
 //! `stenopool serve`: everything wired, from the listening socket to the last signal.
 
-use super::assembly::{Assembly, assemble, demo_notice, pull_command};
+use super::assembly::{Assembly, Purpose, assemble, demo_notice, pull_command};
 use super::failure::Failure;
 use super::output;
 use crate::asr::Lanes;
 use crate::config::{EdgeSettings, Settings};
+use crate::gpu::{Binding, DeviceInfo, DeviceKind, Sizing};
 use crate::pool::Allocator;
 use crate::server::{Keyring, ModelNames, Server, ServerSettings, serve};
 use crate::session::Frontend;
@@ -34,10 +35,10 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     settings.warnings.iter().for_each(|warning| warn!("{warning}"));
     let listener = bind(settings.server.bind).await?;
     let address = listener.local_addr().context("the socket has no address")?;
-    let assembly = assemble(&settings).await?;
+    let assembly = assemble(&settings, Purpose::Server).await?;
     if settings.log.format.is_for_people() {
         // A server whose banner nobody reads serves all the same.
-        let _ = output::print(&banner(&assembly, &settings.server, address));
+        let _ = output::print(&banner(&assembly, &settings, address));
     }
     let Assembly { frontend, supervisor, .. } = assembly;
     let grace = settings.server.shutdown_grace;
@@ -101,23 +102,42 @@ fn stop_on_signals(stopping: CancellationToken, allocator: Allocator) -> anyhow:
 }
 
 /// What a person wants to know when the server is up: what it is, and what to type.
-fn banner(assembly: &Assembly, edge: &EdgeSettings, address: SocketAddr) -> String {
-    let Assembly { model, sizing, .. } = assembly;
-    let slots = format!(
-        "{} × {} ({} cores)",
-        counted(sizing.slots, "slot"),
-        counted(sizing.threads, "thread"),
-        sizing.cores
-    );
+fn banner(assembly: &Assembly, settings: &Settings, address: SocketAddr) -> String {
+    let Assembly { model, supervisor, share, .. } = assembly;
+    let device = &supervisor.capacity().borrow().device.clone();
+    let asked = settings.slots.slots;
+    let slots = pool_in_words(&supervisor.sizing(), device, share.threads, share.cores, asked);
     Greeting {
         url: format!("http://{}", reachable(address)),
         model: &model.name,
         notice: demo_notice(model),
         pull: pull_command(),
         slots,
-        n_keys: edge.keys.len(),
+        n_keys: settings.server.keys.len(),
     }
     .to_text()
+}
+
+/// How many slots there are, where, and why not more.
+fn pool_in_words(
+    sizing: &Sizing,
+    device: &DeviceInfo,
+    threads: u16,
+    cores: u16,
+    asked: Option<u16>,
+) -> String {
+    let device = match device.kind {
+        DeviceKind::Cpu => counted(cores, "core"),
+        DeviceKind::Cuda => device.name.clone(),
+    };
+    let why = match (sizing.binding, asked) {
+        (Binding::Fits, Some(asked)) => format!("memory binds, {asked} were asked for"),
+        (Binding::Fits, None) => "memory binds".into(),
+        (Binding::Knee, _) => "knee binds".into(),
+        (Binding::MaxSlots, Some(_)) => "as asked for".into(),
+        (Binding::MaxSlots, None) => "max_slots binds".into(),
+    };
+    format!("{} × {} ({device}); {why}", counted(sizing.slots, "slot"), counted(threads, "thread"))
 }
 
 /// What the banner says.
@@ -168,6 +188,7 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::{Bytes, DeviceMemory, Footprint};
 
     fn greeting(notice: Option<&str>, n_keys: usize) -> String {
         let url = "http://127.0.0.1:8080".into();
@@ -188,6 +209,42 @@ mod tests {
     fn the_example_in_the_banner_carries_a_key_when_one_is_asked_for() {
         assert!(greeting(None, 1).contains("curl -H \"Authorization: Bearer $KEY\" -F"));
         assert!(greeting(None, 0).contains("try    curl -F file=@speech.wav http://127.0.0.1:8080/v1/audio"));
+    }
+
+    #[test]
+    fn the_banner_says_how_many_slots_there_are_and_why_not_more() {
+        let device = |kind| DeviceInfo { kind, name: "NVIDIA H200".into(), uuid: None };
+        let (cpu, cuda) = (device(DeviceKind::Cpu), device(DeviceKind::Cuda));
+        let sizing = |slots, binding| Sizing {
+            fits: slots,
+            knee: Some(slots),
+            max_slots: slots,
+            binding,
+            slots,
+            footprint: Footprint::default(),
+            reserve: Bytes(0),
+            memory: DeviceMemory::default(),
+        };
+        let cases = [
+            (sizing(2, Binding::Knee), &cpu, None, "2 slots × 1 thread (2 cores); knee binds"),
+            (sizing(1, Binding::Fits), &cpu, None, "1 slot × 1 thread (2 cores); memory binds"),
+            (
+                sizing(1, Binding::Fits),
+                &cpu,
+                Some(4),
+                "1 slot × 1 thread (2 cores); memory binds, 4 were asked for",
+            ),
+            (sizing(4, Binding::MaxSlots), &cpu, Some(4), "4 slots × 1 thread (2 cores); as asked for"),
+            (
+                sizing(16, Binding::MaxSlots),
+                &cuda,
+                None,
+                "16 slots × 1 thread (NVIDIA H200); max_slots binds",
+            ),
+        ];
+        for (sizing, device, asked, expected) in cases {
+            assert_eq!(pool_in_words(&sizing, device, 1, 2, asked), expected);
+        }
     }
 
     #[test]

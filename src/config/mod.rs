@@ -10,7 +10,9 @@ mod raw;
 mod settings;
 
 pub use error::{ConfigError, InvalidSetting};
-pub use settings::{AsrSettings, EdgeSettings, ModelSettings, Settings, SlotSettings};
+pub use settings::{
+    AsrSettings, DeviceSettings, EdgeSettings, KneeSetting, ModelSettings, Settings, SlotSettings,
+};
 
 use raw::Raw;
 use serde::{Deserialize, Serialize};

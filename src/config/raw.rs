@@ -47,6 +47,14 @@ pub(super) struct RawPool {
     pub(super) slots: Option<AutoOr>,
     pub(super) queue_limit: Option<u64>,
     pub(super) lease: Option<String>,
+    pub(super) max_slots: Option<u64>,
+    pub(super) knee: Option<AutoOr>,
+    pub(super) elastic: Option<bool>,
+    pub(super) canary_s: Option<u64>,
+    pub(super) job_deadline_s: Option<AutoOr>,
+    pub(super) starvation_s: Option<u64>,
+    pub(super) batch_share: Option<u64>,
+    pub(super) idle_reclaim_s: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -70,6 +78,7 @@ pub(super) struct RawVad {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawGpu {
     pub(super) device: Option<String>,
+    pub(super) reserve_mib: Option<AutoOr>,
 }
 
 #[derive(Debug, Default, Deserialize)]

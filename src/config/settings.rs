@@ -4,7 +4,8 @@ use super::error::{ConfigError, InvalidSetting};
 use super::keys;
 use super::raw::{AutoOr, Raw, RawAsr, RawGpu, RawLog, RawModels, RawPool, RawServer, RawVad};
 use crate::asr::EncoderWindow;
-use crate::pool::PoolSettings;
+use crate::gpu::{Bytes, DeviceSelector};
+use crate::pool::{LedgerSettings, PoolSettings};
 use crate::server::{KeyEntry, ModelNames, ServerSettings};
 use crate::telemetry::{LogFormat, LogSettings};
 use crate::vad::EndpointSettings;
@@ -26,6 +27,8 @@ pub struct Settings {
     pub pool: PoolSettings,
     /// How the recognizer works.
     pub asr: AsrSettings,
+    /// Where it works.
+    pub device: DeviceSettings,
     /// When speech begins and ends, unless a client says otherwise.
     pub endpoint: EndpointSettings,
     /// What is logged.
@@ -62,11 +65,46 @@ pub struct ModelSettings {
     pub mirror: Option<String>,
 }
 
-/// How many slots; `None`: as many as the machine carries.
-#[derive(Debug, Clone, Copy, Default)]
+/// How many slots, and how they are looked after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotSettings {
-    /// Slots.
+    /// So many, as far as the memory allows; `None`: as many as the machine carries.
     pub slots: Option<u16>,
+    /// At most so many, where their number is left to the machine.
+    pub max_slots: u16,
+    /// Past how many slots more of them are of no use.
+    pub knee: KneeSetting,
+    /// Whether slots are given back when memory becomes scarce.
+    pub elastic: bool,
+    /// For how long an idle slot is believed to work; `None`: for ever.
+    pub canary: Option<Duration>,
+    /// How long one decode may take; `None`: what its audio lets expect.
+    pub job_deadline: Option<Duration>,
+    /// A lease for a whole session is given up after so long without speech.
+    pub idle_reclaim: Duration,
+}
+
+/// From where it is known past how many slots more of them are of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KneeSetting {
+    /// On a CPU from its cores; on a GPU measured once and remembered.
+    #[default]
+    Auto,
+    /// Measured now, and remembered.
+    Measure,
+    /// It is not asked for.
+    Off,
+    /// The user knows it.
+    Slots(u16),
+}
+
+/// Where the recognizer works.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeviceSettings {
+    /// The device.
+    pub selector: DeviceSelector,
+    /// The memory that stays untouched; `None`: what is usual for its kind.
+    pub reserve: Option<Bytes>,
 }
 
 /// How the recognizer works.
@@ -104,15 +142,15 @@ impl TryFrom<Raw> for Settings {
     type Error = ConfigError;
 
     fn try_from(raw: Raw) -> Result<Self, Self::Error> {
-        check_device(&raw.gpu)?;
         check_lease(&raw.pool)?;
         Ok(Self {
             warnings: raw.server.key_file.as_deref().and_then(readable_by_others).into_iter().collect(),
-            slots: SlotSettings { slots: auto_or_count("pool.slots", raw.pool.slots.as_ref(), 1..=256)? },
+            slots: (&raw.pool).try_into()?,
             server: raw.server.try_into()?,
             models: raw.models.try_into()?,
             pool: raw.pool.try_into()?,
             asr: raw.asr.try_into()?,
+            device: raw.gpu.try_into()?,
             endpoint: raw.vad.try_into()?,
             log: raw.log.try_into()?,
         })
@@ -196,7 +234,46 @@ impl TryFrom<RawPool> for PoolSettings {
 
     fn try_from(raw: RawPool) -> Result<Self, Self::Error> {
         let queue_limit = within("pool.queue_limit", raw.queue_limit, 1..=1_000_000)?.unwrap_or(256);
-        Ok(Self { queue_limit: queue_limit as usize, ..Self::default() })
+        let default = LedgerSettings::default();
+        let share = within("pool.batch_share", raw.batch_share, 0..=50)?;
+        let ledger = LedgerSettings {
+            starvation: seconds("pool.starvation_s", raw.starvation_s, 1..=3600)?
+                .unwrap_or(default.starvation),
+            batch_share: share.map_or(default.batch_share, |percent| percent as u8),
+        };
+        Ok(Self { queue_limit: queue_limit as usize, ledger })
+    }
+}
+
+impl TryFrom<&RawPool> for SlotSettings {
+    type Error = InvalidSetting;
+
+    fn try_from(raw: &RawPool) -> Result<Self, Self::Error> {
+        let canary = seconds("pool.canary_s", raw.canary_s, 0..=86_400)?.unwrap_or(Duration::from_secs(60));
+        let deadline = auto_or_count("pool.job_deadline_s", raw.job_deadline_s.as_ref(), 1..=3600)?;
+        Ok(Self {
+            slots: auto_or_count("pool.slots", raw.slots.as_ref(), 1..=256)?,
+            max_slots: within("pool.max_slots", raw.max_slots, 1..=256)?.map_or(16, |slots| slots as u16),
+            knee: parse_knee(raw.knee.as_ref())?,
+            elastic: raw.elastic.unwrap_or(true),
+            canary: Some(canary).filter(|period| !period.is_zero()),
+            job_deadline: deadline.map(|s| Duration::from_secs(s.into())),
+            idle_reclaim: seconds("pool.idle_reclaim_s", raw.idle_reclaim_s, 1..=86_400)?
+                .unwrap_or(Duration::from_secs(300)),
+        })
+    }
+}
+
+impl TryFrom<RawGpu> for DeviceSettings {
+    type Error = InvalidSetting;
+
+    /// Whether there is such a device, and whether this build can use it, is found out where devices are looked for.
+    fn try_from(raw: RawGpu) -> Result<Self, Self::Error> {
+        let device = raw.device.as_deref().unwrap_or("auto");
+        let expected = "auto, cpu, cuda:N, or a UUID that begins with GPU- or MIG-";
+        let selector = device.parse().map_err(|_| InvalidSetting::new("gpu.device", device, expected))?;
+        let reserve = auto_or_number("gpu.reserve_mib", raw.reserve_mib.as_ref(), 0..=1024 * 1024)?;
+        Ok(Self { selector, reserve: reserve.map(Bytes::mib) })
     }
 }
 
@@ -250,13 +327,13 @@ impl TryFrom<RawLog> for LogSettings {
     }
 }
 
-/// This build decodes on the CPU: everything else is refused rather than ignored.
-fn check_device(raw: &RawGpu) -> Result<(), InvalidSetting> {
-    match raw.device.as_deref() {
-        None | Some("auto" | "cpu") => Ok(()),
-        Some(other) => {
-            Err(InvalidSetting::new("gpu.device", other, "auto or cpu: this build decodes on the CPU"))
-        }
+fn parse_knee(given: Option<&AutoOr>) -> Result<KneeSetting, InvalidSetting> {
+    match given {
+        Some(AutoOr::Text(text)) if text == "measure" => Ok(KneeSetting::Measure),
+        Some(AutoOr::Text(text)) if text == "off" => Ok(KneeSetting::Off),
+        given => auto_or_count("pool.knee", given, 1..=256)
+            .map(|slots| slots.map_or(KneeSetting::Auto, KneeSetting::Slots))
+            .map_err(|error| InvalidSetting { expected: "auto, measure, off or 1 to 256".into(), ..error }),
     }
 }
 
@@ -314,11 +391,20 @@ fn auto_or_count(
     given: Option<&AutoOr>,
     range: RangeInclusive<u16>,
 ) -> Result<Option<u16>, InvalidSetting> {
+    let range = u64::from(*range.start())..=u64::from(*range.end());
+    Ok(auto_or_number(key, given, range)?.map(|count| count as u16))
+}
+
+fn auto_or_number(
+    key: &'static str,
+    given: Option<&AutoOr>,
+    range: RangeInclusive<u64>,
+) -> Result<Option<u64>, InvalidSetting> {
     let (text, count) = match given {
         None => return Ok(None),
         Some(AutoOr::Text(text)) if text == "auto" => return Ok(None),
         Some(AutoOr::Text(text)) => (text.clone(), text.parse().ok()),
-        Some(AutoOr::Number(number)) => (number.to_string(), u16::try_from(*number).ok()),
+        Some(AutoOr::Number(number)) => (number.to_string(), u64::try_from(*number).ok()),
     };
     match count.filter(|count| range.contains(count)) {
         Some(count) => Ok(Some(count)),

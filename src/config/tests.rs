@@ -38,7 +38,12 @@ fn nothing_said_means_the_defaults_that_clients_are_promised() {
     assert_eq!(settings.server.limits.session_lifetime, Duration::from_hours(24));
     assert_eq!(settings.pool.queue_limit, 256);
     assert_eq!(settings.endpoint, crate::vad::EndpointSettings::default());
-    assert_eq!(settings.slots.slots, None);
+    assert_eq!((settings.slots.slots, settings.slots.max_slots), (None, 16));
+    assert_eq!((settings.slots.knee, settings.slots.elastic), (KneeSetting::Auto, true));
+    assert_eq!(settings.slots.canary, Some(Duration::from_secs(60)));
+    assert_eq!((settings.slots.job_deadline, settings.slots.idle_reclaim), (None, Duration::from_secs(300)));
+    assert_eq!(settings.pool.ledger, crate::pool::LedgerSettings::default());
+    assert_eq!(settings.device, DeviceSettings::default());
     assert!(settings.server.aliases.iter().any(|alias| alias == "whisper-1"));
 }
 
@@ -66,6 +71,14 @@ fn every_key_can_be_set_in_the_file() {
         slots = 3
         queue_limit = 8
         lease = "utterance"
+        max_slots = 12
+        knee = 6
+        elastic = false
+        canary_s = 0
+        job_deadline_s = 40
+        starvation_s = 7
+        batch_share = 20
+        idle_reclaim_s = 100
         [asr]
         threads = "auto"
         window = "fit"
@@ -76,7 +89,8 @@ fn every_key_can_be_set_in_the_file() {
         min_speech_ms = 0
         longest_s = 20
         [gpu]
-        device = "cpu"
+        device = "cuda:1"
+        reserve_mib = 70000
         [log]
         level = "debug"
         format = "json"
@@ -88,7 +102,20 @@ fn every_key_can_be_set_in_the_file() {
     assert_eq!(settings.server.shutdown_grace, Duration::ZERO);
     assert_eq!(settings.server.aliases, ["whisper-1"]);
     assert_eq!(settings.models.model.as_deref(), Some("base.en"));
-    assert_eq!(settings.slots.slots, Some(3));
+    let slots = SlotSettings {
+        slots: Some(3),
+        max_slots: 12,
+        knee: KneeSetting::Slots(6),
+        elastic: false,
+        canary: None,
+        job_deadline: Some(Duration::from_secs(40)),
+        idle_reclaim: Duration::from_secs(100),
+    };
+    assert_eq!(settings.slots, slots);
+    assert_eq!(settings.pool.ledger.starvation, Duration::from_secs(7));
+    assert_eq!(settings.pool.ledger.batch_share, 20);
+    assert_eq!(settings.device.selector.to_string(), "cuda:1");
+    assert_eq!(settings.device.reserve, Some(crate::gpu::Bytes::mib(70_000)));
     assert_eq!(settings.asr.threads, None);
     assert_eq!(settings.endpoint.end_silence, Duration::from_millis(700));
     assert_eq!(settings.log.filter.as_deref(), Some("warn,stenopool=debug"));
@@ -125,7 +152,9 @@ fn an_unknown_key_is_refused_with_its_line_and_the_known_ones() {
     let error = error_in("[server]\nbind = \"127.0.0.1:1\"\n\n[pool]\nslotss = 3\n");
     assert!(
         error.ends_with(
-            "stenopool.toml:5: unknown key `slotss`, expected one of `slots`, `queue_limit`, `lease`"
+            "stenopool.toml:5: unknown key `slotss`, expected one of `slots`, `queue_limit`, `lease`, \
+             `max_slots`, `knee`, `elastic`, `canary_s`, `job_deadline_s`, `starvation_s`, `batch_share`, \
+             `idle_reclaim_s`"
         ),
         "{error}"
     );
@@ -150,6 +179,15 @@ fn a_file_that_was_named_must_be_there() {
 }
 
 #[test]
+fn a_knee_is_a_word_or_a_number() {
+    let knee = |value: &str| from_file(&format!("[pool]\nknee = {value}\n")).unwrap().slots.knee;
+    assert_eq!(knee("\"auto\""), KneeSetting::Auto);
+    assert_eq!(knee("\"measure\""), KneeSetting::Measure);
+    assert_eq!(knee("\"off\""), KneeSetting::Off);
+    assert_eq!((knee("\"4\""), knee("4")), (KneeSetting::Slots(4), KneeSetting::Slots(4)));
+}
+
+#[test]
 fn values_out_of_range_are_refused_with_key_value_and_range() {
     let cases = [
         ("server", "bind", "\"8080\"", "server.bind is 8080, expected an address and a port"),
@@ -167,7 +205,16 @@ fn values_out_of_range_are_refused_with_key_value_and_range() {
         ("vad", "threshold", "1.0", "vad.threshold is 1, expected more than 0 and less than 1"),
         ("vad", "threshold", "nan", "vad.threshold is NaN, expected more than 0"),
         ("vad", "longest_s", "29", "vad.longest_s is 29, expected 5 to 28"),
-        ("gpu", "device", "\"cuda:0\"", "gpu.device is cuda:0, expected auto or cpu"),
+        ("pool", "max_slots", "0", "pool.max_slots is 0, expected 1 to 256"),
+        ("pool", "knee", "0", "pool.knee is 0, expected auto, measure, off or 1 to 256"),
+        ("pool", "knee", "\"never\"", "pool.knee is never, expected auto, measure, off or 1 to 256"),
+        ("pool", "canary_s", "86401", "pool.canary_s is 86401, expected 0 to 86400"),
+        ("pool", "job_deadline_s", "0", "pool.job_deadline_s is 0, expected auto or 1 to 3600"),
+        ("pool", "starvation_s", "0", "pool.starvation_s is 0, expected 1 to 3600"),
+        ("pool", "batch_share", "51", "pool.batch_share is 51, expected 0 to 50"),
+        ("pool", "idle_reclaim_s", "0", "pool.idle_reclaim_s is 0, expected 1 to 86400"),
+        ("gpu", "device", "\"gpu\"", "gpu.device is gpu, expected auto, cpu, cuda:N"),
+        ("gpu", "reserve_mib", "-1", "gpu.reserve_mib is -1, expected auto or 0 to 1048576"),
         ("log", "level", "\"loud\"", "log.level is loud, expected a level"),
         ("log", "format", "\"xml\"", "log.format is xml, expected text or json"),
     ];

@@ -1,0 +1,179 @@
+//! Keeps the slots open: grows the pool at the start, rebuilds what was lost, follows the memory.
+//!
+//! It waits; [`Roster`], [`Elasticity`] and [`Capacity`] decide.
+
+use super::capacity::Capacity;
+use super::opener::{Opener, Opening};
+use super::roster::{Purpose, Roster};
+use crate::gpu::{Bytes, Change, DeviceMemory, Elasticity, Loaded, MemoryBudget, OpenSlots};
+use crate::pool::SlotId;
+use crate::telemetry::metrics;
+use std::future::pending;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, info};
+
+/// What the keeper works with.
+pub(super) struct Keeper {
+    pub(super) opener: Opener,
+    pub(super) retired: mpsc::UnboundedReceiver<SlotId>,
+    pub(super) readings: Option<watch::Receiver<DeviceMemory>>,
+    pub(super) elasticity: Option<Elasticity>,
+    pub(super) budget: MemoryBudget,
+    pub(super) roster: Roster,
+    pub(super) capacity: watch::Sender<Capacity>,
+    pub(super) begun: Instant,
+}
+
+/// Something that was done off the runtime.
+#[derive(Debug)]
+enum Done {
+    Opening(SlotId, Purpose, Opening),
+    Closed,
+}
+
+impl Keeper {
+    /// Runs until it is dropped. A slot that is being opened then is opened to its end, and closed with the engine.
+    pub(super) async fn run(mut self) {
+        // One slot is opened at a time, and none while one is being closed.
+        let mut under_way = JoinSet::new();
+        let mut grew = true;
+        loop {
+            self.begin_next(&mut under_way);
+            if grew && !self.roster.grows() {
+                grew = false;
+                info!(slots = self.opener.allocator.slots().in_service(), "pool opened");
+            }
+            self.publish();
+            let due = self.roster.next_due().filter(|_| under_way.is_empty());
+            tokio::select! {
+                Some(slot) = self.retired.recv() => self.roster.lost(slot, self.begun.elapsed()),
+                Some(Ok(done)) = under_way.join_next() => self.note(done),
+                memory = next_reading(&mut self.readings) => self.follow(memory, &mut under_way),
+                () = until(due.map(|due| self.begun + due)) => {}
+            }
+        }
+    }
+
+    /// Begins to open the slot that is due, if there is one.
+    fn begin_next(&mut self, under_way: &mut JoinSet<Done>) {
+        if !under_way.is_empty() {
+            return;
+        }
+        let Some((slot, purpose)) = self.roster.next(self.begun.elapsed()) else { return };
+        let (opener, needed) = (self.opener.clone(), self.needed(purpose));
+        under_way.spawn(async move { Done::Opening(slot, purpose, opener.open(slot, needed).await) });
+    }
+
+    /// How much must be free for a slot. The reserve is left alone, unless there would be no service at all.
+    fn needed(&self, purpose: Purpose) -> Bytes {
+        let sizing = self.capacity.borrow().sizing;
+        let last_hope = purpose == Purpose::Rebuild && self.opener.allocator.slots().in_service() == 0;
+        let reserve = if last_hope { Bytes(0) } else { sizing.reserve };
+        sizing.footprint.slot.and(reserve)
+    }
+
+    fn note(&mut self, done: Done) {
+        let now = self.begun.elapsed();
+        match done {
+            Done::Closed => {}
+            Done::Opening(slot, purpose, Opening::Opened) => {
+                info!(slot = slot.0, ?purpose, "slot serves");
+                self.roster.opened(slot);
+                self.note_growth();
+            }
+            Done::Opening(slot, purpose, Opening::NoRoom(memory)) => {
+                let reserve = self.capacity.borrow().sizing.reserve;
+                info!(slot = slot.0, ?purpose, free = %memory.free, %reserve, "no room for the slot");
+                self.roster.no_room(slot, now);
+            }
+            Done::Opening(slot, _, Opening::Failed(error)) => {
+                metrics::failed(metrics::Module::Asr, error.code());
+                error!(slot = slot.0, code = error.code(), %error, "slot stays out for now");
+                self.roster.failed(slot, now);
+            }
+        }
+    }
+
+    /// A pool that could grow beyond what fitted at the start is a larger pool from then on.
+    fn note_growth(&mut self) {
+        let slots = u16::try_from(self.roster.len()).unwrap_or(u16::MAX);
+        self.capacity.send_if_modified(|capacity| {
+            let Capacity { sizing, memory, .. } = capacity;
+            let resized = self.budget.size(*memory, sizing.footprint, Loaded::Weights { slots });
+            let larger = resized.ok().filter(|resized| resized.slots > sizing.slots && slots > sizing.slots);
+            larger.is_some_and(|larger| {
+                *sizing = larger;
+                true
+            })
+        });
+    }
+
+    /// Follows the memory: gives a slot back, or takes one.
+    fn follow(&mut self, memory: DeviceMemory, under_way: &mut JoinSet<Done>) {
+        self.capacity.send_modify(|capacity| capacity.read(memory));
+        let Some(elasticity) = &mut self.elasticity else { return };
+        let count = |slots| u16::try_from(slots).unwrap_or(u16::MAX);
+        let (open, idle) = (count(self.roster.len()), count(self.opener.allocator.slots().idle));
+        let now = self.begun.elapsed();
+        match elasticity.decide(now, memory, OpenSlots { open, idle }) {
+            Change::Stay => {}
+            Change::Grow => self.roster.grow(now),
+            Change::Shrink => self.shrink(memory, under_way),
+        }
+    }
+
+    /// Closes the idle slot with the highest number.
+    fn shrink(&mut self, memory: DeviceMemory, under_way: &mut JoinSet<Done>) {
+        let allocator = &self.opener.allocator;
+        let Some(slot) = self.roster.open_from_the_top().find(|slot| allocator.withdraw_slot(*slot)) else {
+            return;
+        };
+        info!(slot = slot.0, free = %memory.free, "slot given back, because memory is low");
+        self.roster.withdrawn(slot);
+        let opener = self.opener.clone();
+        under_way.spawn(async move {
+            opener.close(slot).await;
+            Done::Closed
+        });
+    }
+
+    /// Counts the slots; while the pool grows for the first time, nothing is missing yet.
+    fn publish(&self) {
+        let (slots, stay_out) = (self.roster.len(), self.roster.stay_out());
+        self.capacity.send_if_modified(|capacity| {
+            let before = capacity.alerts;
+            capacity.count(slots, stay_out);
+            capacity.alerts != before
+        });
+    }
+}
+
+/// The next reading; never, when there are none or no more.
+///
+/// # Cancel safety
+///
+/// No reading is lost that is not followed by another one.
+async fn next_reading(readings: &mut Option<watch::Receiver<DeviceMemory>>) -> DeviceMemory {
+    if let Some(receiver) = readings {
+        if receiver.changed().await.is_ok() {
+            return *receiver.borrow_and_update();
+        }
+        *readings = None;
+    }
+    pending().await
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
+    }
+}
+
+/// How long a trial may take, when opening a slot (with the widest decode there is) took so long.
+pub(super) fn trial_limit(opening: Duration) -> Duration {
+    (10 * opening).max(Duration::from_secs(30))
+}

@@ -1,0 +1,236 @@
+//! Which slots are open, which are to be opened, and when. Pure: times are handed in.
+
+use crate::pool::SlotId;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a slot that could not be opened is left alone before it is tried again; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Why a slot is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// There is to be one more; if there is no room for it, that is that.
+    Growth,
+    /// It was lost, or could not be opened before; it is tried until it is back.
+    Rebuild,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seat {
+    Open,
+    /// To be opened, not before `due`.
+    Waiting {
+        purpose: Purpose,
+        failures: u32,
+        due: Duration,
+    },
+    /// Being opened.
+    Opening {
+        purpose: Purpose,
+        failures: u32,
+    },
+}
+
+/// The slots of the pool, as the supervisor sees them. Slots are opened one at a time: before each one the memory is
+/// read, and what the last one took must show in it.
+#[derive(Debug)]
+pub(super) struct Roster {
+    seats: BTreeMap<SlotId, Seat>,
+}
+
+impl Roster {
+    /// The slots below `open` are open, those from there to `wanted` are to be opened now.
+    pub(super) fn new(open: u16, wanted: u16) -> Self {
+        let growth = Seat::Waiting { purpose: Purpose::Growth, failures: 0, due: Duration::ZERO };
+        let seat = |slot| (SlotId(slot), if slot < open { Seat::Open } else { growth });
+        Self { seats: (0..wanted.max(open)).map(seat).collect() }
+    }
+
+    /// One more slot is wanted.
+    pub(super) fn grow(&mut self, now: Duration) {
+        let free = (0..=u16::MAX).map(SlotId).find(|slot| !self.seats.contains_key(slot));
+        let growth = Seat::Waiting { purpose: Purpose::Growth, failures: 0, due: now };
+        self.seats.extend(free.map(|slot| (slot, growth)));
+    }
+
+    /// An open slot was lost. Of one that is no longer open that is no news.
+    pub(super) fn lost(&mut self, slot: SlotId, now: Duration) {
+        if let Some(seat @ Seat::Open) = self.seats.get_mut(&slot) {
+            *seat = Seat::Waiting { purpose: Purpose::Rebuild, failures: 0, due: now };
+        }
+    }
+
+    /// The slot to open now, unless one is being opened: the one that has been due for longest.
+    pub(super) fn next(&mut self, now: Duration) -> Option<(SlotId, Purpose)> {
+        let (_, slot) = self.first_due().filter(|(due, _)| *due <= now)?;
+        let seat = self.seats.get_mut(&slot)?;
+        let Seat::Waiting { purpose, failures, .. } = *seat else { return None };
+        *seat = Seat::Opening { purpose, failures };
+        Some((slot, purpose))
+    }
+
+    /// When there will be one to open; `None` while one is being opened, too.
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        self.first_due().map(|(due, _)| due)
+    }
+
+    fn first_due(&self) -> Option<(Duration, SlotId)> {
+        if self.seats.values().any(|seat| matches!(seat, Seat::Opening { .. })) {
+            return None;
+        }
+        let due = |(slot, seat): (&SlotId, &Seat)| match seat {
+            Seat::Waiting { due, .. } => Some((*due, *slot)),
+            Seat::Open | Seat::Opening { .. } => None,
+        };
+        self.seats.iter().filter_map(due).min()
+    }
+
+    /// A slot is open.
+    pub(super) fn opened(&mut self, slot: SlotId) {
+        self.seats.insert(slot, Seat::Open);
+    }
+
+    /// A slot could not be opened: it is tried again after a pause, and that is a rebuild, whatever it was before.
+    pub(super) fn failed(&mut self, slot: SlotId, now: Duration) {
+        if let Some(seat @ Seat::Opening { .. }) = self.seats.get_mut(&slot) {
+            let Seat::Opening { failures, .. } = *seat else { return };
+            let due = now + pause_after(failures);
+            *seat = Seat::Waiting { purpose: Purpose::Rebuild, failures: failures.saturating_add(1), due };
+        }
+    }
+
+    /// There was no room for a slot. Growth ends with that; what was there before is tried again.
+    pub(super) fn no_room(&mut self, slot: SlotId, now: Duration) {
+        match self.seats.get(&slot) {
+            Some(Seat::Opening { purpose: Purpose::Growth, .. }) => self.seats.retain(|_, seat| {
+                !matches!(
+                    seat,
+                    Seat::Opening { purpose: Purpose::Growth, .. }
+                        | Seat::Waiting { purpose: Purpose::Growth, .. }
+                )
+            }),
+            _ => self.failed(slot, now),
+        }
+    }
+
+    /// A slot has left the pool.
+    pub(super) fn withdrawn(&mut self, slot: SlotId) {
+        self.seats.remove(&slot);
+    }
+
+    /// The open slots, the highest first.
+    pub(super) fn open_from_the_top(&self) -> impl Iterator<Item = SlotId> {
+        self.seats.iter().rev().filter(|(_, seat)| **seat == Seat::Open).map(|(slot, _)| *slot)
+    }
+
+    /// All slots whose memory is taken or will be.
+    pub(super) fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// How many failed to open twice or more, and are not back yet.
+    pub(super) fn stay_out(&self) -> usize {
+        let stays_out = |seat: &&Seat| match seat {
+            Seat::Open => false,
+            Seat::Waiting { failures, .. } | Seat::Opening { failures, .. } => *failures >= 2,
+        };
+        self.seats.values().filter(stays_out).count()
+    }
+
+    /// Whether slots are still to be opened that were never there before.
+    pub(super) fn grows(&self) -> bool {
+        self.seats.values().any(|seat| match seat {
+            Seat::Open => false,
+            Seat::Waiting { purpose, .. } | Seat::Opening { purpose, .. } => *purpose == Purpose::Growth,
+        })
+    }
+}
+
+fn pause_after(failures: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn slots_are_opened_one_at_a_time_in_order() {
+        let mut roster = Roster::new(1, 3);
+        assert_eq!(roster.next(s(0)), Some((SlotId(1), Purpose::Growth)));
+        assert_eq!((roster.next(s(0)), roster.next_due()), (None, None));
+        roster.opened(SlotId(1));
+        assert_eq!(roster.next(s(0)), Some((SlotId(2), Purpose::Growth)));
+        roster.opened(SlotId(2));
+        assert!(!roster.grows() && roster.next_due().is_none());
+    }
+
+    #[test]
+    fn a_slot_that_does_not_open_is_tried_after_pauses_that_double_up_to_a_minute() {
+        let mut roster = Roster::new(1, 1);
+        let mut now = s(0);
+        roster.lost(SlotId(0), now);
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            assert_eq!(roster.next(now), Some((SlotId(0), Purpose::Rebuild)));
+            roster.failed(SlotId(0), now);
+            let due = roster.next_due().unwrap();
+            assert_eq!(roster.next(due.saturating_sub(Duration::from_millis(1))), None);
+            pauses.push(due.saturating_sub(now).as_secs());
+            now = due;
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    }
+
+    #[test]
+    fn a_slot_stays_out_from_its_second_failure_until_it_is_back() {
+        let mut roster = Roster::new(1, 2);
+        let stays_out = [1, 3].map(|at| {
+            roster.next(s(at));
+            roster.failed(SlotId(1), s(at));
+            roster.stay_out()
+        });
+        assert_eq!(stays_out, [0, 1]);
+        roster.next(s(100));
+        assert_eq!(roster.stay_out(), 1, "it is not back before it is open");
+        roster.opened(SlotId(1));
+        assert_eq!(roster.stay_out(), 0);
+    }
+
+    #[test]
+    fn without_room_growth_ends_but_a_rebuild_goes_on() {
+        let mut roster = Roster::new(2, 5);
+        roster.lost(SlotId(0), s(1));
+        assert_eq!(roster.next(s(1)), Some((SlotId(2), Purpose::Growth)));
+        roster.no_room(SlotId(2), s(1));
+        assert_eq!((roster.len(), roster.grows()), (2, false));
+        assert_eq!(roster.next(s(1)), Some((SlotId(0), Purpose::Rebuild)));
+        roster.no_room(SlotId(0), s(1));
+        assert_eq!((roster.len(), roster.next_due()), (2, Some(s(2))));
+    }
+
+    #[test]
+    fn a_slot_that_grows_takes_the_lowest_free_number() {
+        let mut roster = Roster::new(3, 3);
+        roster.withdrawn(SlotId(1));
+        roster.grow(s(5));
+        assert_eq!(roster.next(s(5)), Some((SlotId(1), Purpose::Growth)));
+    }
+
+    #[test]
+    fn a_slot_that_was_withdrawn_cannot_be_lost() {
+        let mut roster = Roster::new(2, 2);
+        roster.withdrawn(SlotId(1));
+        roster.lost(SlotId(1), s(1));
+        assert_eq!((roster.len(), roster.next_due()), (1, None));
+        assert_eq!(roster.open_from_the_top().collect::<Vec<_>>(), [SlotId(0)]);
+    }
+}
