@@ -2,13 +2,10 @@
 //!
 //! Times are of this machine; the last table is virtual time and the same everywhere.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use stenopool::load::Scenario;
-use stenopool::pool::{Allocator, Ask, Class, Cost, FlowInfo, Lease, Place, PoolSettings, SlotId};
+use stenopool::pool::{Allocator, Ask, Class, Cost, FlowInfo, Place, PoolSettings, SlotId};
 use tokio::time::Instant;
 
 /// What everybody asks for.
@@ -54,28 +51,20 @@ async fn waiting(n_flows: usize) {
     let allocator = pool(1);
     let holder = allocator.enroll(FlowInfo::session("holder"));
     let mut held = allocator.acquire(&holder, ask(), None).await.expect("nobody closes the pool");
-    let mut line: Vec<Option<Place>> = (0..n_flows)
-        .map(|n| {
-            let flow = allocator.enroll(FlowInfo::session(format!("flow-{n}")));
-            Some(allocator.enqueue(&flow, ask(), None).expect("nobody closes the pool"))
-        })
-        .collect();
+    let enqueue = |n| {
+        let flow = allocator.enroll(FlowInfo::session(format!("flow-{n}")));
+        allocator.enqueue(&flow, ask(), None).expect("nobody closes the pool")
+    };
+    let line: Vec<Place> = (0..n_flows).map(enqueue).collect();
     let mut took = Vec::with_capacity(n_flows);
-    for place in &mut line {
+    for mut place in line {
         let since = Instant::now();
         drop(held);
         took.push(since.elapsed());
-        let place = place.take().expect("each is looked at once");
-        held = served(place).expect("equal flows are served in the order in which they came");
+        // Equal flows are served in the order in which they came, so this one has its lease by now.
+        held = place.lease().await.expect("nobody closes the pool");
     }
     print_times(&format!("one grant while up to {n_flows} wait"), took);
-}
-
-fn served(mut place: Place) -> Option<Lease> {
-    match pin!(place.lease()).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(lease) => lease.ok(),
-        Poll::Pending => None,
-    }
 }
 
 /// So many sessions wait, each a task of its own; how long after the grant does each hold its lease?

@@ -3,7 +3,7 @@
 use crate::asr::engine::Outcome;
 use crate::asr::{AsrError, DecodeOptions, Engine, Hypothesis, Job};
 use crate::audio::Utterance;
-use crate::pool::{Allocator, Class, Generation, Lease, SlotId};
+use crate::pool::{Allocator, Class, Generation, Lease, Retirement, SlotId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -95,7 +95,7 @@ impl Trial {
 
     /// Retires a slot whose lease does not come back.
     fn give_up(&self, slot: SlotId, generation: Generation, why: &str) -> Verdict {
-        self.allocator.retire(slot, generation, why);
+        self.allocator.retire(slot, generation, Retirement::Canary, why);
         Verdict::Dead(why.into())
     }
 }
@@ -117,7 +117,7 @@ fn judge(end: End, outcome: Outcome, limit: Duration) -> Verdict {
     };
     // Without a lease the engine has retired the slot.
     if let Some(lease) = lease {
-        lease.retire(&fault);
+        lease.retire(Retirement::Canary, &fault);
     }
     Verdict::Dead(fault)
 }
