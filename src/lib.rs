@@ -55,6 +55,7 @@
 //! | [`gpu::MemoryBudget`], [`gpu::Sizing`], [`gpu::Binding`] | the sum that yields a number of slots; its result; which term binds |
 //! | [`gpu::KneeSearch`], [`gpu::Elasticity`] | finds past how many slots more bring nothing; when to give a slot back, and when to take one |
 //! | [`asr::Engine`], [`asr::Recognizer`], [`asr::Supervisor`] | opens, runs and closes slots; one blocking decoder; keeps the slots open |
+//! | [`asr::Capacity`], [`asr::Knee`] | what carries the pool, which term binds, and alerts; from where the knee is known |
 //! | [`asr::Lane`], [`asr::Job`] | a session's way to a slot; one decode on its way, with its lease |
 //! | [`asr::Hypothesis`], [`asr::Segment`], [`asr::Transcript`] | the reading of an utterance; timed text; a reading and what it took |
 //! | [`session::Recording`], [`session::Part`] | a file being transcribed; the text of one stretch of it |
@@ -94,6 +95,10 @@
 //! panic, a failed allocation) is retired by [`pool::SlotId`] and [`pool::Generation`], rebuilt by the
 //! [`asr::Supervisor`], and its job is tried once more on another.
 //!
+//! There are `min(fits, knee, max_slots)` slots ([`gpu::MemoryBudget`]): the supervisor opens one, measures it, opens the
+//! others one by one and reads the memory before each; under pressure it gives idle slots back ([`gpu::Elasticity`]), and
+//! it tries slots that nobody used for a while. [`asr::Capacity`] says how that stands.
+//!
 //! [`asr::Engine`] is the seam that keeps the future open: today each slot is a thread with a whisper.cpp state over
 //! one shared context. Nothing outside `asr` can tell.
 //!
@@ -118,7 +123,7 @@
 //! # Start and stop
 //!
 //! Start: parse → resolve settings → telemetry → bind (so that an address in use is told at once) → VAD → weights →
-//! open the first slot → accept, while the others open. Stop: `/readyz` says no → no new flows → sessions are told and commit what is being said → what
+//! open the first slot and size the pool → accept, while the others open. Stop: `/readyz` says no → no new flows → sessions are told and commit what is being said → what
 //! was admitted is served, within the grace period → slots close, threads join. A second signal exits at once.
 
 pub mod audio;

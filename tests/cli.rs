@@ -155,6 +155,30 @@ fn the_doctor_finds_the_voice_detector_where_it_is_told_to_look() {
 }
 
 #[test]
+fn a_gpu_is_refused_by_a_build_that_cannot_use_it_before_anything_is_loaded() {
+    for command in [&["serve", "--bind", "127.0.0.1:0"][..], &["transcribe", "speech.wav"]] {
+        let output = Bench::new().run(&[command, &["--device", "cuda:0"]].concat(), &[]);
+        assert_fails(
+            &output,
+            69,
+            "this build decodes on the CPU and cannot use the device cuda:0",
+            "--device cpu",
+        );
+    }
+    let output = Bench::new().run(&["serve", "--device", "gpu"], &[]);
+    assert_fails(&output, 78, "gpu.device is gpu", "flag");
+}
+
+#[test]
+fn a_reserve_larger_than_the_memory_leaves_no_room_for_a_model() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let models = models.to_str().unwrap();
+    let reserved = ["--reserve-mib", "1048576", "--models-dir", models, "--model", "demo"];
+    let output = Bench::new().run(&[&["transcribe", "speech.wav"][..], &reserved].concat(), &[]);
+    assert_fails(&output, 69, "model needs", "gpu.reserve_mib");
+}
+
+#[test]
 fn numbers_beyond_all_limits_are_a_matter_of_configuration() {
     let output = Bench::new().run(&["serve", "--upload-limit-mib", "18446744073709551615"], &[]);
     assert_fails(&output, 78, "too large", "flag");
