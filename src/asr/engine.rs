@@ -74,19 +74,29 @@ pub trait Engine: Send + Sync {
     /// A slot that is lost meanwhile is retired here, whether anybody still waits for the outcome or not.
     fn submit(&self, job: Job);
 
-    /// Ends a slot and frees its memory, after the decode that it may be doing.
+    /// The decode on this slot does not end, and its lease was taken from it: nobody waits for it any more, and the slot
+    /// will be opened again. Never blocks.
+    ///
+    /// If it ever ends, its lease gives nothing back.
+    fn abandon(&self, slot: SlotId);
+
+    /// Ends a slot and frees its memory, after the decode that it may be doing, unless that is
+    /// [abandoned](Self::abandon) meanwhile. Blocks.
     fn close(&self, slot: SlotId);
 }
 
 impl Outcome {
-    /// The end of a job: its lease, retired if the slot was lost, and what came of it.
+    /// The end of a job: its lease, which rests from now on or is retired if the slot was lost, and what came of it.
     pub(super) fn new(lease: Lease, result: Result<Hypothesis, AsrError>, decode: Duration) -> Self {
         let lease = match &result {
             Err(AsrError::SlotLost(reason)) => {
                 lease.retire(Retirement::Lost, reason);
                 None
             }
-            _ => Some(lease),
+            result => {
+                lease.rests(decode, result.is_ok());
+                Some(lease)
+            }
         };
         Self { result, lease, decode }
     }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// What the fake does with one utterance.
 #[derive(Debug, Clone)]
@@ -18,9 +19,13 @@ pub enum Act {
     Fail(AsrError, Duration),
     /// Works until it is cancelled.
     Never,
+    /// Works on though it is cancelled, until this gate is; a gate that nobody keeps never is.
+    Stuck(CancellationToken),
+    /// Panics, which loses the slot.
+    Panic,
 }
 
-type Script = dyn Fn(&Utterance, &DecodeOptions) -> Act + Send + Sync;
+type Script = dyn Fn(SlotId, &Utterance, &DecodeOptions) -> Act + Send + Sync;
 
 /// An [`Engine`] that acts out a script, in virtual time when tokio's clock is paused.
 ///
@@ -35,6 +40,13 @@ pub struct FakeEngine {
 impl FakeEngine {
     /// An engine that asks `script` about every utterance.
     pub fn new(script: impl Fn(&Utterance, &DecodeOptions) -> Act + Send + Sync + 'static) -> Self {
+        Self::by_slot(move |_, utterance, options| script(utterance, options))
+    }
+
+    /// The same, with a script that sees on which slot it is acted out.
+    pub fn by_slot(
+        script: impl Fn(SlotId, &Utterance, &DecodeOptions) -> Act + Send + Sync + 'static,
+    ) -> Self {
         Self { script: Arc::new(script), opened: Mutex::default(), broken: Mutex::default() }
     }
 
@@ -49,7 +61,7 @@ impl FakeEngine {
         self
     }
 
-    /// The slots that were opened, in that order.
+    /// The slots that were opened, in that order; rebuilt ones stand there again.
     pub fn opened(&self) -> Vec<SlotId> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -68,19 +80,23 @@ impl Engine for FakeEngine {
     }
 
     fn submit(&self, job: Job) {
-        let act = (self.script)(&job.utterance, &job.options);
+        let act = (self.script)(job.lease.slot(), &job.utterance, &job.options);
         tokio::spawn(async move {
             let since = Instant::now();
+            let obeys = !matches!(act, Act::Stuck(_));
             let working = perform(act, &job.utterance, &job.options);
             let result = tokio::select! {
                 result = working => result,
-                () = job.cancel.cancelled() => Err(AsrError::Cancelled),
+                () = job.cancel.cancelled(), if obeys => Err(AsrError::Cancelled),
             };
             let outcome = Outcome::new(job.lease, result, since.elapsed());
             // Nobody listens any more: the lease in the outcome drops.
             drop(job.reply.send(outcome));
         });
     }
+
+    /// The stuck decode is left alone with its task.
+    fn abandon(&self, _slot: SlotId) {}
 
     fn close(&self, slot: SlotId) {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).retain(|open| *open != slot);
@@ -98,6 +114,11 @@ async fn perform(act: Act, utterance: &Utterance, options: &DecodeOptions) -> Re
             Err(error)
         }
         Act::Never => std::future::pending().await,
+        Act::Stuck(gate) => {
+            gate.cancelled().await;
+            Err(AsrError::Cancelled)
+        }
+        Act::Panic => Err(AsrError::SlotLost("panicked: as scripted".into())),
     }
 }
 

@@ -1,14 +1,29 @@
-//! A session's async face: acquire, decode, release.
+//! A session's async face: acquire, decode, release; or, with a dedicated slot, keep.
 
-use super::engine::Outcome;
-use super::{AsrError, DecodeOptions, Engine, Hypothesis, Job, ModelInfo, Timing};
+mod decode;
+mod keeping;
+mod kept;
+#[cfg(test)]
+mod misbehaviour;
+mod teller;
+#[cfg(test)]
+mod tests;
+
+use super::cost::CostModel;
+use super::strikes::Strikes;
+use super::{AsrError, DecodeOptions, Engine, Hypothesis, JobLimits, ModelInfo, Timing};
 use crate::audio::Utterance;
-use crate::pool::{Allocator, Ask, Class, Cost, Flow, FlowInfo, LeaseScope, SlotId, Standing};
-use std::sync::Arc;
+use crate::pool::{
+    AcquireError, Allocator, Ask, Class, Cost, Flow, FlowInfo, Lease, LeaseScope, SlotId, Standing,
+};
+use decode::{Home, Work};
+use futures_util::FutureExt as _;
+use kept::{Keeper, KeeperTask, Kept};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use teller::Teller;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, info_span, warn};
 
 /// The text of an utterance and what it took.
@@ -39,23 +54,67 @@ pub enum LaneEvent {
     },
 }
 
-/// Opens lanes: the engine, its pool and the model behind them. Clones share them.
+/// How lanes treat decodes and leases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneSettings {
+    /// How long a lease of [`LeaseScope::Session`] is kept while nothing is decoded and nobody speaks; zero keeps it for
+    /// as long as the session lives.
+    pub idle_reclaim: Duration,
+    /// How long decodes may take.
+    pub limits: JobLimits,
+}
+
+impl Default for LaneSettings {
+    fn default() -> Self {
+        Self { idle_reclaim: Duration::from_secs(300), limits: JobLimits::default() }
+    }
+}
+
+/// What decodes have taught.
+struct Experience {
+    cost: CostModel,
+    strikes: Strikes,
+}
+
+/// How much audio an utterance has for which a lease is asked that is kept: nobody knows it yet.
+const TYPICAL: Duration = Duration::from_secs(5);
+
+/// Opens lanes: the engine, its pool and the model behind them. Clones share them, and what decodes have taught.
 #[derive(Clone)]
 pub struct Lanes {
     engine: Arc<dyn Engine>,
     allocator: Allocator,
     model: Arc<ModelInfo>,
+    settings: LaneSettings,
+    experience: Arc<Mutex<Experience>>,
 }
 
 impl Lanes {
     /// Lanes into `engine`, by way of `allocator`.
     pub fn new(engine: Arc<dyn Engine>, allocator: Allocator, model: ModelInfo) -> Self {
-        Self { engine, allocator, model: Arc::new(model) }
+        let experience = Experience { cost: CostModel::new(model.window), strikes: Strikes::default() };
+        Self {
+            engine,
+            allocator,
+            model: Arc::new(model),
+            settings: LaneSettings::default(),
+            experience: Arc::new(Mutex::new(experience)),
+        }
+    }
+
+    /// The same lanes with these settings.
+    pub fn with_settings(self, settings: LaneSettings) -> Self {
+        Self { settings, ..self }
     }
 
     /// A lane for a new session or request, which is one flow to the pool.
     pub fn open(&self, info: FlowInfo) -> Lane {
-        Lane { lanes: self.clone(), flow: self.allocator.enroll(info), events: None }
+        let teller = Teller::default();
+        let kept = Arc::new(Kept::new(teller.clone()));
+        let flow = self.allocator.enroll(info);
+        Lane {
+            seat: Arc::new(Seat { lanes: self.clone(), flow, teller, kept, keeper: KeeperTask::default() }),
+        }
     }
 
     /// The pool behind the lanes.
@@ -67,54 +126,123 @@ impl Lanes {
     pub fn model(&self) -> &ModelInfo {
         &self.model
     }
+
+    /// Says what a decode took that was not for a user, as in a warm-up: the first estimate, until there are real ones.
+    pub fn guess_cost(&self, audio: Duration, decode: Duration) {
+        self.experience().cost.guess(audio, decode);
+    }
+
+    /// How long a slot will be busy with so much audio.
+    pub fn expected(&self, audio: Duration) -> Cost {
+        self.experience().cost.expected(audio)
+    }
+
+    /// Decodes on a lease of the house, watched like any other decode. A slot whose decode does not end is retired.
+    ///
+    /// # Errors
+    ///
+    /// What the decoder says; [`AsrError::Overrun`] and [`AsrError::SlotLost`] where it said nothing in time.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Lane::transcribe`].
+    pub async fn probe(
+        &self,
+        lease: Lease,
+        utterance: Arc<Utterance>,
+        options: DecodeOptions,
+    ) -> Result<Transcript, AsrError> {
+        let work = Work { utterance, options, class: Class::Batch };
+        self.decode(work, lease, Home::Pool(None)).transcript(Duration::ZERO).await
+    }
+
+    fn experience(&self) -> MutexGuard<'_, Experience> {
+        self.experience.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// One session's way to a slot. Clones are the same flow.
-#[derive(Clone)]
-pub struct Lane {
+/// What the clones of a lane share.
+struct Seat {
     lanes: Lanes,
     flow: Arc<Flow>,
-    events: Option<mpsc::Sender<LaneEvent>>,
+    teller: Teller,
+    kept: Arc<Kept>,
+    keeper: KeeperTask,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.kept.close();
+    }
+}
+
+/// One session's way to a slot. Clones are the same flow. When the last of them is dropped, so is the lease that it keeps.
+#[derive(Clone)]
+pub struct Lane {
+    seat: Arc<Seat>,
+}
+
+/// Why an attempt gave no text, and on which slot that was.
+struct Failure {
+    error: AsrError,
+    slot: Option<SlotId>,
+}
+
+impl From<AcquireError> for Failure {
+    fn from(error: AcquireError) -> Self {
+        Self { error: error.into(), slot: None }
+    }
 }
 
 impl Lane {
     /// The model it decodes with.
     pub fn model(&self) -> &ModelInfo {
-        self.lanes.model()
+        self.seat.lanes.model()
     }
 
-    /// The same lane, which tells what happens to its leases.
+    /// The same lane, which tells what happens to its leases: those for finals, and the one that it keeps.
     ///
-    /// While the channel is full news of its place in line is dropped, which later news replaces.
+    /// News of its place in line is told while at least half of the channel is free, since later news replaces it; news
+    /// of leases while any of it is, which with 8 places or more is as good as always.
     pub fn telling(self, events: mpsc::Sender<LaneEvent>) -> Self {
-        Self { events: Some(events), ..self }
+        self.seat.teller.tell_to(events);
+        self
     }
 
-    /// Says whether somebody speaks in its session now.
+    /// Says whether somebody speaks in its session now. A lease that had been given back for idleness is asked for again.
     pub fn set_speaking(&self, speaking: bool) {
-        self.flow.set_speaking(speaking);
+        self.seat.flow.set_speaking(speaking);
+        self.seat.kept.set_speaking(speaking);
     }
 
-    /// How long leases are kept from here on. For [`LeaseScope::Session`] one is asked for at once.
-    pub fn set_scope(&self, _scope: LeaseScope) {
-        let _ = &self.events;
+    /// How long leases are kept from here on.
+    ///
+    /// For [`LeaseScope::Session`] one is asked for at once, and every decode but those of [`Class::Batch`] uses it. For
+    /// [`LeaseScope::Utterance`] it is given back when the decode under way is done. To be called on a tokio runtime.
+    pub fn set_scope(&self, scope: LeaseScope) {
+        self.seat.kept.set_scope(scope);
+        if scope == LeaseScope::Session {
+            self.seat.keeper.begin(|| self.seat.keeper());
+        }
     }
 
     /// How many slots the pool behind it has, and so how many of its decodes can run at once.
     pub fn slots(&self) -> usize {
-        self.lanes.allocator.slots().total
+        self.seat.lanes.allocator.slots().total
     }
 
-    /// Waits for a slot, decodes, and gives the slot back. A job whose slot was lost is tried once more on another.
+    /// Waits for a slot, decodes, and gives the slot back, unless the lane keeps it.
+    ///
+    /// A job that failed, did not end in time or whose slot was lost is tried once more, on another slot if there is one.
     ///
     /// # Errors
     ///
-    /// [`AsrError::Acquire`] past the deadline, else what the decoder says.
+    /// [`AsrError::Acquire`] past the deadline, else what the decoder says, or [`AsrError::Overrun`].
     ///
     /// # Cancel safety
     ///
     /// Dropping this future leaves the line, or ends a running decode soon; the slot is free when the decoder has
-    /// really stopped.
+    /// really stopped, or is rebuilt when it does not.
     pub async fn transcribe(
         &self,
         utterance: Arc<Utterance>,
@@ -124,81 +252,106 @@ impl Lane {
     ) -> Result<Transcript, AsrError> {
         let span = info_span!(
             "transcribe",
-            flow = self.flow.id().0,
+            flow = self.seat.flow.id().0,
             ?class,
             audio_ms = utterance.span.duration().as_millis()
         );
-        async {
-            match self.attempt(&utterance, &options, class, deadline).await {
-                Err(AsrError::SlotLost(reason)) => {
-                    warn!(reason, "slot lost, decoding once more on another");
-                    // It was admitted, and in time: the second slot is waited for as long as it takes.
-                    self.attempt(&utterance, &options, class, None).await
-                }
-                outcome => outcome,
+        self.seat.transcribe(Work { utterance, options, class }, deadline).instrument(span).await
+    }
+}
+
+impl Seat {
+    async fn transcribe(&self, work: Work, deadline: Option<Instant>) -> Result<Transcript, AsrError> {
+        let attempt = self.attempt(work.clone(), None, deadline).await;
+        let attempt = match attempt {
+            Err(Failure { error, slot: Some(slot) }) if error.may_pass() => {
+                warn!(slot = slot.0, code = error.code(), %error, "decoding once more");
+                // It was admitted, and in time: the second slot is waited for as long as it takes.
+                self.attempt(work, Some(slot), None).await
             }
-        }
-        .instrument(span)
-        .await
+            attempt => attempt,
+        };
+        attempt.map_err(|failure| failure.error)
     }
 
     async fn attempt(
         &self,
-        utterance: &Arc<Utterance>,
-        options: &DecodeOptions,
-        class: Class,
+        work: Work,
+        avoid: Option<SlotId>,
         deadline: Option<Instant>,
-    ) -> Result<Transcript, AsrError> {
-        let ask = Ask::new(class, Cost(Duration::from_millis(100)));
-        let acquiring = self.lanes.allocator.acquire(&self.flow, ask, deadline);
-        let lease = acquiring.instrument(info_span!("pool.acquire")).await?;
-        let waited = lease.waited();
-        let cancel = CancellationToken::new();
-        // If this future is dropped, the decode ends early; after the reply it is a no-op.
-        let _cancel_on_drop = cancel.clone().drop_guard();
-        let (reply, outcome) = oneshot::channel();
-        self.lanes.engine.submit(Job {
-            utterance: Arc::clone(utterance),
-            options: options.clone(),
-            class,
-            lease,
-            cancel,
-            span: tracing::Span::current(),
-            reply,
-        });
-        let lost = || AsrError::SlotLost("the slot's thread ended".into());
-        let Outcome { result, decode, .. } = outcome.await.map_err(|_| lost())?;
-        Ok(Transcript { hypothesis: result?, timing: Timing { waited, decode } })
+    ) -> Result<Transcript, Failure> {
+        let since = Instant::now();
+        let acquiring = self.lease(&work, avoid, deadline);
+        let (lease, home) = acquiring.instrument(info_span!("pool.acquire")).await?;
+        let (slot, waited) = (Some(lease.slot()), since.elapsed());
+        let decoding = self.lanes.decode(work, lease, home);
+        decoding.transcript(waited).await.map_err(|error| Failure { error, slot })
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::asr::fake::{Act, FakeEngine};
-    use crate::asr::{EncoderWindow, Supervisor, SupervisorSettings};
-    use crate::audio::Span;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    /// A lease for one decode, and where it belongs. From its return to the begin of the decode nothing may wait.
+    async fn lease(
+        &self,
+        work: &Work,
+        avoid: Option<SlotId>,
+        deadline: Option<Instant>,
+    ) -> Result<(Lease, Home), AcquireError> {
+        if work.class == Class::Batch || self.kept.scope() == LeaseScope::Utterance {
+            return self.borrow(work, avoid, deadline).await;
+        }
+        let lease = self.take_kept(deadline).await?;
+        let lease = if avoid == Some(lease.slot()) { self.exchange(lease) } else { lease };
+        Ok((lease, Home::Lane(Arc::clone(&self.kept), self.teller.clone())))
+    }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_job_whose_slot_was_lost_after_the_deadline_for_waiting_is_not_lost() {
-        let lost_once = AtomicBool::new(false);
-        let engine = FakeEngine::new(move |_, _| {
-            let took = Duration::from_secs(40);
-            if lost_once.swap(true, Ordering::Relaxed) {
-                Act::Say("Here it is.".into(), Duration::ZERO)
-            } else {
-                Act::Fail(AsrError::SlotLost("as scripted".into()), took)
-            }
-        });
-        let model = ModelInfo { name: "fake".into(), multilingual: false, window: EncoderWindow::Fit };
-        let settings = SupervisorSettings::fixed(1);
-        let supervisor = Supervisor::start(Arc::new(engine), model, settings).await.unwrap();
-        let span = Span::new(0, 160);
-        let utterance = Arc::new(Utterance { span, speech: span, samples: vec![0.0; 160] });
-        let deadline = Some(Instant::now() + Duration::from_secs(30));
-        let lane = supervisor.lanes().open(FlowInfo::request("test"));
-        let transcript = lane.transcribe(utterance, DecodeOptions::default(), Class::Final, deadline).await;
-        assert_eq!(transcript.unwrap().hypothesis.text(), "Here it is.");
+    /// From the pool, for this decode alone.
+    async fn borrow(
+        &self,
+        work: &Work,
+        avoid: Option<SlotId>,
+        deadline: Option<Instant>,
+    ) -> Result<(Lease, Home), AcquireError> {
+        let cost = self.lanes.expected(work.utterance.span.duration());
+        let ask = Ask { avoid, ..Ask::new(work.class, cost) };
+        let mut place = self.lanes.allocator.enqueue(&self.flow, ask, deadline)?;
+        if work.class != Class::Final {
+            return Ok((place.lease().await?, Home::Pool(None)));
+        }
+        let lease = self.teller.stand_in_line(&mut place).await?;
+        Ok((lease, Home::Pool(Some(self.teller.clone()))))
+    }
+
+    async fn take_kept(&self, deadline: Option<Instant>) -> Result<Lease, AcquireError> {
+        let since = Instant::now();
+        let Some(deadline) = deadline else { return self.kept.take().await };
+        let too_late = |_| AcquireError::DeadlineExceeded { waited: since.elapsed(), retry_after: None };
+        timeout_at(deadline, self.kept.take()).await.map_err(too_late)?
+    }
+
+    /// Another slot instead of the one that is kept, if one is idle at this moment: a place in line would be worth less
+    /// than the slot that is here.
+    fn exchange(&self, lease: Lease) -> Lease {
+        let ask = Ask { avoid: Some(lease.slot()), ..self.ask_to_keep() };
+        let Ok(mut place) = self.lanes.allocator.enqueue(&self.flow, ask, None) else { return lease };
+        let Some(Ok(other)) = place.lease().now_or_never() else { return lease };
+        let held = lease.held();
+        drop(lease);
+        self.teller.released(held);
+        self.teller.granted(&other);
+        other
+    }
+
+    fn keeper(&self) -> Keeper {
+        Keeper {
+            kept: Arc::clone(&self.kept),
+            allocator: self.lanes.allocator.clone(),
+            flow: Arc::clone(&self.flow),
+            ask: self.ask_to_keep(),
+            idle_reclaim: self.lanes.settings.idle_reclaim,
+        }
+    }
+
+    /// A lease that is kept; what it costs is known when it ends.
+    fn ask_to_keep(&self) -> Ask {
+        Ask { scope: LeaseScope::Session, ..Ask::new(Class::Final, self.lanes.expected(TYPICAL)) }
     }
 }

@@ -4,19 +4,23 @@
 //! how slots share the device. [`Supervisor`] drives the engine and the pool; a [`Lane`] is what a session holds.
 
 mod align;
+mod cost;
 mod engine;
 pub mod fake;
 mod lane;
 mod noise;
+mod strikes;
 mod supervisor;
 mod thread_engine;
+mod watch;
 mod whisper;
 mod words;
 
 pub use engine::{Engine, Job, Outcome, Recognizer};
-pub use lane::{Lane, LaneEvent, Lanes, Transcript};
+pub use lane::{Lane, LaneEvent, LaneSettings, Lanes, Transcript};
 pub use supervisor::{Alerts, Capacity, Device, Knee, KneeFound, StartError, Supervisor, SupervisorSettings};
 pub use thread_engine::{RecognizerFactory, ThreadEngine};
+pub use watch::JobLimits;
 pub use whisper::{WeightsSource, Whisper, WhisperSettings};
 
 use crate::audio::Span;
@@ -190,6 +194,15 @@ pub enum AsrError {
     /// The decoder failed on this utterance; the slot is fine.
     #[error("decoding failed: {0}")]
     Decode(String),
+    /// This model cannot do what was asked for; no slot can.
+    #[error("this model cannot do that: {0}")]
+    Unsupported(String),
+    /// The decoder did not end in time, and stopped when it was told to; the slot is fine.
+    #[error("decoding did not end within {limit:.1?}")]
+    Overrun {
+        /// How long it had.
+        limit: Duration,
+    },
     /// The slot was lost while it decoded (panic, memory); it will be rebuilt.
     #[error("the slot was lost while decoding: {0}")]
     SlotLost(String),
@@ -208,10 +221,17 @@ impl AsrError {
             Self::Load { .. } => "model_unusable",
             Self::Open { .. } => "slot_unusable",
             Self::Decode(_) => "decode_failed",
+            Self::Unsupported(_) => "decode_unsupported",
+            Self::Overrun { .. } => "decode_overrun",
             Self::SlotLost(_) => "slot_lost",
             Self::Cancelled => "decode_cancelled",
             Self::Acquire(error) => error.code(),
         }
+    }
+
+    /// Whether the same utterance may well be read on another slot.
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Decode(_) | Self::Overrun { .. } | Self::SlotLost(_))
     }
 }
 

@@ -203,9 +203,8 @@ impl WhisperRecognizer {
         let known = (!language.contains('\0')).then(|| whisper_rs::get_lang_id(language)).flatten();
         // Older models lack the language that was added last, and take its token for another.
         let id = known.filter(|id| *id < languages_in(self.context.n_vocab()));
-        let id = id.ok_or_else(|| {
-            AsrError::Decode(format!("the model does not know the language \"{language}\""))
-        })?;
+        let id =
+            id.ok_or_else(|| AsrError::Unsupported(format!("it does not know the language \"{language}\"")))?;
         let fresh = self.fresh_params();
         let params = self.languages.entry(id).or_insert_with(|| {
             let mut params = fresh;
@@ -228,7 +227,7 @@ impl WhisperRecognizer {
         let room = text.len() + 1;
         self.context
             .tokenize(&text, room)
-            .map_err(|error| AsrError::Decode(format!("the prompt cannot be tokenized: {error}")))
+            .map_err(|error| AsrError::Unsupported(format!("the prompt cannot be tokenized: {error}")))
     }
 
     fn audio_ctx(&self, duration: Duration) -> c_int {

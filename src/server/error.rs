@@ -223,10 +223,13 @@ impl From<AsrError> for ApiError {
     fn from(error: AsrError) -> Self {
         let status = match &error {
             AsrError::Load { .. } | AsrError::Decode(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            AsrError::Unsupported(_) => StatusCode::BAD_REQUEST,
             // Another slot, or this one once it is rebuilt, may well do it.
-            AsrError::Open { .. } | AsrError::SlotLost(_) | AsrError::Cancelled | AsrError::Acquire(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            AsrError::Open { .. }
+            | AsrError::Overrun { .. }
+            | AsrError::SlotLost(_)
+            | AsrError::Cancelled
+            | AsrError::Acquire(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.code(), error.to_string())
     }
@@ -288,6 +291,8 @@ mod tests {
             (answer(KeyError::Missing), (401, "api_key_missing", None)),
             (answer(KeyError::Unknown), (401, "invalid_api_key", None)),
             (answer(AsrError::Decode(String::new())), (500, "decode_failed", None)),
+            (answer(AsrError::Unsupported(String::new())), (400, "decode_unsupported", None)),
+            (answer(AsrError::Overrun { limit: seconds }), (503, "decode_overrun", None)),
             (answer(AsrError::SlotLost(String::new())), (503, "slot_lost", None)),
             (answer(FrontendError::Stopped), (503, "frontend_stopped", None)),
         ];

@@ -49,6 +49,10 @@ impl Engine for Rented {
         self.engine.submit(job);
     }
 
+    fn abandon(&self, slot: SlotId) {
+        self.engine.abandon(slot);
+    }
+
     fn close(&self, slot: SlotId) {
         self.engine.close(slot);
         if self.open.lock().unwrap().remove(&slot) {

@@ -95,6 +95,8 @@ impl Trial {
 
     /// Retires a slot whose lease does not come back.
     fn give_up(&self, slot: SlotId, generation: Generation, why: &str) -> Verdict {
+        // First the thread, then the slot: once the slot is retired somebody may open it again.
+        self.engine.abandon(slot);
         self.allocator.retire(slot, generation, Retirement::Canary, why);
         Verdict::Dead(why.into())
     }

@@ -1,0 +1,163 @@
+//! One decode on one lease: watched to its end, learned from, and its lease taken home.
+
+use super::kept::Kept;
+use super::teller::Teller;
+use super::{Lanes, Transcript};
+use crate::asr::engine::Outcome;
+use crate::asr::watch::Watch;
+use crate::asr::{AsrError, DecodeOptions, Hypothesis, Job, Timing};
+use crate::audio::Utterance;
+use crate::pool::{Class, Generation, Lease, Retirement, SlotId};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::Instrument;
+
+/// What is to be decoded.
+#[derive(Clone)]
+pub(super) struct Work {
+    pub(super) utterance: Arc<Utterance>,
+    pub(super) options: DecodeOptions,
+    pub(super) class: Class,
+}
+
+/// Where a lease goes when its decode is over.
+pub(super) enum Home {
+    /// Back to the pool; the teller says so.
+    Pool(Option<Teller>),
+    /// Back to its lane.
+    Lane(Arc<Kept>, Teller),
+}
+
+/// A lease that is in a decode. Dropping this says that it will not come back.
+struct Away {
+    home: Home,
+    /// Since when the lease is held.
+    since: Instant,
+    is_back: bool,
+}
+
+impl Away {
+    fn new(lease: &Lease, home: Home) -> Self {
+        let now = Instant::now();
+        Self { home, since: now.checked_sub(lease.held()).unwrap_or(now), is_back: false }
+    }
+
+    fn end(mut self, lease: Option<Lease>) {
+        self.take_back(lease);
+    }
+
+    fn take_back(&mut self, lease: Option<Lease>) {
+        self.is_back = true;
+        let lost = lease.is_none();
+        match &self.home {
+            Home::Pool(teller) => {
+                drop(lease);
+                if let Some(teller) = teller {
+                    teller.released(self.since.elapsed());
+                }
+            }
+            Home::Lane(kept, teller) => {
+                if lost {
+                    teller.released(self.since.elapsed());
+                }
+                kept.take_back(lease);
+            }
+        }
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        if !self.is_back {
+            self.take_back(None);
+        }
+    }
+}
+
+/// A decode under way. Dropping it ends the decode soon.
+pub(super) struct Decoding {
+    answer: oneshot::Receiver<(Result<Hypothesis, AsrError>, Duration)>,
+    _cancel_on_drop: DropGuard,
+}
+
+impl Decoding {
+    /// What was decoded, by a caller that had waited so long for its lease.
+    pub(super) async fn transcript(self, waited: Duration) -> Result<Transcript, AsrError> {
+        let ended = |_| AsrError::SlotLost("the runtime ended".into());
+        let (result, decode) = self.answer.await.map_err(ended)?;
+        Ok(Transcript { hypothesis: result?, timing: Timing { waited, decode } })
+    }
+}
+
+impl Lanes {
+    /// Begins a decode. It is watched by a task of its own, which ends when the decoder has returned or was given up,
+    /// and by then the lease is home.
+    pub(super) fn decode(&self, work: Work, lease: Lease, home: Home) -> Decoding {
+        lease.works();
+        let away = Away::new(&lease, home);
+        let cancel = CancellationToken::new();
+        let audio = work.utterance.span.duration();
+        let watch = self.watch(&lease, audio, cancel.clone());
+        let (reply, replied) = oneshot::channel();
+        let (tell, answer) = oneshot::channel();
+        self.engine.submit(job(work, lease, cancel.clone(), reply));
+        let lanes = self.clone();
+        let watching = async move {
+            let (slot, generation) = (watch.slot, watch.generation);
+            let mut outcome = watch.outcome(replied).await;
+            lanes.learn(audio, &outcome);
+            if lanes.is_out(slot, generation, &outcome)
+                && let Some(lease) = outcome.lease.take()
+            {
+                lease.retire(Retirement::Failing, "several decodes in a row failed");
+            }
+            away.end(outcome.lease);
+            // The caller may have left.
+            let _ = tell.send((outcome.result, outcome.decode));
+        };
+        tokio::spawn(watching.in_current_span());
+        Decoding { answer, _cancel_on_drop: cancel.drop_guard() }
+    }
+
+    fn watch(&self, lease: &Lease, audio: Duration, cancel: CancellationToken) -> Watch {
+        let limits = &self.settings.limits;
+        Watch {
+            engine: Arc::clone(&self.engine),
+            allocator: self.allocator.clone(),
+            slot: lease.slot(),
+            generation: lease.generation(),
+            cancel,
+            limit: limits.deadline(self.expected(audio)),
+            abort_grace: limits.abort_grace,
+        }
+    }
+
+    fn learn(&self, audio: Duration, outcome: &Outcome) {
+        match &outcome.result {
+            Ok(_) => self.experience().cost.learn(audio, outcome.decode),
+            // It would have taken longer. Without this, a machine too slow for the first guess would never be known.
+            Err(AsrError::Overrun { limit }) => self.experience().cost.learn(audio, *limit),
+            Err(_) => {}
+        }
+    }
+
+    /// Whether the slot has failed too often to be trusted any more.
+    fn is_out(&self, slot: SlotId, generation: Generation, outcome: &Outcome) -> bool {
+        match &outcome.result {
+            Ok(_) => self.experience().strikes.worked(slot),
+            Err(AsrError::Decode(_) | AsrError::Overrun { .. }) => {
+                return self.experience().strikes.failed(slot, generation);
+            }
+            Err(_) => {}
+        }
+        false
+    }
+}
+
+fn job(work: Work, lease: Lease, cancel: CancellationToken, reply: oneshot::Sender<Outcome>) -> Job {
+    let Work { utterance, options, class } = work;
+    Job { utterance, options, class, lease, cancel, span: tracing::Span::current(), reply }
+}
