@@ -125,7 +125,7 @@ struct Pool {
 
 impl Pool {
     async fn open(engine: Arc<dyn Engine>, settings: &SupervisorSettings) -> Result<Self, StartError> {
-        let (allocator, retired) = Allocator::new(settings.pool.clone());
+        let (allocator, retired) = Allocator::new(settings.pool);
         let probe = Arc::clone(&settings.device.probe);
         let opener = Opener { engine: Arc::clone(&engine), allocator: allocator.clone(), probe };
         let begun = Instant::now();

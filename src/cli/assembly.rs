@@ -142,7 +142,7 @@ impl Slots<'_> {
         SupervisorSettings {
             max_slots: slots.slots.unwrap_or(slots.max_slots),
             knee: knee(slots, self.purpose, kind, self.share, found_before),
-            pool: self.settings.pool.clone(),
+            pool: self.settings.pool,
             readings: defaults.readings.filter(|_| for_long),
             elastic: slots.elastic && for_long,
             canary: slots.canary.filter(|_| for_long),

@@ -20,7 +20,7 @@ use tracing::warn;
 const NEWS_PACE: Duration = Duration::from_millis(500);
 
 /// How the pool treats those who wait.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct PoolSettings {
     /// How many may wait before a new flow is refused.
     pub queue_limit: usize,
@@ -181,7 +181,9 @@ impl Allocator {
     /// Serves nobody any more: whoever waits is told [`AcquireError::Draining`].
     pub fn close(&self) {
         let waiting = self.shared.lock().close();
-        waiting.into_iter().for_each(|waiting| waiting.answer(Err(AcquireError::Draining)));
+        for waiting in waiting {
+            waiting.answer(Err(AcquireError::Draining));
+        }
     }
 
     /// The pool's numbers, from one lock.
@@ -244,7 +246,9 @@ impl Allocator {
         loop {
             self.shared.moved.notified().await;
             let news = self.shared.lock().news(Instant::now());
-            news.into_iter().for_each(tell);
+            for news in news {
+                tell(news);
+            }
             tokio::time::sleep(NEWS_PACE).await;
         }
     }

@@ -52,8 +52,8 @@ async fn a_waiter_that_gives_up_does_not_keep_a_slot() {
     let (allocator, _retired) = pool(1);
     let held = lease(&allocator).await;
     let deadline = Some(Instant::now() + Duration::from_millis(250));
-    let waiter = flow(&allocator, "waiter");
-    let error = allocator.acquire(&waiter, one(Class::Final), deadline).await.unwrap_err();
+    let impatient = flow(&allocator, "impatient");
+    let error = allocator.acquire(&impatient, one(Class::Final), deadline).await.unwrap_err();
     let waited = Duration::from_millis(250);
     assert_eq!(error, AcquireError::DeadlineExceeded { waited, retry_after: Some(SECOND) });
     drop(held);
