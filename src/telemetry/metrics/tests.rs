@@ -28,9 +28,13 @@ const CATALOGUE: &[Entry] = &[
     (
         "stenopool_pool_refusals_total",
         "counter",
-        &[("reason", &["pool_deadline_exceeded", "pool_draining", "pool_saturated"])],
+        &[("reason", &["pool_deadline_exceeded", "pool_draining", "pool_saturated", "pool_superseded"])],
     ),
-    ("stenopool_pool_retirements_total", "counter", &[("reason", &["slot_lost"])]),
+    (
+        "stenopool_pool_retirements_total",
+        "counter",
+        &[("reason", &["canary_failed", "slot_failing", "slot_lost", "slot_stuck"])],
+    ),
     ("stenopool_pool_slots", "gauge", &[("state", &["idle", "leased", "retired", "warming"])]),
     (
         "stenopool_pool_wait_seconds",
@@ -201,7 +205,7 @@ fn labels_that_do_not_fit_a_metric_count_nowhere_and_harm_nobody() {
     let recorded = Recorded::new();
     count(&recorded.refusals, &["one", "too many"]);
     let families = rendered(&recorded, &Gauges::default());
-    assert_eq!(families["stenopool_pool_refusals_total"].samples.len(), 3);
+    assert_eq!(families["stenopool_pool_refusals_total"].samples.len(), 4);
 }
 
 #[test]
