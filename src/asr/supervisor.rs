@@ -187,7 +187,7 @@ impl Pool {
         tasks.spawn(keeper.run());
         tasks.spawn(allocator.clone().keep_informed());
         settings.canary.map(|period| tasks.spawn(canary::run(trial, period)));
-        let lanes = Lanes::new(Arc::clone(&engine), allocator, model);
+        let lanes = Lanes::new(Arc::clone(&engine), allocator, model).with_settings(settings.lanes.clone());
         Supervisor { engine, lanes, capacity: watched, knee_found, most_slots, probe: None, tasks }
     }
 }

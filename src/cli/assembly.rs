@@ -5,10 +5,10 @@ use super::failure::Failure;
 use super::knees::KneeCache;
 use super::sizing::{CoreShare, cores, knee};
 use crate::asr::{
-    AsrError, Device, EncoderWindow, Engine, KneeFound, ModelInfo, StartError, Supervisor,
-    SupervisorSettings, ThreadEngine, WeightsSource, Whisper, WhisperSettings,
+    AsrError, Device, EncoderWindow, Engine, JobLimits, KneeFound, LaneSettings, ModelInfo, StartError,
+    Supervisor, SupervisorSettings, ThreadEngine, WeightsSource, Whisper, WhisperSettings,
 };
-use crate::config::{ModelSettings, Settings};
+use crate::config::{ModelSettings, Settings, SlotSettings};
 use crate::gpu::{BudgetError, Bytes, DeviceMemory, Footprint, KneeKey, Loaded, MemoryBudget};
 use crate::session::Frontend;
 use crate::store::{ResolvedModel, Store, Weights, Window, demo_weights, search_path, user_cache};
@@ -143,6 +143,7 @@ impl Slots<'_> {
             max_slots: slots.slots.unwrap_or(slots.max_slots),
             knee: knee(slots, self.purpose, kind, self.share, found_before),
             pool: self.settings.pool,
+            lanes: lane_settings(slots),
             readings: defaults.readings.filter(|_| for_long),
             elastic: slots.elastic && for_long,
             canary: slots.canary.filter(|_| for_long),
@@ -154,6 +155,16 @@ impl Slots<'_> {
         if let Some(asked) = self.settings.slots.slots.filter(|asked| *asked > slots) {
             warn!(asked, slots, "fewer slots than asked for: more do not fit into the memory");
         }
+    }
+}
+
+/// How sessions use their slots.
+fn lane_settings(slots: &SlotSettings) -> LaneSettings {
+    // A deadline that was given is one whatever is expected of a decode.
+    let given = |shortest| JobLimits { shortest, factor: 0, ..JobLimits::default() };
+    LaneSettings {
+        idle_reclaim: slots.idle_reclaim,
+        limits: slots.job_deadline.map_or_else(JobLimits::default, given),
     }
 }
 

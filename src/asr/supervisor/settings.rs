@@ -1,6 +1,6 @@
 //! What the supervisor aims at, and why there may be no pool at all.
 
-use crate::asr::AsrError;
+use crate::asr::{AsrError, LaneSettings};
 use crate::gpu::fake::FakeProbe;
 use crate::gpu::{BudgetError, Bytes, DeviceInfo, DeviceKind, DeviceProbe, GpuError};
 use crate::pool::PoolSettings;
@@ -44,6 +44,8 @@ pub struct SupervisorSettings {
     pub knee: Knee,
     /// The waiting room.
     pub pool: PoolSettings,
+    /// How sessions use their slots.
+    pub lanes: LaneSettings,
     /// How often the memory is read while the pool runs; `None` for never.
     pub readings: Option<Duration>,
     /// Whether slots are given back when memory becomes scarce, and taken again when it returns.
@@ -61,6 +63,7 @@ impl SupervisorSettings {
             max_slots: 16,
             knee: Knee::Off,
             pool: PoolSettings::default(),
+            lanes: LaneSettings::default(),
             readings: Some(Duration::from_secs(1)),
             elastic: true,
             canary: Some(Duration::from_secs(60)),
