@@ -147,7 +147,7 @@ pub(super) struct PoolFlags {
     #[arg(long, value_name = "S", env = "STENOPOOL_IDLE_RECLAIM_S")]
     idle_reclaim_s: Option<u64>,
     /// Whether a session may choose for itself how long it keeps a slot [default: true]
-    #[arg(long, value_name = "BOOL", env = "STENOPOOL_LEASE_SWITCHING", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "true|false", env = "STENOPOOL_LEASE_SWITCHING", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     lease_switching: Option<bool>,
     /// How many seconds of audio are kept for a session that waits for a slot [default: 120]
     #[arg(long, value_name = "S", env = "STENOPOOL_KEEP_AUDIO_S")]
