@@ -91,6 +91,9 @@
 //! A lease is for one utterance: a Whisper state carries nothing from one to the next, so any slot serves any session,
 //! and a hundred connected people need about as many slots as speak at once.
 //!
+//! A live session hears where it stands ([`asr::LaneEvent`]), and what is said meanwhile is kept, up to a bound; past it,
+//! utterances are dropped, each with an event that says so, if it is the line and not the decoder that holds them up.
+//!
 //! Limits apply at the door ([`pool::Allocator::admit`]); who is inside is served to the end. A slot that is lost (a
 //! panic, a failed allocation) is retired by [`pool::SlotId`] and [`pool::Generation`], rebuilt by the
 //! [`asr::Supervisor`], and its job is tried once more on another.

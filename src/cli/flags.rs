@@ -5,7 +5,7 @@
 #![expect(clippy::doc_markdown, reason = "the comments on flags are help texts, where backticks would show")]
 
 use clap::Args;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::path::PathBuf;
 
 /// Everything a server can be told.
@@ -58,7 +58,7 @@ pub(super) struct ServerFlags {
         hide_env_values = true
     )]
     api_key: Option<Vec<String>>,
-    /// A TOML file of [[key]] tables: name, hash = "sha256:…" (printf %s KEY | sha256sum) or key, tier, max_sessions
+    /// A TOML file of [[key]] tables: name, hash = "sha256:…" (printf %s KEY | sha256sum) or key, tier, max_sessions, max_leases
     #[arg(long, value_name = "FILE", env = "STENOPOOL_KEY_FILE")]
     key_file: Option<PathBuf>,
     /// Names that clients may use for the loaded model, comma separated [default: whisper-1, gpt-4o-transcribe, …]
@@ -67,7 +67,7 @@ pub(super) struct ServerFlags {
     /// Largest upload in MiB [default: 512]
     #[arg(long, value_name = "MIB", env = "STENOPOOL_UPLOAD_LIMIT_MIB")]
     upload_limit_mib: Option<u64>,
-    /// How many seconds a request may wait for a slot [default: 30]
+    /// How many seconds a request may wait for its first slot [default: 30]
     #[arg(long, value_name = "S", env = "STENOPOOL_REST_WAIT_S")]
     rest_wait_s: Option<u64>,
     /// Largest WebSocket message in KiB [default: 24576]
@@ -118,8 +118,8 @@ pub(super) struct PoolFlags {
     /// How many may wait for a slot before newcomers are refused [default: 256]
     #[arg(long, value_name = "N", env = "STENOPOOL_QUEUE_LIMIT")]
     queue_limit: Option<u64>,
-    /// How long a slot is kept: for an utterance (leases for a session come later) [default: utterance]
-    #[arg(long, value_name = "SCOPE", env = "STENOPOOL_LEASE")]
+    /// How long live sessions keep a slot: for one utterance, or for the whole session [default: utterance]
+    #[arg(long, value_name = "utterance|session", env = "STENOPOOL_LEASE")]
     lease: Option<String>,
     /// Slots at most, where --slots is auto [default: 16]
     #[arg(long, value_name = "N", env = "STENOPOOL_MAX_SLOTS")]
@@ -146,6 +146,23 @@ pub(super) struct PoolFlags {
     /// Seconds without speech after which a session gives the slot up that it keeps [default: 300]
     #[arg(long, value_name = "S", env = "STENOPOOL_IDLE_RECLAIM_S")]
     idle_reclaim_s: Option<u64>,
+    /// Whether a session may choose for itself how long it keeps a slot [default: true]
+    #[arg(long, value_name = "true|false", env = "STENOPOOL_LEASE_SWITCHING", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    lease_switching: Option<bool>,
+    /// How many seconds of audio are kept for a session that waits for a slot [default: 120]
+    #[arg(long, value_name = "S", env = "STENOPOOL_KEEP_AUDIO_S")]
+    keep_audio_s: Option<u64>,
+    /// A tier that keys may name, and its weight from 1 to 1000: gold=4 gets four times as much as the default tier, which has 1 unless it is set, too; may be repeated
+    #[arg(long = "tier", value_name = "NAME=WEIGHT", env = "STENOPOOL_TIER", value_delimiter = ',')]
+    #[serde(serialize_with = "as_table", skip_serializing_if = "Option::is_none")]
+    tiers: Option<Vec<String>>,
+}
+
+/// Writes `NAME=VALUE` as the table that it would be in the file. What has no `=` has no value, and is refused like that.
+#[expect(clippy::ref_option, reason = "serde hands over the field as it is")]
+fn as_table<S: Serializer>(pairs: &Option<Vec<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+    let pairs = pairs.iter().flatten().map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    serializer.collect_map(pairs.map(|(name, value)| (name.trim(), value)))
 }
 
 #[derive(Debug, Default, Args, Serialize)]

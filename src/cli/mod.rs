@@ -204,6 +204,9 @@ mod tests {
             "--starvation-s=1",
             "--batch-share=0",
             "--idle-reclaim-s=1",
+            "--lease-switching=false",
+            "--keep-audio-s=60",
+            "--tier=gold=4,silver=2",
             "--threads=1",
             "--window=fit",
             "--vad-threshold=0.4",
@@ -221,6 +224,7 @@ mod tests {
         let settings = config::load(None, &Tables { log: &cli.log, rest: &flags }).expect("all is well");
         assert!(settings.server.insecure);
         assert_eq!((settings.server.keys.len(), settings.slots.slots), (2, Some(1)));
+        assert!(!settings.server.limits.lease_switching);
         assert!((settings.endpoint.threshold - 0.4).abs() < 1e-6);
         assert!(!settings.log.format.is_for_people());
         let mut serve = Cli::command();

@@ -2,13 +2,12 @@
 
 use super::error::{ConfigError, InvalidSetting};
 use super::read_text;
+use super::tiers::Tiers;
 use crate::server::KeyEntry;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use std::num::NonZero;
 use std::path::Path;
-
-/// The tier of a key that names none.
-const DEFAULT_TIER: &str = "default";
 
 /// A key file: any number of `[[key]]` tables.
 #[derive(Debug, Default, Deserialize)]
@@ -26,19 +25,20 @@ struct RawKey {
     key: Option<String>,
     tier: Option<String>,
     max_sessions: Option<usize>,
+    max_leases: Option<u16>,
 }
 
 /// Keys that were given as such: they are called `key-1`, `key-2`, … and have no limits of their own.
-pub(super) fn given(keys: &[String]) -> Result<Vec<KeyEntry>, InvalidSetting> {
+pub(super) fn given(keys: &[String], tiers: &Tiers) -> Result<Vec<KeyEntry>, InvalidSetting> {
     let entry = |(idx, key): (usize, &String)| {
-        let (name, tier) = (format!("key-{}", idx + 1), DEFAULT_TIER.to_owned());
-        Ok(KeyEntry { name, hash: hash_of("server.api_key", key)?, tier, max_sessions: None })
+        let (name, hash) = (format!("key-{}", idx + 1), hash_of("server.api_key", key)?);
+        Ok(KeyEntry { name, hash, tier: tiers.named(None)?, max_sessions: None, max_leases: None })
     };
     keys.iter().enumerate().map(entry).collect()
 }
 
 /// The keys of a key file.
-pub(super) fn read(path: &Path) -> Result<Vec<KeyEntry>, ConfigError> {
+pub(super) fn read(path: &Path, tiers: &Tiers) -> Result<Vec<KeyEntry>, ConfigError> {
     let text = read_text(path)?;
     let file: RawKeyFile =
         toml::from_str(&text).map_err(|error| ConfigError::in_file(path, &text, &error))?;
@@ -46,29 +46,34 @@ pub(super) fn read(path: &Path) -> Result<Vec<KeyEntry>, ConfigError> {
         let reason = "no [[key]] in this file".to_owned();
         return Err(ConfigError::File { path: path.to_owned(), line: 1, reason });
     }
-    Ok(file.key.into_iter().map(KeyEntry::try_from).collect::<Result<_, _>>()?)
+    Ok(file.key.into_iter().map(|raw| raw.entry(tiers)).collect::<Result<_, _>>()?)
 }
 
-impl TryFrom<RawKey> for KeyEntry {
-    type Error = InvalidSetting;
-
-    fn try_from(raw: RawKey) -> Result<Self, Self::Error> {
-        let hash = match (raw.hash, raw.key) {
+impl RawKey {
+    fn entry(self, tiers: &Tiers) -> Result<KeyEntry, InvalidSetting> {
+        let hash = match (self.hash, self.key) {
             (Some(hash), None) => parse_hash(&hash)?,
             (None, Some(key)) => hash_of("key.key", &key)?,
             _ => {
-                return Err(InvalidSetting::new("key.hash", raw.name, "either `hash` or `key` for each key"));
+                return Err(InvalidSetting::new(
+                    "key.hash",
+                    self.name,
+                    "either `hash` or `key` for each key",
+                ));
             }
         };
-        if raw.max_sessions == Some(0) {
-            return Err(InvalidSetting::new(
-                "key.max_sessions",
-                0,
-                "1 or more, or no such line for no limit",
-            ));
+        let none = |setting| InvalidSetting::new(setting, 0, "1 or more, or no such line for no limit");
+        if self.max_sessions == Some(0) {
+            return Err(none("key.max_sessions"));
         }
-        let tier = raw.tier.unwrap_or_else(|| DEFAULT_TIER.into());
-        Ok(Self { name: raw.name, hash, tier, max_sessions: raw.max_sessions })
+        let cap = |leases| NonZero::new(leases).ok_or_else(|| none("key.max_leases"));
+        Ok(KeyEntry {
+            name: self.name,
+            hash,
+            tier: tiers.named(self.tier.as_deref())?,
+            max_sessions: self.max_sessions,
+            max_leases: self.max_leases.map(cap).transpose()?,
+        })
     }
 }
 

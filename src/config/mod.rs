@@ -8,6 +8,7 @@ mod error;
 mod keys;
 mod raw;
 mod settings;
+mod tiers;
 
 pub use error::{ConfigError, InvalidSetting};
 pub use settings::{

@@ -1,6 +1,7 @@
 //! Settings as written: in a file, or by flags and environment variables. Nothing is checked here but names and types.
 
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// A whole configuration file. Every key may be missing.
@@ -55,6 +56,9 @@ pub(super) struct RawPool {
     pub(super) starvation_s: Option<u64>,
     pub(super) batch_share: Option<u64>,
     pub(super) idle_reclaim_s: Option<u64>,
+    pub(super) lease_switching: Option<bool>,
+    pub(super) keep_audio_s: Option<u64>,
+    pub(super) tiers: BTreeMap<String, Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -92,6 +96,14 @@ pub(super) struct RawLog {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged, expecting = "expected \"auto\" or a number")]
 pub(super) enum AutoOr {
+    Number(i64),
+    Text(String),
+}
+
+/// A count, written as a number (in a file) or as text (on the command line).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "expected a number")]
+pub(super) enum Count {
     Number(i64),
     Text(String),
 }

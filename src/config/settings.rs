@@ -3,9 +3,10 @@
 use super::error::{ConfigError, InvalidSetting};
 use super::keys;
 use super::raw::{AutoOr, Raw, RawAsr, RawGpu, RawLog, RawModels, RawPool, RawServer, RawVad};
+use super::tiers::Tiers;
 use crate::asr::EncoderWindow;
 use crate::gpu::{Bytes, DeviceSelector};
-use crate::pool::{LedgerSettings, PoolSettings};
+use crate::pool::{LeaseScope, LedgerSettings, PoolSettings};
 use crate::server::{KeyEntry, ModelNames, ServerSettings};
 use crate::telemetry::{LogFormat, LogSettings};
 use crate::vad::EndpointSettings;
@@ -142,11 +143,10 @@ impl TryFrom<Raw> for Settings {
     type Error = ConfigError;
 
     fn try_from(raw: Raw) -> Result<Self, Self::Error> {
-        check_lease(&raw.pool)?;
         Ok(Self {
             warnings: raw.server.key_file.as_deref().and_then(readable_by_others).into_iter().collect(),
             slots: (&raw.pool).try_into()?,
-            server: raw.server.try_into()?,
+            server: EdgeSettings::new(raw.server, &raw.pool)?,
             models: raw.models.try_into()?,
             pool: raw.pool.try_into()?,
             asr: raw.asr.try_into()?,
@@ -157,13 +157,13 @@ impl TryFrom<Raw> for Settings {
     }
 }
 
-impl TryFrom<RawServer> for EdgeSettings {
-    type Error = ConfigError;
-
-    fn try_from(raw: RawServer) -> Result<Self, Self::Error> {
-        let mut keys = keys::given(&raw.api_key)?;
+impl EdgeSettings {
+    /// Who comes in gets what the pool has to give, so it is asked, too.
+    fn new(raw: RawServer, pool: &RawPool) -> Result<Self, ConfigError> {
+        let tiers = Tiers::read(&pool.tiers)?;
+        let mut keys = keys::given(&raw.api_key, &tiers)?;
         if let Some(file) = &raw.key_file {
-            keys.extend(keys::read(file)?);
+            keys.extend(keys::read(file, &tiers)?);
         }
         Ok(Self {
             bind: parse_bind(raw.bind.as_deref())?,
@@ -175,9 +175,22 @@ impl TryFrom<RawServer> for EdgeSettings {
                 .unwrap_or_else(|| ModelNames::DEFAULT_ALIASES.map(String::from).to_vec()),
             shutdown_grace: seconds("server.shutdown_grace_s", raw.shutdown_grace_s, 0..=3600)?
                 .unwrap_or(Duration::from_secs(30)),
-            limits: raw.try_into()?,
+            limits: with_leases(raw.try_into()?, pool)?,
         })
     }
+}
+
+/// What the pool's table says about leases and about audio that waits for them.
+fn with_leases(limits: ServerSettings, pool: &RawPool) -> Result<ServerSettings, InvalidSetting> {
+    let lease = match pool.lease.as_deref() {
+        None | Some("utterance") => LeaseScope::Utterance,
+        Some("session") => LeaseScope::Session,
+        Some(other) => return Err(InvalidSetting::new("pool.lease", other, "utterance or session")),
+    };
+    let mut keeping = limits.keeping;
+    keeping.audio = seconds("pool.keep_audio_s", pool.keep_audio_s, 1..=3600)?.unwrap_or(keeping.audio);
+    let lease_switching = pool.lease_switching.unwrap_or(limits.lease_switching);
+    Ok(ServerSettings { lease, lease_switching, keeping, ..limits })
 }
 
 impl TryFrom<RawServer> for ServerSettings {
@@ -334,17 +347,6 @@ fn parse_knee(given: Option<&AutoOr>) -> Result<KneeSetting, InvalidSetting> {
         given => auto_or_count("pool.knee", given, 1..=256)
             .map(|slots| slots.map_or(KneeSetting::Auto, KneeSetting::Slots))
             .map_err(|error| InvalidSetting { expected: "auto, measure, off or 1 to 256".into(), ..error }),
-    }
-}
-
-/// Leases last for an utterance: everything else is refused rather than ignored.
-fn check_lease(raw: &RawPool) -> Result<(), InvalidSetting> {
-    match raw.lease.as_deref() {
-        None | Some("utterance") => Ok(()),
-        Some(other) => {
-            let expected = "utterance: leases for a whole session come with a later release";
-            Err(InvalidSetting::new("pool.lease", other, expected))
-        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Precedence, unknown keys, bad values: the three places that may say something, and what happens when they say it wrong.
 
 use super::*;
+use crate::pool::{LeaseScope, Tier, Weight};
 use proptest::prelude::*;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -37,6 +39,9 @@ fn nothing_said_means_the_defaults_that_clients_are_promised() {
     assert_eq!(settings.server.limits.session_idle, Duration::from_mins(10));
     assert_eq!(settings.server.limits.session_lifetime, Duration::from_hours(24));
     assert_eq!(settings.pool.queue_limit, 256);
+    assert_eq!(settings.server.limits.lease, LeaseScope::Utterance);
+    assert!(settings.server.limits.lease_switching);
+    assert_eq!(settings.server.limits.keeping.audio, Duration::from_secs(120));
     assert_eq!(settings.endpoint, crate::vad::EndpointSettings::default());
     assert_eq!((settings.slots.slots, settings.slots.max_slots), (None, 16));
     assert_eq!((settings.slots.knee, settings.slots.elastic), (KneeSetting::Auto, true));
@@ -70,7 +75,9 @@ fn every_key_can_be_set_in_the_file() {
         [pool]
         slots = 3
         queue_limit = 8
-        lease = "utterance"
+        lease = "session"
+        lease_switching = false
+        keep_audio_s = 60
         max_slots = 12
         knee = 6
         elastic = false
@@ -79,6 +86,9 @@ fn every_key_can_be_set_in_the_file() {
         starvation_s = 7
         batch_share = 20
         idle_reclaim_s = 100
+        [pool.tiers]
+        gold = 4
+        default = 2
         [asr]
         threads = "auto"
         window = "fit"
@@ -116,6 +126,10 @@ fn every_key_can_be_set_in_the_file() {
     assert_eq!(settings.pool.ledger.batch_share, 20);
     assert_eq!(settings.device.selector.to_string(), "cuda:1");
     assert_eq!(settings.device.reserve, Some(crate::gpu::Bytes::mib(70_000)));
+    let limits = &settings.server.limits;
+    assert_eq!((limits.lease, limits.lease_switching), (LeaseScope::Session, false));
+    assert_eq!(limits.keeping.audio, Duration::from_secs(60));
+    assert_eq!(settings.server.keys[0].tier.weight.get(), 2);
     assert_eq!(settings.asr.threads, None);
     assert_eq!(settings.endpoint.end_silence, Duration::from_millis(700));
     assert_eq!(settings.log.filter.as_deref(), Some("warn,stenopool=debug"));
@@ -154,7 +168,7 @@ fn an_unknown_key_is_refused_with_its_line_and_the_known_ones() {
         error.ends_with(
             "stenopool.toml:5: unknown key `slotss`, expected one of `slots`, `queue_limit`, `lease`, \
              `max_slots`, `knee`, `elastic`, `canary_s`, `job_deadline_s`, `starvation_s`, `batch_share`, \
-             `idle_reclaim_s`"
+             `idle_reclaim_s`, `lease_switching`, `keep_audio_s`, `tiers`"
         ),
         "{error}"
     );
@@ -200,7 +214,17 @@ fn values_out_of_range_are_refused_with_key_value_and_range() {
         ("pool", "slots", "-1", "pool.slots is -1, expected auto or 1 to 256"),
         ("pool", "slots", "\"many\"", "pool.slots is many, expected auto or 1 to 256"),
         ("pool", "queue_limit", "0", "pool.queue_limit is 0, expected 1 to 1000000"),
-        ("pool", "lease", "\"session\"", "pool.lease is session, expected utterance"),
+        ("pool", "lease", "\"forever\"", "pool.lease is forever, expected utterance or session"),
+        ("pool", "keep_audio_s", "0", "pool.keep_audio_s is 0, expected 1 to 3600"),
+        ("pool.tiers", "gold", "0", "pool.tiers is gold=0, expected a name and a weight from 1 to 1000"),
+        (
+            "pool.tiers",
+            "gold",
+            "1001",
+            "pool.tiers is gold=1001, expected a name and a weight from 1 to 1000",
+        ),
+        ("pool.tiers", "gold", "\"\"", "pool.tiers is gold=, expected a name and a weight"),
+        ("pool.tiers", "\"\"", "1", "pool.tiers is =1, expected a name and a weight"),
         ("asr", "window", "\"wide\"", "asr.window is wide, expected auto, fit or full"),
         ("vad", "threshold", "1.0", "vad.threshold is 1, expected more than 0 and less than 1"),
         ("vad", "threshold", "nan", "vad.threshold is NaN, expected more than 0"),
@@ -235,11 +259,12 @@ fn only_a_key_or_insecure_opens_the_server_to_the_network() {
     assert_eq!(exposure("[server]\nbind = \"127.8.8.8:80\"\n"), Ok(()));
 }
 
-/// Loads settings with this key file.
+/// Loads settings with this key file, and two tiers beside the default one.
 fn with_keys(text: &str) -> Result<Settings, ConfigError> {
     let keys = written(text);
     let path = keys.path.to_str().unwrap();
-    load(None, &toml::from_str::<Table>(&format!("[server]\nkey_file = \"{path}\"")).unwrap())
+    let given = format!("[server]\nkey_file = \"{path}\"\n[pool.tiers]\ngold = 4\nsilver = \"2\"\n");
+    load(None, &toml::from_str::<Table>(&given).unwrap())
 }
 
 #[test]
@@ -247,13 +272,16 @@ fn a_key_file_takes_hashes_and_keys_and_keeps_hashes() {
     // printf %s secret | sha256sum
     const HASH: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
     let text = format!(
-        "[[key]]\nname = \"ann\"\nhash = \"sha256:{HASH}\"\ntier = \"gold\"\nmax_sessions = 2\n\
+        "[[key]]\nname = \"ann\"\nhash = \"sha256:{HASH}\"\ntier = \"gold\"\nmax_sessions = 2\nmax_leases = 1\n\
          [[key]]\nname = \"bob\"\nkey = \"secret\"\n"
     );
     let keys = with_keys(&text).unwrap().server.keys;
     assert_eq!(keys[0].hash, keys[1].hash);
-    assert_eq!((keys[0].tier.as_str(), keys[0].max_sessions), ("gold", Some(2)));
-    assert_eq!((keys[1].tier.as_str(), keys[1].max_sessions), ("default", None));
+    let weight = |weight| Weight::new(weight).unwrap();
+    assert_eq!(keys[0].tier, Tier { name: "gold".into(), weight: weight(4) });
+    assert_eq!((keys[0].max_sessions, keys[0].max_leases), (Some(2), NonZero::new(1)));
+    assert_eq!(keys[1].tier, Tier { name: "default".into(), weight: weight(1) });
+    assert_eq!((keys[1].max_sessions, keys[1].max_leases), (None, None));
 }
 
 #[test]
@@ -263,7 +291,26 @@ fn a_key_file_with_a_mistake_is_refused_with_what_is_wrong() {
     assert!(error("[[key]]\nname = \"a\"\nhash = \"md5:1\"\n").contains("64 hexadecimal digits"));
     assert!(error("[[key]]\nname = \"a\"\nkey = \"k\"\nlimit = 1\n").contains(":4: unknown key `limit`"));
     assert!(error("[[key]]\nname = \"a\"\nkey = \"k\"\nmax_sessions = 0\n").contains("1 or more"));
+    assert!(error("[[key]]\nname = \"a\"\nkey = \"k\"\nmax_leases = 0\n").contains("1 or more"));
+    let unknown = error("[[key]]\nname = \"a\"\nkey = \"k\"\ntier = \"brass\"\n");
+    assert_eq!(
+        unknown,
+        "key.tier is brass, expected one of the tiers that are set up: default, gold, silver"
+    );
     assert!(error("# nothing\n").contains("no [[key]]"));
+}
+
+#[test]
+fn tiers_of_the_command_line_and_of_the_file_add_up() {
+    let file = written("[pool.tiers]\ngold = 4\nsilver = 2\n");
+    let keys = written(
+        "[[key]]\nname = \"a\"\nkey = \"k\"\ntier = \"gold\"\n\
+         [[key]]\nname = \"b\"\nkey = \"l\"\ntier = \"silver\"\n",
+    );
+    let given = format!("server.key_file = {:?}\npool.tiers.silver = \"3\"\n", keys.path);
+    let settings = load(Some(&file.path), &toml::from_str::<Table>(&given).unwrap()).unwrap();
+    let weights = settings.server.keys.iter().map(|key| key.tier.weight.get());
+    assert_eq!(weights.collect::<Vec<_>>(), [4, 3]);
 }
 
 #[cfg(unix)]

@@ -16,17 +16,33 @@ use uuid::Uuid;
 /// The header that names a request, in answers and in the log.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The name of a request; handlers find it in the request's extensions.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(Arc<str>);
+
+impl RequestId {
+    fn mint() -> Self {
+        Self(format!("req_{}", Uuid::new_v4().simple()).into())
+    }
+
+    /// The name, as in `x-request-id`.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Names the request, logs how it ended, and answers for a handler that panicked.
-pub(super) async fn observe(request: Request, next: Next) -> Response {
-    let id = format!("req_{}", Uuid::new_v4().simple());
-    let span = info_span!("request", id);
+pub(super) async fn observe(mut request: Request, next: Next) -> Response {
+    let id = RequestId::mint();
+    let span = info_span!("request", id = id.as_str());
     let log = RequestLog::begin(&request);
+    request.extensions_mut().insert(id.clone());
     async {
         // A panic ends this request's future and nothing it shares: locks recover from poison, leases drop.
         let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
         let mut response = answer.unwrap_or_else(|_| ApiError::panicked().into_response());
         log.end(&response);
-        let id = HeaderValue::from_str(&id).expect("a UUID is ASCII");
+        let id = HeaderValue::from_str(id.as_str()).expect("a UUID is ASCII");
         response.headers_mut().insert(REQUEST_ID, id);
         response
     }

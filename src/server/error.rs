@@ -19,10 +19,11 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::io;
+use std::time::Duration;
 use tracing::error;
 
-/// Seconds after which a refused client may try again: about a few utterances.
-const TRY_AGAIN: u64 = 5;
+/// After how long a refused client may try again where nobody knows: about a few utterances.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a client is told when its request fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     param: Option<&'static str>,
+    /// When to try again, where that is known.
+    retry_after: Option<Duration>,
 }
 
 /// The code of the error in a response, for the request log.
@@ -39,7 +42,7 @@ pub(crate) struct ErrorCode(pub(crate) &'static str);
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), param: None }
+        Self { status, code, message: message.into(), param: None, retry_after: None }
     }
 
     /// A path that leads nowhere.
@@ -61,6 +64,11 @@ impl ApiError {
 
     fn about(mut self, param: Option<&'static str>) -> Self {
         self.param = param;
+        self
+    }
+
+    fn retry_after(mut self, wait: Option<Duration>) -> Self {
+        self.retry_after = wait;
         self
     }
 
@@ -94,6 +102,11 @@ pub(crate) fn shortened(text: &str) -> String {
     }
 }
 
+/// A wait in the unit of `Retry-After`, rounded up; who is told to come back at once would not be served either.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1000).max(1) as u64
+}
+
 fn error_type(status: StatusCode) -> &'static str {
     match status {
         StatusCode::FORBIDDEN => "permission_error",
@@ -114,7 +127,7 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, Json(self.body())).into_response();
         let headers = response.headers_mut();
         if self.is_transient() {
-            headers.insert(RETRY_AFTER, TRY_AGAIN.into());
+            headers.insert(RETRY_AFTER, whole_seconds(self.retry_after.unwrap_or(TRY_AGAIN)).into());
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -214,6 +227,7 @@ impl From<AcquireError> for ApiError {
             | AcquireError::Superseded
             | AcquireError::Draining => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error.code(), error.to_string())
+                    .retry_after(error.retry_after())
             }
         }
     }
@@ -228,8 +242,8 @@ impl From<AsrError> for ApiError {
             AsrError::Open { .. }
             | AsrError::Overrun { .. }
             | AsrError::SlotLost(_)
-            | AsrError::Cancelled
-            | AsrError::Acquire(_) => StatusCode::SERVICE_UNAVAILABLE,
+            | AsrError::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
+            AsrError::Acquire(error) => return error.clone().into(),
         };
         Self::new(status, error.code(), error.to_string())
     }
@@ -259,7 +273,6 @@ impl From<RecordingError> for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     /// Status, code and parameter of an error.
     fn answer(error: impl Into<ApiError>) -> (u16, &'static str, Option<&'static str>) {
@@ -298,6 +311,31 @@ mod tests {
         ];
         for (got, expected) in cases {
             assert_eq!(got, expected);
+        }
+    }
+
+    #[test]
+    fn whoever_is_refused_for_want_of_a_slot_comes_back_when_there_will_be_one() {
+        let full = |retry_after| AcquireError::Saturated { queued: 2, limit: 2, retry_after };
+        let late =
+            |retry_after| AcquireError::DeadlineExceeded { waited: Duration::from_secs(30), retry_after };
+        let ms = |ms| Some(Duration::from_millis(ms));
+        let cases = [
+            (full(ms(0)), "1"),
+            (full(ms(999)), "1"),
+            (full(ms(1_001)), "2"),
+            (full(None), "5"),
+            (late(ms(61_000)), "61"),
+            (late(None), "5"),
+            (AcquireError::Draining, "5"),
+        ];
+        for (error, expected) in cases {
+            let at_the_door = ApiError::from(error.clone()).into_response();
+            let inside = ApiError::from(RecordingError::from(AsrError::from(error.clone()))).into_response();
+            for response in [at_the_door, inside] {
+                assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{error:?}");
+                assert_eq!(response.headers()[RETRY_AFTER], expected, "{error:?}");
+            }
         }
     }
 

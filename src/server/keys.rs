@@ -2,9 +2,11 @@
 //!
 //! Keys are known by their SHA-256 only; the keys themselves are never kept.
 
+use crate::pool::{FlowInfo, KeyCap, KeyId, Tier};
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use sha2::{Digest, Sha256};
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use subtle::ConstantTimeEq;
@@ -16,10 +18,12 @@ pub struct KeyEntry {
     pub name: String,
     /// SHA-256 of the key.
     pub hash: [u8; 32],
-    /// The tier's name; tiers get weights with fair queueing.
-    pub tier: String,
+    /// How large a part of the pool each of its sessions and requests gets.
+    pub tier: Tier,
     /// How many sessions and requests may run at once; `None`: no limit of its own.
     pub max_sessions: Option<usize>,
+    /// How many leases they may hold at once, all together; `None`: no limit of its own.
+    pub max_leases: Option<NonZero<u16>>,
 }
 
 /// Why a caller may not come in.
@@ -70,7 +74,8 @@ struct Known {
 #[derive(Debug)]
 pub struct Caller {
     name: String,
-    tier: String,
+    tier: Tier,
+    cap: Option<KeyCap>,
     max_sessions: Option<usize>,
     sessions: AtomicUsize,
 }
@@ -108,12 +113,11 @@ fn subprotocol_key(headers: &HeaderMap) -> Option<&str> {
 impl Keyring {
     /// A ring of keys; empty means that no key is asked for.
     pub fn new(entries: Vec<KeyEntry>) -> Self {
-        let anonymous = Arc::new(Caller::new("anonymous".into(), "default".into(), None));
-        let known = entries.into_iter().map(|entry| Known {
-            hash: entry.hash,
-            caller: Arc::new(Caller::new(entry.name, entry.tier, entry.max_sessions)),
-        });
-        Self { anonymous, known: known.collect() }
+        let keys = (0..).map(KeyId);
+        let known = keys
+            .zip(entries)
+            .map(|(key, entry)| Known { hash: entry.hash, caller: Arc::new(Caller::new(entry, key)) });
+        Self { anonymous: Arc::new(Caller::anonymous()), known: known.collect() }
     }
 
     /// Finds the caller of a presented key, in time that does not depend on how much of it is right.
@@ -141,8 +145,15 @@ impl Default for Keyring {
 }
 
 impl Caller {
-    fn new(name: String, tier: String, max_sessions: Option<usize>) -> Self {
-        Self { name, tier, max_sessions, sessions: AtomicUsize::new(0) }
+    fn new(KeyEntry { name, tier, max_sessions, max_leases, .. }: KeyEntry, key: KeyId) -> Self {
+        let cap = max_leases.map(|leases| KeyCap { key, leases });
+        Self { name, tier, cap, max_sessions, sessions: AtomicUsize::new(0) }
+    }
+
+    /// Everybody, where no key is asked for.
+    fn anonymous() -> Self {
+        let (tier, sessions) = (Tier::default(), AtomicUsize::new(0));
+        Self { name: "anonymous".into(), tier, cap: None, max_sessions: None, sessions }
     }
 
     /// The caller's name, for logs.
@@ -151,8 +162,13 @@ impl Caller {
     }
 
     /// The caller's tier.
-    pub fn tier(&self) -> &str {
+    pub fn tier(&self) -> &Tier {
         &self.tier
+    }
+
+    /// One of its sessions or requests as the pool is to treat it: with the caller's weight and cap.
+    pub fn as_flow(&self, info: FlowInfo) -> FlowInfo {
+        FlowInfo { tier: self.tier.clone(), key: self.cap, ..info }
     }
 
     /// How many sessions and requests it may have at once; `None`: no limit of its own.
@@ -191,10 +207,12 @@ impl Drop for SessionPermit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::Weight;
     use axum::http::HeaderValue;
 
     fn entry(name: &str, max_sessions: Option<usize>) -> KeyEntry {
-        KeyEntry { name: name.into(), hash: hash_key(name), tier: "default".into(), max_sessions }
+        let (tier, hash) = (Tier::default(), hash_key(name));
+        KeyEntry { name: name.into(), hash, tier, max_sessions, max_leases: None }
     }
 
     fn headers(name: &'static str, value: &'static str) -> HeaderMap {
@@ -234,6 +252,21 @@ mod tests {
         assert_eq!(caller.enter().unwrap_err(), refused);
         drop(first);
         assert!(caller.enter().is_ok());
+    }
+
+    #[test]
+    fn all_that_a_caller_does_shares_its_cap_and_has_its_weight() {
+        let gold = Tier { name: "gold".into(), weight: Weight::new(4).unwrap() };
+        let capped = KeyEntry { tier: gold.clone(), max_leases: NonZero::new(2), ..entry("ann", None) };
+        let ring = Keyring::new(vec![entry("bob", None), capped]);
+        let ann = ring.identify(Some("ann")).unwrap();
+        let cap = KeyCap { key: KeyId(1), leases: NonZero::new(2).unwrap() };
+        for info in [FlowInfo::session("sess_1"), FlowInfo::request("req_1")] {
+            let flow = ann.as_flow(info.clone());
+            assert_eq!(flow, FlowInfo { tier: gold.clone(), key: Some(cap), ..info });
+        }
+        let bob = ring.identify(Some("bob")).unwrap().as_flow(FlowInfo::session("sess_2"));
+        assert_eq!(bob, FlowInfo::session("sess_2"));
     }
 
     #[test]

@@ -31,7 +31,8 @@ pub use serve::serve;
 pub use upload::UploadError;
 
 use crate::asr::Lanes;
-use crate::session::Frontend;
+use crate::pool::LeaseScope;
+use crate::session::{Frontend, Keeping};
 use crate::vad::EndpointSettings;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
@@ -67,6 +68,12 @@ pub struct ServerSettings {
     pub request_stall: Duration,
     /// When speech begins and ends, where a client does not say.
     pub endpoint: EndpointSettings,
+    /// How long WebSocket sessions keep their leases, where a client does not say.
+    pub lease: LeaseScope,
+    /// Whether a client may say.
+    pub lease_switching: bool,
+    /// How much a WebSocket session keeps of what waits for its text.
+    pub keeping: Keeping,
 }
 
 impl Default for ServerSettings {
@@ -84,6 +91,9 @@ impl Default for ServerSettings {
             last_words: Duration::from_secs(30),
             request_stall: Duration::from_secs(30),
             endpoint: EndpointSettings::default(),
+            lease: LeaseScope::Utterance,
+            lease_switching: true,
+            keeping: Keeping::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `POST /v1/audio/transcriptions` and `/v1/audio/translations`: a file in, a document or a stream of events out.
 
+use super::edge::RequestId;
 use super::error::ApiError;
 use super::formats::{LogprobWire, TranscriptDocument, UsageWire, logprobs, render};
 use super::readings::Readings;
@@ -36,24 +37,27 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 pub(super) async fn transcribe(
     State(server): State<Arc<Server>>,
     Extension(caller): Extension<Arc<Caller>>,
+    Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    answer(&server, &caller, request, Task::Transcribe).await
+    answer(&server, &caller, &id, request, Task::Transcribe).await
 }
 
 /// Writes down in English what is said.
 pub(super) async fn translate(
     State(server): State<Arc<Server>>,
     Extension(caller): Extension<Arc<Caller>>,
+    Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    answer(&server, &caller, request, Task::Translate).await
+    answer(&server, &caller, &id, request, Task::Translate).await
 }
 
 /// The doors are checked before the upload is read. A client that goes away drops this future, and all work with it.
 async fn answer(
     server: &Server,
     caller: &Arc<Caller>,
+    id: &RequestId,
     request: Request,
     task: Task,
 ) -> Result<Response, ApiError> {
@@ -69,10 +73,11 @@ async fn answer(
         &server.settings.endpoint,
     )?;
     let reader = open(file, extension).await?;
+    let flow = caller.as_flow(FlowInfo::request(id.as_str()));
     let recording = Recording::start(
         reader,
         &server.frontend,
-        server.lanes.open(FlowInfo::request("request")),
+        server.lanes.open(flow),
         wanted.options.clone(),
         wanted.endpoint.clone(),
         Some(server.settings.rest_wait),

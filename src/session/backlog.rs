@@ -1,22 +1,37 @@
 //! Utterances that wait for their text: one decode in flight, the others behind it in order.
 
-use crate::asr::{AsrError, DecodeOptions, Hypothesis, Lane, Stability, Timing, Transcript};
-use crate::audio::{Utterance, duration_of};
-use crate::pool::Class;
+use super::jam::Jam;
+use super::live::{Dropped, Keeping};
+use crate::asr::{AsrError, DecodeOptions, Hypothesis, Lane, LaneEvent, Stability, Timing, Transcript};
+use crate::audio::{Span, Utterance, duration_of};
+use crate::pool::{Class, LeaseScope};
 use std::collections::VecDeque;
 use std::future::pending;
+use std::iter::from_fn;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::Instrument;
+use tracing::{Instrument, info_span};
 
 use super::ItemId;
 
 /// How many utterances may wait before no more audio is taken in.
 const MOST_UTTERANCES: usize = 32;
 
-/// How much audio may wait before no more is taken in: 2 minutes.
-const MOST_AUDIO: Duration = Duration::from_mins(2);
+/// News of a lane's leases that may wait for the driver. While as many do, the lane drops news of its place in line, and
+/// waits with all other news.
+const NEWS: usize = 64;
+
+/// What comes out of a backlog.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Something happened to the leases.
+    Lease(LaneEvent),
+    /// An item has ended.
+    Text(Finished),
+}
 
 /// The text of one item, or why there is none.
 #[derive(Debug)]
@@ -25,17 +40,23 @@ pub(super) struct Finished {
     /// How long the audio is.
     pub(super) audio: Duration,
     pub(super) result: Result<Transcript, AsrError>,
+    /// What happened to the leases, and is not told yet. It comes before the text.
+    pub(super) leases: Vec<LaneEvent>,
+    /// When it was cut, and how long nobody had spoken then; `None` when nobody spoke at all.
+    pub(super) cut: Option<(Instant, Duration)>,
 }
 
 struct Waiting {
     item: ItemId,
     utterance: Arc<Utterance>,
     options: DecodeOptions,
+    since: Instant,
 }
 
 struct Decoding {
     item: ItemId,
     audio: Duration,
+    cut: Option<(Instant, Duration)>,
     /// A task of its own: its lease must come free also while the session waits for a slow client.
     task: AbortOnDropHandle<Result<Transcript, AsrError>>,
 }
@@ -46,25 +67,68 @@ struct Decoding {
 /// Dropping it ends the decode in flight and forgets the others.
 pub(super) struct Backlog {
     lane: Lane,
+    news: mpsc::Receiver<LaneEvent>,
+    keeping: Keeping,
     waiting: VecDeque<Waiting>,
     decoding: Option<Decoding>,
+    jam: Jam,
 }
 
 impl Backlog {
-    pub(super) fn new(lane: Lane) -> Self {
-        Self { lane, waiting: VecDeque::new(), decoding: None }
+    pub(super) fn new(lane: Lane, keeping: Keeping) -> Self {
+        let (tell, news) = mpsc::channel(NEWS);
+        let lane = lane.telling(tell);
+        Self { lane, news, keeping, waiting: VecDeque::new(), decoding: None, jam: Jam::default() }
+    }
+
+    /// Keeps so much from here on.
+    pub(super) fn keep(&mut self, keeping: Keeping) {
+        self.keeping = keeping;
+    }
+
+    /// How long leases are kept from here on.
+    pub(super) fn set_scope(&self, scope: LeaseScope) {
+        self.lane.set_scope(scope);
+    }
+
+    /// Says whether somebody speaks now.
+    pub(super) fn set_speaking(&self, speaking: bool) {
+        self.lane.set_speaking(speaking);
     }
 
     /// Puts an utterance at the end of the line.
     pub(super) fn push(&mut self, item: ItemId, utterance: Utterance, options: DecodeOptions) {
-        self.waiting.push_back(Waiting { item, utterance: Arc::new(utterance), options });
+        let (utterance, since) = (Arc::new(utterance), Instant::now());
+        self.waiting.push_back(Waiting { item, utterance, options, since });
         self.decode_next();
     }
 
     /// Whether as much waits as may.
     pub(super) fn is_full(&self) -> bool {
-        let samples = self.waiting.iter().map(|waiting| waiting.utterance.span.len()).sum();
-        self.waiting.len() >= MOST_UTTERANCES || duration_of(samples) >= MOST_AUDIO
+        self.waiting.len() >= MOST_UTTERANCES || self.audio_behind() >= self.keeping.audio
+    }
+
+    /// From when on it is the pool's line that holds everything up, if nothing happens until then; `None` while a decode
+    /// is under way.
+    pub(super) fn blocked_from(&self) -> Option<Instant> {
+        self.jam.blocks_from(self.keeping.patience)
+    }
+
+    /// Whether what comes now has to be dropped: as much waits as may, and the decoder cannot help it.
+    pub(super) fn overflows(&self) -> bool {
+        self.is_full() && self.blocked_from().is_some_and(|from| from <= Instant::now())
+    }
+
+    /// What there is to say about audio that is dropped now.
+    pub(super) fn dropping(&self, span: Span) -> Dropped {
+        let oldest = self.decoding.as_ref();
+        let waiting = self.audio_behind() + oldest.map_or(Duration::ZERO, |oldest| oldest.audio);
+        Dropped { span, waiting, n_waiting: self.waiting.len() + usize::from(oldest.is_some()) }
+    }
+
+    /// How much audio waits behind the oldest utterance.
+    fn audio_behind(&self) -> Duration {
+        duration_of(self.waiting.iter().map(|waiting| waiting.utterance.span.len()).sum())
     }
 
     /// Whether nothing waits and nothing is being decoded.
@@ -76,32 +140,57 @@ impl Backlog {
     pub(super) fn clear(&mut self) {
         self.waiting.clear();
         self.decoding = None;
+        self.jam.end();
     }
 
-    /// The next text, in the order of `push`; never ready while nothing waits.
+    /// The next news of the leases, or the next text in the order of `push`; never ready while there is neither.
     ///
     /// # Cancel safety
     ///
     /// Dropping this future loses nothing.
-    pub(super) async fn next(&mut self) -> Finished {
-        let Some(Decoding { item, audio, task }) = &mut self.decoding else {
-            return pending().await;
+    pub(super) async fn next(&mut self) -> Step {
+        let result = tokio::select! {
+            biased;
+            Some(event) = self.news.recv() => {
+                self.jam.follow(event, Instant::now());
+                return Step::Lease(event);
+            }
+            result = ended(&mut self.decoding) => result,
         };
-        let panicked = |_| Err(AsrError::Decode("the transcription task panicked".into()));
-        let finished = Finished { item: *item, audio: *audio, result: task.await.unwrap_or_else(panicked) };
-        self.decoding = None;
+        let Decoding { item, audio, cut, .. } = self.decoding.take().expect("it has just ended");
+        // The next decode has not begun, so all this is about the one that has ended.
+        let leases: Vec<_> = from_fn(|| self.news.try_recv().ok()).collect();
+        for event in &leases {
+            self.jam.follow(*event, Instant::now());
+        }
+        self.jam.end();
         self.decode_next();
-        finished
+        Step::Text(Finished { item, audio, result, leases, cut })
     }
 
     fn decode_next(&mut self) {
         if self.decoding.is_some() {
             return;
         }
-        let Some(Waiting { item, utterance, options }) = self.waiting.pop_front() else { return };
+        let Some(Waiting { item, utterance, options, since }) = self.waiting.pop_front() else { return };
         let audio = utterance.span.duration();
-        let work = read(self.lane.clone(), utterance, options).in_current_span();
-        self.decoding = Some(Decoding { item, audio, task: AbortOnDropHandle::new(tokio::spawn(work)) });
+        let spoken = (!utterance.speech.is_empty()).then_some(utterance.speech);
+        let cut = spoken.map(|speech| (since, duration_of(utterance.span.end.saturating_sub(speech.end))));
+        if cut.is_some() {
+            self.jam.begin(Instant::now());
+        }
+        let turn = info_span!("turn", %item);
+        let work = read(self.lane.clone(), utterance, options).instrument(turn);
+        self.decoding = Some(Decoding { item, audio, cut, task: AbortOnDropHandle::new(tokio::spawn(work)) });
+    }
+}
+
+/// Waits for the end of a decode; for ever when there is none.
+async fn ended(decoding: &mut Option<Decoding>) -> Result<Transcript, AsrError> {
+    let panicked = |_| Err(AsrError::Decode("the transcription task panicked".into()));
+    match decoding {
+        Some(Decoding { task, .. }) => task.await.unwrap_or_else(panicked),
+        None => pending().await,
     }
 }
 
@@ -123,23 +212,24 @@ mod tests {
     use crate::audio::Span;
     use crate::pool::{Allocator, FlowInfo, PoolSettings, SlotId};
     use futures_util::FutureExt;
-    use tokio::time::Instant;
+    use std::io::Write;
+    use std::sync::Mutex;
     use uuid::Uuid;
 
-    /// A backlog on one slot, whose engine says how many seconds of audio it saw.
-    fn backlog(decode: Duration) -> (Backlog, Allocator) {
-        let engine = FakeEngine::new(move |utterance, _| {
-            Act::Say(utterance.span.duration().as_secs().to_string(), decode)
-        });
+    /// A backlog on one slot with this engine.
+    fn backlog_on(engine: FakeEngine) -> (Backlog, Allocator) {
         let (allocator, _retired) = Allocator::new(PoolSettings::default());
         allocator.add(SlotId(0));
         let model = ModelInfo { name: "fake".into(), multilingual: false, window: EncoderWindow::Fit };
-        (
-            Backlog::new(
-                Lanes::new(Arc::new(engine), allocator.clone(), model).open(FlowInfo::session("test")),
-            ),
-            allocator,
-        )
+        let lane = Lanes::new(Arc::new(engine), allocator.clone(), model).open(FlowInfo::session("test"));
+        (Backlog::new(lane, Keeping::default()), allocator)
+    }
+
+    /// A backlog on one slot, whose engine says how many seconds of audio it saw.
+    fn backlog(decode: Duration) -> (Backlog, Allocator) {
+        backlog_on(FakeEngine::new(move |utterance, _| {
+            Act::Say(utterance.span.duration().as_secs().to_string(), decode)
+        }))
     }
 
     fn utterance(seconds: u64) -> Utterance {
@@ -152,8 +242,17 @@ mod tests {
     }
 
     async fn next_text(backlog: &mut Backlog) -> (ItemId, String) {
-        let finished = backlog.next().await;
+        let finished = next_end(backlog).await;
         (finished.item, finished.result.expect("the fake reads everything").hypothesis.text())
+    }
+
+    /// The next item that has ended; what happens to leases before is skipped.
+    async fn next_end(backlog: &mut Backlog) -> Finished {
+        loop {
+            if let Step::Text(finished) = backlog.next().await {
+                return finished;
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -189,7 +288,7 @@ mod tests {
             backlog.push(item(number), utterance(28), DecodeOptions::default());
         }
         assert!(backlog.is_full());
-        backlog.next().await;
+        next_end(&mut backlog).await;
         assert!(!backlog.is_full());
     }
 
@@ -201,7 +300,7 @@ mod tests {
         assert_eq!(allocator.slots().leased, 1);
         tokio::time::sleep(Duration::from_millis(501)).await;
         assert_eq!(allocator.slots().leased, 0);
-        assert!(backlog.next().now_or_never().is_some());
+        assert!(next_end(&mut backlog).now_or_never().is_some());
     }
 
     #[tokio::test(start_paused = true)]
@@ -214,5 +313,71 @@ mod tests {
         // The clock stands still until everybody waits for it, so by then whoever was to notice has noticed.
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(allocator.slots().leased, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_backlog_overflows_when_the_line_has_blocked_it_for_long_enough() {
+        let (mut backlog, allocator) = backlog(Duration::from_secs(100));
+        let other = allocator.enroll(FlowInfo::request("other"));
+        let ask = crate::pool::Ask::new(Class::Final, crate::pool::Cost::default());
+        let lease = allocator.acquire(&other, ask, None).await.unwrap();
+        (0..=5).for_each(|number| backlog.push(item(number), utterance(28), DecodeOptions::default()));
+        assert!(backlog.is_full() && !backlog.overflows());
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(backlog.overflows());
+        drop(lease);
+        assert!(matches!(backlog.next().await, Step::Lease(LaneEvent::Waiting(_))));
+        assert!(matches!(backlog.next().await, Step::Lease(LaneEvent::Granted { .. })));
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(backlog.is_full() && !backlog.overflows(), "now it is the decoder that is behind");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_timed_from_the_end_of_its_speech() {
+        let (mut backlog, _) = backlog(Duration::from_secs(1));
+        let speech = Span::new(0, 8_000);
+        backlog.push(item(1), Utterance { speech, ..utterance(1) }, DecodeOptions::default());
+        backlog.push(
+            item(2),
+            Utterance { speech: Span::default(), ..utterance(1) },
+            DecodeOptions::default(),
+        );
+        let (cut_at, endpoint) = next_end(&mut backlog).await.cut.expect("somebody spoke");
+        assert_eq!((cut_at.elapsed(), endpoint), (Duration::from_secs(1), Duration::from_millis(500)));
+        assert_eq!(next_end(&mut backlog).await.cut, None);
+    }
+
+    /// Keeps what is logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_is_logged_about_a_decode_names_its_turn() {
+        let log = Log::default();
+        let writer = log.clone();
+        let lines = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let _logging = tracing::subscriber::set_default(lines);
+        // The lane warns about each slot that it loses.
+        let lost = |_: &Utterance, _: &DecodeOptions| {
+            Act::Fail(AsrError::SlotLost("scripted".into()), Duration::ZERO)
+        };
+        let (mut backlog, allocator) = backlog_on(FakeEngine::new(lost));
+        backlog.push(item(7), utterance(1), DecodeOptions::default());
+        while !matches!(backlog.next().await, Step::Lease(LaneEvent::Released { .. })) {}
+        allocator.add(SlotId(0));
+        assert!(next_end(&mut backlog).await.result.is_err());
+        let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let turn = format!("turn{{item={}}}:transcribe{{", item(7));
+        assert!(logged.lines().any(|line| line.contains(&turn)), "{logged}");
     }
 }

@@ -5,20 +5,28 @@
 //! dropping the [`Driver`] itself ends it without a word.
 //!
 //! Two channels, both bounded, none ever drops anything. Commands: 32 of them, at most 1 MiB of audio; while it is full
-//! (the frontend is behind, two minutes of speech wait for text, or the events are not taken away) the sender waits, and
-//! decides itself for how long. Events: 64 of them; while it is full the driver waits and takes in no commands.
+//! (the frontend is behind, as much speech waits for text as is kept, or the events are not taken away) the sender waits,
+//! and decides itself for how long. Events: 64 of them; while it is full the driver waits and takes in no commands.
+//!
+//! Only where it is the pool's line that holds everything up does the driver go on hearing with a full backlog: nobody
+//! knows when the turn comes, and until then the sender would be cut off from the whole session. What it hears on top is
+//! dropped, utterance by utterance, each with an event that says so.
 
-use super::backlog::{Backlog, Finished};
+use super::backlog::{Backlog, Finished, Step};
 use super::live::{Command, LEAST_COMMIT, Refusal, Request, SessionEvent, SessionSettings};
 use super::turns::Turns;
 use super::{Ear, EarInput, Frontend, FrontendError, ItemId};
-use crate::asr::{AsrError, Lane};
-use crate::audio::{AudioError, SampleRate, StreamFormat, duration_of};
-use crate::telemetry::metrics;
+use crate::asr::{AsrError, Lane, Timing};
+use crate::audio::{AudioError, SampleRate, StreamFormat, Utterance, duration_of};
+use crate::pool::LeaseScope;
+use crate::telemetry::metrics::{self, Stage};
 use crate::vad::EndpointEvent;
 use std::collections::VecDeque;
+use std::future::pending;
 use std::mem;
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// Commands that may wait for the driver.
@@ -70,13 +78,14 @@ pub fn open(frontend: Frontend, lane: Lane, settings: SessionSettings) -> (Sessi
     let driver = Driver {
         frontend,
         ear: Some(Ear::new(settings.format, settings.endpoint.clone())),
+        backlog: Backlog::new(lane, settings.keeping),
         settings,
         requests,
         events,
         turns: Turns::default(),
-        backlog: Backlog::new(lane),
         owed: VecDeque::new(),
         busy,
+        speaking: false,
         uncut: 0,
     };
     (Session { requests: requests_in, busy: busy_out }, events_out, driver)
@@ -94,6 +103,8 @@ pub struct Driver {
     /// Items that were told to be committed and not yet to be read or unread, in order.
     owed: VecDeque<ItemId>,
     busy: watch::Sender<bool>,
+    /// Whether the pool was told that somebody speaks.
+    speaking: bool,
     /// Samples at 16 kHz since the last cut, as the sender counts them: none is held back by a resampler.
     uncut: u64,
 }
@@ -144,11 +155,16 @@ impl Driver {
     }
 
     async fn live(&mut self) -> Result<(), End> {
+        if self.settings.lease == LeaseScope::Session {
+            self.backlog.set_scope(LeaseScope::Session);
+        }
         while let Some(request) = self.next_request().await? {
             self.obey(request).await?;
         }
         // What is being said when the last handle goes is worth its text, however short it is.
         let _ = self.hear(EarInput::Commit).await?;
+        self.turns.clear();
+        self.note_speaking();
         self.read_all().await
     }
 
@@ -157,10 +173,13 @@ impl Driver {
         loop {
             let busy = self.turns.is_open() || !self.owed.is_empty();
             self.busy.send_if_modified(|shown| mem::replace(shown, busy) != busy);
+            let takes_more = !self.backlog.is_full() || self.backlog.overflows();
+            let blocked_from = self.backlog.blocked_from();
             tokio::select! {
                 biased;
-                finished = self.backlog.next() => self.tell_text(finished).await?,
-                request = self.requests.recv(), if !self.backlog.is_full() => return Ok(request),
+                step = self.backlog.next() => self.tell_step(step).await?,
+                request = self.requests.recv(), if takes_more => return Ok(request),
+                () = at(blocked_from), if !takes_more => {}
                 () = self.events.closed() => return Err(End::Unheard),
             }
         }
@@ -168,8 +187,8 @@ impl Driver {
 
     async fn read_all(&mut self) -> Result<(), End> {
         while !self.backlog.is_empty() {
-            let finished = self.backlog.next().await;
-            self.tell_text(finished).await?;
+            let step = self.backlog.next().await;
+            self.tell_step(step).await?;
         }
         Ok(())
     }
@@ -192,6 +211,7 @@ impl Driver {
         }
         if !self.settings.endpoint.automatic {
             self.turns.begin();
+            self.note_speaking();
         }
         let samples = samples_in_bytes(self.settings.format, bytes.len());
         self.uncut += samples;
@@ -217,6 +237,7 @@ impl Driver {
     async fn clear(&mut self) -> Result<(), End> {
         let _ = self.hear(EarInput::Clear).await?;
         self.turns.clear();
+        self.note_speaking();
         self.uncut = 0;
         self.tell(SessionEvent::Cleared).await
     }
@@ -233,6 +254,10 @@ impl Driver {
             // The detector has let go of the silence before; what it has not is what a commit would cut.
             self.uncut = self.pending();
         }
+        if settings.lease != self.settings.lease {
+            self.backlog.set_scope(settings.lease);
+        }
+        self.backlog.keep(settings.keeping);
         self.settings = settings;
     }
 
@@ -256,25 +281,59 @@ impl Driver {
     async fn follow(&mut self, event: EndpointEvent) -> Result<(), End> {
         let mut told = Vec::new();
         let complete = self.turns.follow(event, &mut told);
+        self.note_speaking();
         for event in told {
             self.tell(event).await?;
         }
         if let Some((item, utterance)) = complete {
             self.uncut = self.pending();
             metrics::speech_heard(utterance.speech.duration());
-            if let Some(options) = &self.settings.decode {
-                self.backlog.push(item, utterance, options.clone());
-                self.owed.push_back(item);
-            }
+            self.keep(item, utterance).await?;
         }
         Ok(())
+    }
+
+    /// Keeps an utterance until it is read, if it is to be read and can be kept.
+    async fn keep(&mut self, item: ItemId, utterance: Utterance) -> Result<(), End> {
+        let Some(options) = &self.settings.decode else { return Ok(()) };
+        self.owed.push_back(item);
+        if !self.backlog.overflows() {
+            self.backlog.push(item, utterance, options.clone());
+            return Ok(());
+        }
+        let dropped = self.backlog.dropping(utterance.span);
+        self.tell(SessionEvent::Dropped { item, dropped }).await?;
+        // Older ones are still owed.
+        self.owed.pop_back();
+        Ok(())
+    }
+
+    /// Lets the pool know whether somebody speaks: from the first speech of an item (or the first audio, where the
+    /// client cuts) until it is complete.
+    fn note_speaking(&mut self) {
+        let speaking = self.turns.is_open();
+        if mem::replace(&mut self.speaking, speaking) != speaking {
+            self.backlog.set_speaking(speaking);
+        }
     }
 
     fn pending(&self) -> u64 {
         self.ear.as_ref().expect(EAR_IS_HOME).pending()
     }
 
-    async fn tell_text(&mut self, Finished { item, audio, result }: Finished) -> Result<(), End> {
+    async fn tell_step(&mut self, step: Step) -> Result<(), End> {
+        match step {
+            Step::Lease(event) => self.tell(SessionEvent::Lease(event)).await,
+            Step::Text(finished) => self.tell_text(finished).await,
+        }
+    }
+
+    async fn tell_text(&mut self, finished: Finished) -> Result<(), End> {
+        let Finished { item, audio, result, leases, cut } = finished;
+        for event in leases {
+            self.tell(SessionEvent::Lease(event)).await?;
+        }
+        let timing = result.as_ref().ok().map(|transcript| transcript.timing);
         self.tell(match result {
             Ok(transcript) => SessionEvent::Read { item, audio, transcript },
             Err(error) => SessionEvent::Unread { item, error },
@@ -282,6 +341,9 @@ impl Driver {
         .await?;
         // Texts come in the order of their items. One that was on its way when the session was abandoned is still owed.
         self.owed.pop_front();
+        if let (Some(timing), Some((cut_at, endpoint))) = (timing, cut) {
+            note_turn(endpoint, timing, endpoint + cut_at.elapsed());
+        }
         Ok(())
     }
 
@@ -293,6 +355,23 @@ impl Driver {
     }
 }
 
+/// Records what the way from the end of speech to its text was spent on. All of it is more than the sum of the parts when
+/// the utterance waited behind older ones of its own session.
+fn note_turn(endpoint: Duration, timing: Timing, total: Duration) {
+    metrics::turn_took(Stage::Endpoint, endpoint);
+    metrics::turn_took(Stage::Wait, timing.waited);
+    metrics::turn_took(Stage::Decode, timing.decode);
+    metrics::turn_took(Stage::Total, total);
+}
+
+/// Waits for a moment; for ever when there is none.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
+    }
+}
+
 /// How many samples at 16 kHz so many bytes are.
 fn samples_in_bytes(format: StreamFormat, bytes: usize) -> u64 {
     let (samples, hertz) = match format {
@@ -301,3 +380,6 @@ fn samples_in_bytes(format: StreamFormat, bytes: usize) -> u64 {
     };
     samples * u64::from(SampleRate::SPEECH.hertz()) / u64::from(hertz)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
 //! What goes into a live session, and what comes out of it.
 
 use super::{FrontendError, ItemId};
-use crate::asr::{AsrError, DecodeOptions, Transcript};
+use crate::asr::{AsrError, DecodeOptions, LaneEvent, Transcript};
 use crate::audio::{AudioError, Span, StreamFormat};
+use crate::pool::LeaseScope;
 use crate::vad::EndpointSettings;
 use std::time::Duration;
 
@@ -21,6 +22,26 @@ pub struct SessionSettings {
     pub endpoint: EndpointSettings,
     /// How to read; `None` cuts utterances and leaves them unread.
     pub decode: Option<DecodeOptions>,
+    /// How long leases are kept. For [`LeaseScope::Session`] one is asked for at once.
+    pub lease: LeaseScope,
+    /// What is kept for those who wait.
+    pub keeping: Keeping,
+}
+
+/// How much of what was said is kept until it can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeping {
+    /// So much audio (and 32 utterances). When as much waits no more is taken in, and the sender has to wait.
+    pub audio: Duration,
+    /// Unless it is the pool's line that it waits in, for longer than this: then the session goes on hearing, and what
+    /// comes on top is dropped.
+    pub patience: Duration,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Self { audio: Duration::from_mins(2), patience: Duration::from_secs(3) }
+    }
 }
 
 /// What a session can be told to do.
@@ -93,8 +114,8 @@ pub enum SessionEvent {
         /// Where, end silence included.
         at: u64,
     },
-    /// An utterance is complete. [`Read`](Self::Read) or [`Unread`](Self::Unread) follows, once, if the session reads
-    /// and its driver is not dropped.
+    /// An utterance is complete. [`Read`](Self::Read), [`Unread`](Self::Unread) or [`Dropped`](Self::Dropped) follows,
+    /// once, if the session reads and its driver is not dropped.
     Committed {
         /// What was said.
         item: ItemId,
@@ -119,6 +140,15 @@ pub enum SessionEvent {
         /// Why it has no text.
         error: AsrError,
     },
+    /// An item has no text, because too much waits for a lease already. This instead of [`Unread`](Self::Unread).
+    Dropped {
+        /// What was said.
+        item: ItemId,
+        /// What went missing.
+        dropped: Dropped,
+    },
+    /// Something happened to the session's leases. What happened to that of an item comes before the item's text.
+    Lease(LaneEvent),
     /// A command was refused.
     Refused {
         /// The sender's name for it.
@@ -130,17 +160,41 @@ pub enum SessionEvent {
     Deaf(FrontendError),
 }
 
+/// Audio that was dropped, and how much waited before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{:.1} s of audio, from {:.1} s to {:.1} s of the session, were dropped: {:.1} s in {n_waiting} utterances already wait for a slot",
+    span.duration().as_secs_f64(), span.start_seconds(), span.end_seconds(), waiting.as_secs_f64()
+)]
+pub struct Dropped {
+    /// Where it lay in the stream.
+    pub span: Span,
+    /// How much audio waits.
+    pub waiting: Duration,
+    /// In how many utterances.
+    pub n_waiting: usize,
+}
+
+impl Dropped {
+    /// The stable name of this error on the wire, in logs and in metrics.
+    pub fn code(&self) -> &'static str {
+        "audio_dropped"
+    }
+}
+
 impl SessionEvent {
     /// The code of the error that the event tells, if it tells one.
     pub(super) fn failure(&self) -> Option<&'static str> {
         match self {
             Self::Unread { error, .. } => Some(error.code()),
+            Self::Dropped { dropped, .. } => Some(dropped.code()),
             Self::Refused { refusal, .. } => Some(refusal.code()),
             Self::Deaf(error) => Some(error.code()),
             Self::SpeechStarted { .. }
             | Self::SpeechStopped { .. }
             | Self::Committed { .. }
             | Self::Cleared
+            | Self::Lease(_)
             | Self::Read { .. } => None,
         }
     }

@@ -6,12 +6,13 @@
 mod backlog;
 mod driver;
 mod frontend;
+mod jam;
 mod live;
 mod recording;
 mod turns;
 
 pub use driver::{Driver, Ended, Session, SessionEvents, open};
 pub use frontend::{Ear, EarInput, Frontend, FrontendError};
-pub use live::{Command, Refusal, Request, SessionEvent, SessionSettings};
+pub use live::{Command, Dropped, Keeping, Refusal, Request, SessionEvent, SessionSettings};
 pub use recording::{Part, Recording, RecordingError, recording_endpoints};
 pub use turns::ItemId;

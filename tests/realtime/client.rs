@@ -38,6 +38,12 @@ pub(crate) fn types(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["type"].as_str().expect("every event has a type")).collect()
 }
 
+/// The events that OpenAI's server tells, too.
+pub(crate) fn without_pool(events: Vec<Value>) -> Vec<Value> {
+    let ours = |event: &Value| event["type"].as_str().is_some_and(|kind| kind.starts_with("pool."));
+    events.into_iter().filter(|event| !ours(event)).collect()
+}
+
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// One connection.

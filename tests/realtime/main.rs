@@ -6,9 +6,10 @@
 mod client;
 mod endings;
 mod server;
+mod waiting;
 
 use base64::Engine as _;
-use client::{Client, silence, types, voice};
+use client::{Client, silence, types, voice, without_pool};
 use serde_json::{Value, json};
 use server::{Served, heard, serve, serve_guarded};
 use std::time::Duration;
@@ -71,7 +72,7 @@ async fn speech_between_silences_is_told_in_order_under_one_name() {
     let mut client = Client::connect(&served, "?intent=transcription").await;
     client.event().await;
     client.send(&append(&[silence(400), voice(50, 800), silence(1_000)].concat())).await;
-    let events = client.until(COMPLETED).await;
+    let events = without_pool(client.until(COMPLETED).await);
     assert_eq!(types(&events), UTTERANCE);
     assert_eq!(about(&events[0]["item_id"], &events), events);
     let completed = &events[6];
@@ -99,7 +100,7 @@ async fn a_manual_commit_cuts_what_was_appended() {
     let mut client = manual_client(&served).await;
     client.send_bytes(voice(40, 300)).await;
     client.send(&json!({ "type": "input_audio_buffer.commit" })).await;
-    let first = client.until(COMPLETED).await;
+    let first = without_pool(client.until(COMPLETED).await);
     assert_eq!(types(&first), UTTERANCE[2..]);
     assert_eq!(first[0]["previous_item_id"], Value::Null);
     client.send_bytes(voice(60, 300)).await;
@@ -285,6 +286,7 @@ async fn eight_clients_at_once_get_their_own_words_only() {
             for _ in 0..3 {
                 events.extend(client.until(COMPLETED).await);
             }
+            let events = without_pool(events);
             assert_eq!(events.len(), 3 * UTTERANCE.len());
             for completed in events.iter().filter(|event| event["type"] == COMPLETED) {
                 assert_eq!(completed["transcript"], format!("heard {peak}"));

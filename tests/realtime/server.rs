@@ -8,7 +8,7 @@ use std::time::Duration;
 use stenopool::asr::fake::{Act, FakeEngine};
 use stenopool::asr::{DecodeOptions, EncoderWindow, Lanes, ModelInfo};
 use stenopool::audio::Utterance;
-use stenopool::pool::{Allocator, PoolSettings, SlotId, Snapshot};
+use stenopool::pool::{Allocator, Lease, PoolSettings, SlotId, Snapshot, Tier, Weight};
 use stenopool::server::{KeyEntry, Keyring, ModelNames, Server, ServerSettings};
 use stenopool::session::Frontend;
 use stenopool::vad::fake::FakeDetector;
@@ -64,8 +64,9 @@ pub(crate) async fn serve_guarded(key: &str, max_sessions: usize) -> Served {
     let entry = KeyEntry {
         name: "tester".into(),
         hash: Sha256::digest(key.as_bytes()).into(),
-        tier: "default".into(),
+        tier: Tier { name: "gold".into(), weight: Weight::new(4).expect("it is a weight") },
         max_sessions: Some(max_sessions),
+        max_leases: None,
     };
     start(heard, settings(), vec![entry], PATIENCE).await
 }
@@ -113,6 +114,12 @@ impl Served {
     /// Lets nobody in any more.
     pub(crate) fn drain(&self) {
         self.server.lanes.allocator().drain();
+    }
+
+    /// Takes all slots away.
+    pub(crate) fn occupied(&self) -> Vec<Lease> {
+        let allocator = self.server.lanes.allocator();
+        (0..2).map(|slot| allocator.lend(SlotId(slot)).expect("it is idle")).collect()
     }
 
     /// Waits until the pool looks like this.

@@ -4,6 +4,7 @@
 
 mod client;
 mod metrics;
+mod waiting;
 
 use client::{Answer, FORM, exchange, form, request, send, transcription};
 use std::io::Cursor;
@@ -12,7 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use stenopool::asr::fake::{Act, FakeEngine};
 use stenopool::asr::{AsrError, EncoderWindow, Lanes, ModelInfo};
-use stenopool::pool::{Allocator, PoolSettings, SlotId, Snapshot};
+use stenopool::pool::{
+    Allocator, Ask, Class, Cost, FlowInfo, Lease, LeaseScope, PoolSettings, SlotId, Snapshot, Tier, Weight,
+};
 use stenopool::server::{KeyEntry, Keyring, ModelNames, Server, ServerSettings, hash_key, serve};
 use stenopool::session::Frontend;
 use stenopool::vad::fake::FakeDetector;
@@ -96,7 +99,13 @@ impl Running {
 }
 
 fn key(name: &str, max_sessions: Option<usize>) -> KeyEntry {
-    KeyEntry { name: name.into(), hash: hash_key(name), tier: "default".into(), max_sessions }
+    KeyEntry {
+        name: name.into(),
+        hash: hash_key(name),
+        tier: Tier::default(),
+        max_sessions,
+        max_leases: None,
+    }
 }
 
 /// Two loud seconds with silence around and between them: two utterances.
@@ -342,32 +351,6 @@ async fn a_client_that_goes_away_in_the_middle_of_its_upload_is_forgotten() {
     drop(send(server.address, &whole[..whole.len() / 2]).await);
     let trying = async { while server.answer(&whole).await.status == 429 {} };
     timeout(PATIENCE, trying).await.expect("its place is free again");
-}
-
-#[tokio::test]
-async fn a_full_line_answers_503_and_when_to_come_back() {
-    let server = Stage { queue_limit: 1, ..Stage::with(never_done()) }.start().await;
-    let whole = transcription(&[], &one_utterance());
-    let _first = send(server.address, &whole).await;
-    server.until(|pool| pool.slots.leased == 1).await;
-    let _second = send(server.address, &whole).await;
-    server.until(|pool| pool.queue.depth() == 1).await;
-    let third = server.answer(&whole).await;
-    assert_eq!(third.refusal(), (503, "pool_saturated".into()));
-    assert!(third.headers.contains_key("retry-after"));
-}
-
-#[tokio::test]
-async fn a_request_that_waits_too_long_for_its_first_slot_answers_503_and_leaves_the_line() {
-    let settings = ServerSettings { rest_wait: Duration::from_millis(50), ..ServerSettings::default() };
-    let server = Stage { settings, ..Stage::with(never_done()) }.start().await;
-    let whole = transcription(&[], &one_utterance());
-    let _first = send(server.address, &whole).await;
-    server.until(|pool| pool.slots.leased == 1).await;
-    let second = server.answer(&whole).await;
-    assert_eq!(second.refusal(), (503, "pool_deadline_exceeded".into()));
-    assert!(second.headers.contains_key("retry-after"));
-    server.until(|pool| pool.queue.depth() == 0 && pool.slots.leased == 1).await;
 }
 
 #[tokio::test]

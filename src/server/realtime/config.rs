@@ -8,8 +8,9 @@ use super::field::Field;
 use super::turn_detection::TurnDetection;
 use crate::asr::{DecodeOptions, ModelInfo};
 use crate::audio::{AudioError, StreamFormat};
-use crate::server::{ModelNames, spoken_language};
-use crate::session::SessionSettings;
+use crate::pool::LeaseScope;
+use crate::server::{ModelNames, ServerSettings, spoken_language};
+use crate::session::{Keeping, SessionSettings};
 use crate::vad::EndpointSettings;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -37,8 +38,11 @@ pub(super) struct SessionConfig {
     /// Taken and shown again; the recognizer copes with noise by itself.
     noise_reduction: Option<NoiseReduction>,
     include: Option<Vec<&'static str>>,
+    /// How long its leases are kept.
+    lease: LeaseScope,
     /// When speech begins and ends, where the client does not say.
     endpoint: EndpointSettings,
+    keeping: Keeping,
 }
 
 /// What the bytes are.
@@ -73,21 +77,57 @@ enum NoiseReduction {
 pub(super) struct Bounds<'a> {
     pub(super) models: &'a ModelNames,
     pub(super) model: &'a ModelInfo,
+    /// What the server gives to those who do not ask, and what it lets them ask for.
+    pub(super) lease: LeaseTerms,
     /// Whether audio has come, after which the session's type stays what it is.
     pub(super) has_audio: bool,
 }
 
+/// For how long leases may be kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LeaseTerms {
+    /// As long as this, unless a client says otherwise.
+    pub(super) default: LeaseScope,
+    /// Whether a client may.
+    pub(super) switching: bool,
+}
+
+impl LeaseTerms {
+    /// As the server's settings say.
+    pub(super) fn of(settings: &ServerSettings) -> Self {
+        Self { default: settings.lease, switching: settings.lease_switching }
+    }
+
+    fn read(self, field: &Field<'_>) -> Result<LeaseScope, Fault> {
+        if field.is_null() {
+            return Ok(self.default);
+        }
+        let scopes = [LeaseScope::Utterance, LeaseScope::Session].map(|scope| (scope.name(), scope));
+        let scope = field.choice(&scopes)?;
+        if self.switching || scope == self.default {
+            return Ok(scope);
+        }
+        let allowed = self.default.name();
+        let message =
+            format!("leases cannot be switched on this server; it gives them for \"{allowed}\" only");
+        Err(field.fault("lease_fixed", message))
+    }
+}
+
 impl SessionConfig {
-    /// The defaults, for a loaded model.
-    pub(super) fn new(kind: SessionType, model: &str, endpoint: EndpointSettings) -> Self {
+    /// The defaults of a server, for its loaded model.
+    pub(super) fn new(kind: SessionType, model: &str, settings: &ServerSettings) -> Self {
+        let ServerSettings { endpoint, lease, keeping, .. } = settings;
         Self {
             kind,
             format: AudioFormat::Pcm { rate: 24_000 },
             transcription: Some(Transcription::new(model)),
-            turn_detection: Some(TurnDetection::server_vad(&endpoint)),
+            turn_detection: Some(TurnDetection::server_vad(endpoint)),
             noise_reduction: None,
             include: None,
-            endpoint,
+            lease: *lease,
+            endpoint: endpoint.clone(),
+            keeping: *keeping,
         }
     }
 
@@ -106,8 +146,8 @@ impl SessionConfig {
         if let Some(model) = session.get("model")? {
             known_model(&model, bounds)?;
         }
-        if let Some(pool) = session.get("pool")?.filter(|pool| !pool.is_null()) {
-            check_pool(&pool)?;
+        if let Some(pool) = session.get("pool")? {
+            config.set_pool(&pool, bounds)?;
         }
         if let Some(include) = session.get("include")? {
             config.include = (!include.is_null()).then(|| included(&include)).transpose()?;
@@ -133,6 +173,23 @@ impl SessionConfig {
         }
         self.kind = kind;
         Ok(())
+    }
+
+    fn set_pool(&mut self, pool: &Field<'_>, bounds: Bounds<'_>) -> Result<(), Fault> {
+        if pool.is_null() {
+            self.lease = bounds.lease.default;
+            return Ok(());
+        }
+        if let Some(lease) = pool.get("lease")? {
+            self.lease = bounds.lease.read(&lease)?;
+        }
+        match pool.get("resume")?.filter(|resume| !resume.is_null()) {
+            // What is not there yet is refused, so that nobody relies on it.
+            Some(resume) if resume.flag()? => {
+                Err(resume.fault("unsupported_value", "sessions cannot be resumed yet"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn set_input(&mut self, input: &Field<'_>, bounds: Bounds<'_>) -> Result<(), Fault> {
@@ -169,6 +226,7 @@ impl SessionConfig {
                 "turn_detection": self.turn_detection,
             } },
             "include": self.include,
+            "pool": { "lease": self.lease.name(), "resume": false },
         });
         if self.kind == SessionType::Realtime {
             session["model"] = model.into();
@@ -187,6 +245,8 @@ impl SessionConfig {
             format: self.format.stream_format().expect("rates are checked when they are set"),
             endpoint: TurnDetection::endpoint(self.turn_detection.as_ref(), &self.endpoint),
             decode: self.transcription.as_ref().map(Transcription::options),
+            lease: self.lease,
+            keeping: self.keeping,
         }
     }
 }
@@ -281,21 +341,6 @@ fn language_of(field: &Field<'_>, model: &ModelInfo) -> Result<Option<String>, F
     }
     let spoken = spoken_language(field.text()?, model);
     spoken.map(|code| Some(code.to_owned())).map_err(|error| field.fault(error.code(), error.to_string()))
-}
-
-/// What may be asked of the pool; what is not there yet is refused, so that nobody relies on it.
-fn check_pool(field: &Field<'_>) -> Result<(), Fault> {
-    if let Some(lease) = field.get("lease")?.filter(|lease| !lease.is_null())
-        && !lease.choice(&[("utterance", true), ("session", false)])?
-    {
-        return Err(lease.fault("unsupported_value", "a lease lasts for one utterance; others come later"));
-    }
-    if let Some(resume) = field.get("resume")?.filter(|resume| !resume.is_null())
-        && resume.flag()?
-    {
-        return Err(resume.fault("unsupported_value", "sessions cannot be resumed yet"));
-    }
-    Ok(())
 }
 
 fn included(field: &Field<'_>) -> Result<Vec<&'static str>, Fault> {

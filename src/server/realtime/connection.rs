@@ -68,7 +68,7 @@ pub(super) async fn serve(socket: WebSocket, visit: Visit) {
     let created = config.shown(&name, expires_at, &server.lanes.model().name);
     let (session, events, driver) = session::open(
         server.frontend.clone(),
-        server.lanes.open(FlowInfo::session(name.as_str())),
+        server.lanes.open(permit.caller().as_flow(FlowInfo::session(name.as_str()))),
         config.settings(),
     );
     let (replies, replies_out) = mpsc::channel(REPLIES);

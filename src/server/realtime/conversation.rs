@@ -2,10 +2,11 @@
 
 use super::fault::Fault;
 use super::server_event::{CompletedPool, Item, ServerEvent, TranscriptionError, Usage};
-use crate::asr::{AsrError, Transcript};
+use crate::asr::{LaneEvent, Transcript};
+use crate::pool::Standing;
 use crate::server::error::shortened;
 use crate::server::formats::logprobs;
-use crate::session::{ItemId, SessionEvent};
+use crate::session::{Dropped, ItemId, SessionEvent};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -43,7 +44,9 @@ impl Conversation {
             SessionEvent::Committed { item, .. } => self.committed(item),
             SessionEvent::Cleared => vec![ServerEvent::Cleared],
             SessionEvent::Read { item, audio, transcript } => self.read(item, audio, &transcript),
-            SessionEvent::Unread { item, error } => vec![unread(item, &error)],
+            SessionEvent::Unread { item, error } => vec![unread(item, error.code(), error.to_string())],
+            SessionEvent::Dropped { item, dropped } => gone(item, &dropped),
+            SessionEvent::Lease(event) => vec![lease(event)],
             SessionEvent::Refused { origin, refusal } => {
                 let error = Fault::invalid(refusal.code(), refusal.to_string()).answering(origin);
                 vec![ServerEvent::Error { error }]
@@ -110,8 +113,8 @@ impl Conversation {
             logprobs,
             usage: Usage { seconds: audio.as_secs_f64() },
             pool: CompletedPool {
-                waited_ms: read.timing.waited.as_millis() as u64,
-                decode_ms: read.timing.decode.as_millis() as u64,
+                waited_ms: whole_millis(read.timing.waited),
+                decode_ms: whole_millis(read.timing.decode),
                 diverged_words: 0,
                 withheld: None,
             },
@@ -125,14 +128,32 @@ fn millis(at: u64) -> u64 {
     at / 16
 }
 
-fn unread(item: ItemId, error: &AsrError) -> ServerEvent {
-    let error = TranscriptionError {
-        kind: "server_error",
-        code: error.code(),
-        message: error.to_string(),
-        param: None,
-    };
+/// A time in milliseconds, rounded up: what takes time is not told to take none.
+fn whole_millis(time: Duration) -> u64 {
+    time.as_nanos().div_ceil(1_000_000) as u64
+}
+
+fn lease(event: LaneEvent) -> ServerEvent {
+    match event {
+        LaneEvent::Waiting(Standing { position, estimated_wait }) => {
+            ServerEvent::QueueUpdated { position, estimated_wait_ms: estimated_wait.map(whole_millis) }
+        }
+        LaneEvent::Granted { slot, waited } => {
+            ServerEvent::LeaseGranted { slot: slot.0, waited_ms: whole_millis(waited) }
+        }
+        LaneEvent::Released { held } => ServerEvent::LeaseReleased { held_ms: whole_millis(held) },
+    }
+}
+
+fn unread(item: ItemId, code: &'static str, message: String) -> ServerEvent {
+    let error = TranscriptionError { kind: "server_error", code, message, param: None };
     ServerEvent::TranscriptionFailed { item_id: item.to_string(), content_index: 0, error }
+}
+
+/// Nobody shall overlook that something was said and will not be read: an error, and the end of the item.
+fn gone(item: ItemId, dropped: &Dropped) -> Vec<ServerEvent> {
+    let error = Fault::server(dropped.code(), dropped.to_string());
+    vec![ServerEvent::Error { error }, unread(item, dropped.code(), dropped.to_string())]
 }
 
 fn no_such_item(id: &str) -> Fault {

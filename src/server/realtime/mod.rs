@@ -61,11 +61,7 @@ async fn connect(
     let permit = admit(&server, &caller, &query)?;
     let upgrade = upgrade.map_err(|rejection| no_upgrade(&rejection))?;
     let id = Uuid::new_v4();
-    let config = SessionConfig::new(
-        query.session_type(),
-        &server.lanes.model().name,
-        server.settings.endpoint.clone(),
-    );
+    let config = SessionConfig::new(query.session_type(), &server.lanes.model().name, &server.settings);
     let tracked = server.sessions.token();
     let span = info_span!("session", session = %id.simple(), caller = caller.name());
     let limit = server.settings.message_limit;

@@ -5,7 +5,7 @@
 //! A session that has to end takes nothing any more, but still reads what it has taken.
 
 use super::client_event::{self, ClientEvent, Incoming, LARGEST_APPEND};
-use super::config::{AudioFormat, Bounds, SessionConfig};
+use super::config::{AudioFormat, Bounds, LeaseTerms, SessionConfig};
 use super::connection::Parting;
 use super::fault::Fault;
 use super::limits::{Due, Limit, Limits};
@@ -170,7 +170,8 @@ impl Reader<'_> {
     async fn update(&mut self, session: &serde_json::Value, event_id: Option<String>) -> Result<(), Done> {
         let server = Arc::clone(&self.server);
         let model = server.lanes.model();
-        let bounds = Bounds { models: &server.models, model, has_audio: self.has_audio };
+        let (lease, has_audio) = (LeaseTerms::of(&server.settings), self.has_audio);
+        let bounds = Bounds { models: &server.models, model, lease, has_audio };
         match self.config.updated(session, bounds) {
             Ok(config) => {
                 self.config = config;

@@ -52,6 +52,17 @@ pub(super) enum ServerEvent {
     },
     #[serde(rename = "conversation.item.input_audio_transcription.failed")]
     TranscriptionFailed { item_id: String, content_index: u32, error: TranscriptionError },
+    #[serde(rename = "pool.queue.updated")]
+    QueueUpdated {
+        /// 1 is next.
+        position: usize,
+        /// `null` where it would be a guess.
+        estimated_wait_ms: Option<u64>,
+    },
+    #[serde(rename = "pool.lease.granted")]
+    LeaseGranted { slot: u16, waited_ms: u64 },
+    #[serde(rename = "pool.lease.released")]
+    LeaseReleased { held_ms: u64 },
     #[serde(rename = "pool.session.closing")]
     Closing {
         reason: &'static str,

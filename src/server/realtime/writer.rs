@@ -5,6 +5,7 @@ use super::fault::Fault;
 use super::server_event::{Scribe, ServerEvent};
 use crate::server::ServerSettings;
 use crate::session::{SessionEvent, SessionEvents};
+use crate::telemetry::metrics;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use futures_util::SinkExt;
 use futures_util::stream::SplitSink;
@@ -160,6 +161,10 @@ impl<'a> Writer<'a> {
             }
         };
         let event = answer.unwrap_or_else(|fault| ServerEvent::Error { error: fault.answering(event_id) });
+        if let ServerEvent::Error { error } = &event {
+            // Errors of the session itself are counted there.
+            metrics::failed(metrics::Module::Server, error.code);
+        }
         self.write(event).await
     }
 

@@ -34,11 +34,12 @@ const REFUSALS: &[[&str; 1]] =
 /// The same of retirements.
 const RETIREMENTS: &[[&str; 1]] = &[["slot_lost"], ["slot_stuck"], ["slot_failing"], ["canary_failed"]];
 
-/// The same of errors: the defects that one would like to be woken for.
+/// The same of errors: what one would like to be woken for.
 const ERRORS: &[[&str; 2]] = &[
     [Module::Server.as_str(), "internal_error"],
     [Module::Server.as_str(), "decode_failed"],
     [Module::Session.as_str(), "decode_failed"],
+    [Module::Session.as_str(), "audio_dropped"],
 ];
 
 /// Every metric that is recorded, ready to be counted up.

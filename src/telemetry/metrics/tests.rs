@@ -22,7 +22,10 @@ const CATALOGUE: &[Entry] = &[
     (
         "stenopool_errors_total",
         "counter",
-        &[("code", &["decode_failed", "internal_error"]), ("module", &["server", "session"])],
+        &[
+            ("code", &["audio_dropped", "decode_failed", "internal_error"]),
+            ("module", &["server", "session"]),
+        ],
     ),
     ("stenopool_pool_lease_held_seconds", "histogram", &[("scope", &["session", "utterance"])]),
     (

@@ -14,12 +14,13 @@ fn model(multilingual: bool) -> ModelInfo {
 
 /// Applies updates in order to a fresh transcription session.
 fn after(updates: &[Value]) -> Result<SessionConfig, Fault> {
-    let fresh = SessionConfig::new(SessionType::Transcription, "demo", EndpointSettings::default());
+    let fresh = SessionConfig::new(SessionType::Transcription, "demo", &ServerSettings::default());
     updates.iter().try_fold(fresh, |config, update| update_of(&config, update, false))
 }
 
 fn update_of(config: &SessionConfig, update: &Value, has_audio: bool) -> Result<SessionConfig, Fault> {
-    config.updated(update, Bounds { models: &names(), model: &model(false), has_audio })
+    let lease = LeaseTerms::of(&ServerSettings::default());
+    config.updated(update, Bounds { models: &names(), model: &model(false), lease, has_audio })
 }
 
 /// The session's `audio.input` after updates of it.
@@ -30,12 +31,12 @@ fn input_after(updates: &[Value]) -> Value {
 
 #[test]
 fn fresh_sessions_are_shown_with_all_their_defaults() {
-    let transcription = SessionConfig::new(SessionType::Transcription, "demo", EndpointSettings::default());
+    let transcription = SessionConfig::new(SessionType::Transcription, "demo", &ServerSettings::default());
     insta::assert_json_snapshot!(
         "transcription_session",
         transcription.shown("sess_1", 1_800_000_000, "demo")
     );
-    let realtime = SessionConfig::new(SessionType::Realtime, "demo", EndpointSettings::default());
+    let realtime = SessionConfig::new(SessionType::Realtime, "demo", &ServerSettings::default());
     insta::assert_json_snapshot!("realtime_session", realtime.shown("sess_1", 1_800_000_000, "demo"));
 }
 
@@ -167,15 +168,20 @@ fn an_unknown_model_is_refused_with_the_known_ones() {
 #[test]
 fn another_language_needs_a_multilingual_model() {
     let german = json!({ "audio": { "input": { "transcription": { "language": "de" } } } });
-    let fresh = SessionConfig::new(SessionType::Transcription, "demo", EndpointSettings::default());
-    let bounds = Bounds { models: &names(), model: &model(true), has_audio: false };
+    let fresh = SessionConfig::new(SessionType::Transcription, "demo", &ServerSettings::default());
+    let bounds = Bounds {
+        models: &names(),
+        model: &model(true),
+        lease: LeaseTerms::of(&ServerSettings::default()),
+        has_audio: false,
+    };
     let config = fresh.updated(&german, bounds).expect("the model knows it");
     assert_eq!(config.settings().decode.expect("it reads").language.as_deref(), Some("de"));
 }
 
 #[test]
 fn the_type_may_change_until_the_first_audio() {
-    let fresh = SessionConfig::new(SessionType::Realtime, "demo", EndpointSettings::default());
+    let fresh = SessionConfig::new(SessionType::Realtime, "demo", &ServerSettings::default());
     let transcription = json!({ "type": "transcription" });
     let config = update_of(&fresh, &transcription, false).expect("no audio came yet");
     assert_eq!(config.kind, SessionType::Transcription);
@@ -186,7 +192,7 @@ fn the_type_may_change_until_the_first_audio() {
 #[test]
 fn a_conversation_can_go_without_transcripts_and_a_transcription_cannot() {
     let off = json!({ "audio": { "input": { "transcription": null } } });
-    let fresh = SessionConfig::new(SessionType::Realtime, "demo", EndpointSettings::default());
+    let fresh = SessionConfig::new(SessionType::Realtime, "demo", &ServerSettings::default());
     let silent = update_of(&fresh, &off, false).expect("a conversation can");
     assert_eq!(silent.settings().decode, None);
     let transcription =
@@ -238,7 +244,8 @@ fn the_servers_own_endpoints_hold_where_a_client_says_nothing() {
         min_speech: Duration::from_millis(64),
         ..EndpointSettings::default()
     };
-    let fresh = SessionConfig::new(SessionType::Transcription, "demo", server.clone());
+    let settings = ServerSettings { endpoint: server.clone(), ..ServerSettings::default() };
+    let fresh = SessionConfig::new(SessionType::Transcription, "demo", &settings);
     assert_eq!(fresh.settings().endpoint, server);
     let shown = fresh.shown("sess_1", 0, "demo");
     assert_eq!(shown["audio"]["input"]["turn_detection"]["threshold"], json!(0.4));
@@ -248,16 +255,59 @@ fn the_servers_own_endpoints_hold_where_a_client_says_nothing() {
     assert_eq!(updated, EndpointSettings { prefix, ..server });
 }
 
+/// The lease after updates of `pool` on a server with these terms, as it is shown and as it is meant.
+fn lease_after(default: LeaseScope, switching: bool, updates: &[Value]) -> Result<LeaseScope, Fault> {
+    let settings = ServerSettings { lease: default, lease_switching: switching, ..ServerSettings::default() };
+    let (names, model, lease) = (names(), model(false), LeaseTerms::of(&settings));
+    let mut config = SessionConfig::new(SessionType::Realtime, "demo", &settings);
+    for pool in updates {
+        let bounds = Bounds { models: &names, model: &model, lease, has_audio: true };
+        config = config.updated(&json!({ "pool": pool }), bounds)?;
+    }
+    let lease = config.settings().lease;
+    let shown = json!({ "lease": lease.name(), "resume": false });
+    assert_eq!(config.shown("sess_1", 0, "demo")["pool"], shown);
+    Ok(lease)
+}
+
 #[test]
-fn what_the_pool_cannot_do_yet_is_refused_and_what_it_does_is_taken() {
+fn a_lease_is_kept_as_long_as_the_server_says_unless_the_client_says_otherwise() {
+    use LeaseScope::{Session, Utterance};
+    let (utterance, session) =
+        (json!({ "lease": "utterance" }), json!({ "lease": "session", "resume": false }));
+    let cases = [
+        (Utterance, vec![], Utterance),
+        (Session, vec![], Session),
+        (Utterance, vec![session.clone()], Session),
+        (Session, vec![utterance.clone()], Utterance),
+        (Utterance, vec![session.clone(), utterance.clone()], Utterance),
+        (Utterance, vec![session.clone(), json!({ "resume": false })], Session),
+        (Utterance, vec![session.clone(), json!({ "lease": null })], Utterance),
+        (Session, vec![utterance, Value::Null], Session),
+    ];
+    for (default, updates, expected) in cases {
+        assert_eq!(lease_after(default, true, &updates), Ok(expected), "{default:?} {updates:?}");
+    }
+}
+
+#[test]
+fn a_server_that_fixes_its_leases_says_which_it_gives() {
+    let ask = |lease: &str| lease_after(LeaseScope::Utterance, false, &[json!({ "lease": lease })]);
+    assert_eq!(ask("utterance"), Ok(LeaseScope::Utterance));
+    let fault = ask("session").expect_err("it is fixed");
+    assert_eq!((fault.code, fault.param.as_deref()), ("lease_fixed", Some("session.pool.lease")));
+    assert!(fault.message.contains("for \"utterance\" only"), "{}", fault.message);
+}
+
+#[test]
+fn what_the_pool_cannot_do_yet_is_refused() {
     let answer =
         |pool: Value| after(&[json!({ "pool": pool })]).err().map(|fault| (fault.code, fault.param.unwrap()));
-    assert_eq!(answer(json!({ "lease": "utterance", "resume": false })), None);
     let cases = [
-        (json!({ "lease": "session" }), "unsupported_value", "session.pool.lease"),
         (json!({ "lease": "forever" }), "invalid_value", "session.pool.lease"),
         (json!({ "resume": true }), "unsupported_value", "session.pool.resume"),
         (json!({ "resume": "yes" }), "invalid_value", "session.pool.resume"),
+        (json!(7), "invalid_value", "session.pool"),
     ];
     for (pool, code, param) in cases {
         assert_eq!(answer(pool), Some((code, param.to_owned())));

@@ -1,8 +1,9 @@
 //! What clients are told, event by event.
 
 use super::*;
-use crate::asr::{Hypothesis, Segment, Stability, Timing};
+use crate::asr::{AsrError, Hypothesis, Segment, Stability, Timing};
 use crate::audio::Span;
+use crate::pool::SlotId;
 use crate::server::realtime::server_event::Scribe;
 use crate::session::FrontendError;
 use crate::session::Refusal;
@@ -56,6 +57,13 @@ fn an_utterance_is_told_in_openais_order_and_words() {
         SessionEvent::SpeechStarted { item: item(1), at: 1_600 },
         SessionEvent::SpeechStopped { item: item(1), at: 25_600 },
         committed(1),
+        SessionEvent::Lease(LaneEvent::Waiting(Standing { position: 2, estimated_wait: None })),
+        SessionEvent::Lease(LaneEvent::Waiting(Standing {
+            position: 1,
+            estimated_wait: Some(Duration::from_micros(400)),
+        })),
+        SessionEvent::Lease(LaneEvent::Granted { slot: SlotId(3), waited: Duration::from_micros(6_001) }),
+        SessionEvent::Lease(LaneEvent::Released { held: Duration::from_millis(25) }),
         read(1, "Two six nine."),
     ];
     insta::assert_json_snapshot!("an_utterance", frames(&mut Conversation::default(), happened));
@@ -64,10 +72,14 @@ fn an_utterance_is_told_in_openais_order_and_words() {
 #[test]
 fn faults_are_told_with_their_codes() {
     let refusal = Refusal::CommitEmpty { buffered: Duration::from_millis(40) };
+    let span = Span::new(160_000, 200_000);
+    let dropped = Dropped { span, waiting: Duration::from_secs(121), n_waiting: 7 };
     let happened = vec![
         SessionEvent::Refused { origin: Some("mine".into()), refusal },
         committed(1),
         SessionEvent::Unread { item: item(1), error: AsrError::Decode("out of luck".into()) },
+        committed(2),
+        SessionEvent::Dropped { item: item(2), dropped },
         SessionEvent::Cleared,
         SessionEvent::Deaf(FrontendError::Stopped),
     ];
