@@ -1,11 +1,11 @@
 //! Whatever an engine does, and whenever its caller leaves: afterwards the pool is whole, and others were served.
 
-use super::tests::{Bench, bench, read, second_of_audio, settle};
+use super::tests::{A_DAY, Bench, bench, read, second_of_audio, settle};
 use super::*;
 use crate::asr::fake::{Act, FakeEngine};
 use std::pin::Pin;
 use tokio::runtime::Handle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -89,7 +89,8 @@ async fn play(bench: &Bench, scope: LeaseScope, leaves: Leaves, behaviour: &str)
         return;
     }
     if leaves == Leaves::Never {
-        let read = call.await.map(|transcript| transcript.hypothesis.text()).map_err(|error| error.code());
+        let answer = timeout(A_DAY, call).await.expect("every caller gets an answer");
+        let read = answer.map(|transcript| transcript.hypothesis.text()).map_err(|error| error.code());
         assert_eq!(read, answer_to(behaviour));
         return;
     }
