@@ -1,14 +1,29 @@
 //! A scripted engine for tests: it takes time, obeys cancellation, and fails when it is told to.
 
-use super::{AsrError, DecodeOptions, Engine, Hypothesis, Job, Outcome, Segment, Stability, Token};
+use super::{
+    Alerts, AsrError, Capacity, DecodeOptions, Device, Engine, Hypothesis, Job, Outcome, Segment, Stability,
+    SupervisorSettings, Token,
+};
 use crate::audio::Utterance;
-use crate::gpu::{Bytes, Footprint};
+use crate::gpu::{Bytes, Footprint, Loaded, MemoryBudget};
 use crate::pool::SlotId;
 use std::collections::HashMap;
+use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// What one slot has and needs of which nothing was measured, for servers without a supervisor.
+pub fn capacity() -> watch::Receiver<Capacity> {
+    let Device { info, probe } = SupervisorSettings::fixed(1).device;
+    let memory = probe.memory().expect("nobody told this probe to fail");
+    let sizing = MemoryBudget::up_to(NonZeroU16::MIN, Bytes(0))
+        .size(memory, Footprint::default(), Loaded::Nothing)
+        .expect("it says that everything fits");
+    watch::channel(Capacity { device: info, memory, sizing, alerts: Alerts::default() }).1
+}
 
 /// What the fake does with one utterance.
 #[derive(Debug, Clone)]

@@ -33,6 +33,9 @@ use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 use trial::Trial;
 
+/// What is decoded when a slot is opened.
+const WIDEST: Duration = Duration::from_secs(30);
+
 /// How long closing the slots may take: as long as a decode that is still under way, but not for ever.
 const CLOSING_LIMIT: Duration = Duration::from_secs(60);
 
@@ -121,6 +124,8 @@ struct Pool {
     /// The slots below this are open.
     open: u16,
     knee_found: Option<KneeFound>,
+    /// How long it took to open the first.
+    warm_up: Duration,
 }
 
 impl Pool {
@@ -130,7 +135,8 @@ impl Pool {
         let opener = Opener { engine: Arc::clone(&engine), allocator: allocator.clone(), probe };
         let begun = Instant::now();
         let footprint = opener.open_alone(SlotId(0)).await?;
-        let limit = trial_limit(begun.elapsed());
+        let warm_up = begun.elapsed();
+        let limit = trial_limit(warm_up);
         let budget = budget(settings);
         let sizing = match size(&opener, &budget, footprint).await {
             Ok(sizing) => sizing,
@@ -141,7 +147,7 @@ impl Pool {
         };
         allocator.add(SlotId(0));
         let trial = Trial { engine, allocator, limit };
-        let mut pool = Self { opener, retired, trial, budget, sizing, open: 1, knee_found: None };
+        let mut pool = Self { opener, retired, trial, budget, sizing, open: 1, knee_found: None, warm_up };
         if matches!(settings.knee, Knee::Measure { beyond } if sizing.slots > beyond.max(1)) {
             pool.find_knee().await?;
         }
@@ -173,7 +179,7 @@ impl Pool {
         settings: &SupervisorSettings,
         readings: Option<watch::Receiver<DeviceMemory>>,
     ) -> Supervisor {
-        let Self { opener, retired, trial, budget, sizing, open, knee_found } = self;
+        let Self { opener, retired, trial, budget, sizing, open, knee_found, warm_up } = self;
         let most_slots = sizing.max_slots.min(sizing.knee.unwrap_or(u16::MAX));
         let (engine, allocator) = (Arc::clone(&opener.engine), opener.allocator.clone());
         let (capacity, watched) = watch::channel(Capacity::new(&settings.device, sizing));
@@ -188,6 +194,7 @@ impl Pool {
         tasks.spawn(allocator.clone().keep_informed());
         settings.canary.map(|period| tasks.spawn(canary::run(trial, period)));
         let lanes = Lanes::new(Arc::clone(&engine), allocator, model).with_settings(settings.lanes.clone());
+        lanes.guess_cost(WIDEST, warm_up);
         Supervisor { engine, lanes, capacity: watched, knee_found, most_slots, probe: None, tasks }
     }
 }

@@ -3,7 +3,7 @@
 use super::assembly::{Assembly, Purpose, assemble, demo_notice, pull_command};
 use super::failure::Failure;
 use super::output;
-use crate::asr::Lanes;
+use crate::asr::Supervisor;
 use crate::config::{EdgeSettings, Settings};
 use crate::gpu::{Binding, DeviceInfo, DeviceKind, Sizing};
 use crate::pool::Allocator;
@@ -42,8 +42,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     }
     let Assembly { frontend, supervisor, .. } = assembly;
     let grace = settings.server.shutdown_grace;
-    let server =
-        Arc::new(assemble_server(settings.server, settings.endpoint, supervisor.lanes().clone(), frontend));
+    let server = Arc::new(assemble_server(settings.server, settings.endpoint, &supervisor, frontend));
     stop_on_signals(server.stopping.clone(), server.lanes.allocator().clone())?;
     serve(listener, server, grace).await.context("the server ended before its time")?;
     supervisor.stop().await;
@@ -55,10 +54,12 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
 fn assemble_server(
     edge: EdgeSettings,
     endpoint: EndpointSettings,
-    lanes: Lanes,
+    supervisor: &Supervisor,
     frontend: Frontend,
 ) -> Server {
+    let lanes = supervisor.lanes().clone();
     Server {
+        capacity: supervisor.capacity(),
         models: ModelNames::new(lanes.model().name.clone(), edge.aliases),
         lanes,
         frontend,

@@ -178,6 +178,11 @@ impl Allocator {
         self.shared.lock().drain();
     }
 
+    /// Whether it takes no new flows any more.
+    pub fn is_draining(&self) -> bool {
+        self.shared.lock().is_draining()
+    }
+
     /// Serves nobody any more: whoever waits is told [`AcquireError::Draining`].
     pub fn close(&self) {
         let waiting = self.shared.lock().close();

@@ -153,6 +153,10 @@ impl Books {
         }
     }
 
+    pub(super) fn is_draining(&self) -> bool {
+        self.phase != Phase::Open
+    }
+
     /// Ends all service, and hands out those who wait.
     pub(super) fn close(&mut self) -> Vec<InLine> {
         self.phase = Phase::Closed;
@@ -316,7 +320,7 @@ impl Books {
         if proven {
             self.proven.insert(slot, now);
         }
-        if !is_the_houses {
+        if proven && !is_the_houses {
             self.service.decoded(decode, now);
         }
         self.count_work(now);
@@ -397,7 +401,7 @@ impl Books {
             service: self.service.summary(now),
             sessions: Talkers { connected, speaking },
             fairness: self.service.fairness(now),
-            draining: self.phase != Phase::Open,
+            draining: self.is_draining(),
         }
     }
 

@@ -11,6 +11,7 @@ mod keys;
 mod languages;
 mod metrics;
 mod models;
+mod pool;
 mod pulse;
 mod readings;
 mod realtime;
@@ -30,7 +31,7 @@ pub use request::RequestError;
 pub use serve::serve;
 pub use upload::UploadError;
 
-use crate::asr::Lanes;
+use crate::asr::{Capacity, Lanes};
 use crate::pool::LeaseScope;
 use crate::session::{Frontend, Keeping};
 use crate::vad::EndpointSettings;
@@ -38,6 +39,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -102,6 +104,8 @@ impl Default for ServerSettings {
 pub struct Server {
     /// Ways to the recognizer.
     pub lanes: Lanes,
+    /// What the slots have and need.
+    pub capacity: watch::Receiver<Capacity>,
     /// Ears for sessions.
     pub frontend: Frontend,
     /// The loaded model's name and its aliases.
@@ -125,7 +129,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/v1/audio/translations", post(transcriptions::translate))
         .route("/v1/models", get(status::models))
         .route("/v1/models/{*id}", get(status::model))
-        .route("/pool", get(status::pool))
+        .route("/pool", get(pool::pool))
         .route("/metrics", get(metrics::metrics))
         .merge(realtime::routes())
         .route_layer(middleware::from_fn_with_state(Arc::clone(&server), edge::identify));

@@ -1,4 +1,4 @@
-//! What the server says about itself: alive, ready, its pool, its models.
+//! What the server says about itself: alive, ready, its models.
 
 use super::Server;
 use super::error::ApiError;
@@ -17,59 +17,15 @@ pub(super) async fn healthz() -> &'static str {
 
 /// `GET /readyz`: a slot serves, and the server is not stopping.
 pub(super) async fn readyz(State(server): State<Arc<Server>>) -> Result<&'static str, ApiError> {
-    let pool = server.lanes.allocator().snapshot();
+    let (slots, draining) = (server.lanes.allocator().slots(), server.lanes.allocator().is_draining());
     let unready = |code, reason| Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, reason));
-    if server.stopping.is_cancelled() || pool.draining {
+    if server.stopping.is_cancelled() || draining {
         return unready("stopping", "the server is stopping".to_owned());
     }
-    if pool.slots.in_service() == 0 {
-        return unready("no_slot", format!("none of {} slots is in service", pool.slots.total));
+    if slots.in_service() == 0 {
+        return unready("no_slot", format!("none of {} slots is in service", slots.total));
     }
     Ok("ready\n")
-}
-
-#[derive(Serialize)]
-struct PoolWire<'a> {
-    model: &'a str,
-    engine: &'static str,
-    slots: SlotsWire,
-    queue: QueueWire,
-}
-
-#[derive(Serialize)]
-struct SlotsWire {
-    total: usize,
-    idle: usize,
-    leased: usize,
-    retired: usize,
-}
-
-#[derive(Serialize)]
-struct QueueWire {
-    depth: usize,
-    limit: usize,
-    oldest_wait_ms: u64,
-}
-
-/// `GET /pool`: the pool's numbers, from one lock.
-pub(super) async fn pool(State(server): State<Arc<Server>>) -> Response {
-    let pool = server.lanes.allocator().snapshot();
-    let wire = PoolWire {
-        model: &server.lanes.model().name,
-        engine: "whisper.cpp",
-        slots: SlotsWire {
-            total: pool.slots.total,
-            idle: pool.slots.idle,
-            leased: pool.slots.leased,
-            retired: pool.slots.retired,
-        },
-        queue: QueueWire {
-            depth: pool.queue.depth(),
-            limit: pool.queue.limit,
-            oldest_wait_ms: pool.queue.oldest_wait.as_millis() as u64,
-        },
-    };
-    Json(wire).into_response()
 }
 
 #[derive(Serialize)]

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use stenopool::asr::fake::{Act, FakeEngine};
+use stenopool::asr::fake::{self, Act, FakeEngine};
 use stenopool::asr::{DecodeOptions, EncoderWindow, Lanes, ModelInfo};
 use stenopool::audio::Utterance;
 use stenopool::pool::{Allocator, Lease, PoolSettings, SlotId, Snapshot, Tier, Weight};
@@ -78,6 +78,7 @@ async fn start(script: Script, settings: ServerSettings, keys: Vec<KeyEntry>, gr
     }
     let model = ModelInfo { name: "fake".into(), multilingual: false, window: EncoderWindow::Fit };
     let server = Arc::new(Server {
+        capacity: fake::capacity(),
         lanes: Lanes::new(Arc::new(FakeEngine::new(script)), allocator, model),
         frontend: Frontend::start(vec![Box::new(FakeDetector)]),
         models: ModelNames::new("fake".into(), vec!["whisper-1".into()]),

@@ -11,7 +11,7 @@ use std::io::Cursor;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use stenopool::asr::fake::{Act, FakeEngine};
+use stenopool::asr::fake::{self, Act, FakeEngine};
 use stenopool::asr::{AsrError, EncoderWindow, Lanes, ModelInfo};
 use stenopool::pool::{
     Allocator, Ask, Class, Cost, FlowInfo, Lease, LeaseScope, PoolSettings, SlotId, Snapshot, Tier, Weight,
@@ -51,6 +51,7 @@ impl Stage {
         (0..self.slots).for_each(|slot| allocator.add(SlotId(slot)));
         let model = ModelInfo { name: "demo".into(), multilingual: false, window: EncoderWindow::Fit };
         let server = Arc::new(Server {
+            capacity: fake::capacity(),
             lanes: Lanes::new(Arc::new(self.engine), allocator, model),
             frontend: Frontend::start(vec![Box::new(FakeDetector)]),
             models: ModelNames::new("demo".into(), vec!["whisper-1".into()]),

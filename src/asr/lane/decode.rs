@@ -8,6 +8,7 @@ use crate::asr::watch::Watch;
 use crate::asr::{AsrError, DecodeOptions, Hypothesis, Job, Timing};
 use crate::audio::Utterance;
 use crate::pool::{Class, Generation, Lease, Retirement, SlotId};
+use crate::telemetry::metrics;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -137,7 +138,10 @@ impl Lanes {
 
     fn learn(&self, audio: Duration, outcome: &Outcome) {
         match &outcome.result {
-            Ok(_) => self.experience().cost.learn(audio, outcome.decode),
+            Ok(read) => {
+                metrics::decoded(read.stability.into(), outcome.decode, audio);
+                self.experience().cost.learn(audio, outcome.decode);
+            }
             // It would have taken longer. Without this, a machine too slow for the first guess would never be known.
             Err(AsrError::Overrun { limit }) => self.experience().cost.learn(audio, *limit),
             Err(_) => {}

@@ -2,7 +2,6 @@
 
 use crate::asr::{AsrError, Hypothesis, Job, Outcome, Recognizer};
 use crate::pool::SlotId;
-use crate::telemetry::metrics;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -125,9 +124,6 @@ fn work(slot: SlotId, mut recognizer: Box<dyn Recognizer>, inbox: Receiver<Job>,
         // Before the answer: whoever has that may close the slot, and must not take it for busy.
         life.set_busy(false);
         let decode = since.elapsed();
-        if let Ok(read) = &result {
-            metrics::decoded(read.stability.into(), decode, job.utterance.span.duration());
-        }
         debug!(slot = slot.0, decode_ms = decode.as_millis(), ok = result.is_ok(), "decoded");
         if matches!(result, Err(AsrError::SlotLost(_))) {
             // Its memory goes before the slot is announced as lost, so that the rebuilt one finds room.
