@@ -2,7 +2,7 @@
 //! reading; no text of anybody is in it.
 
 use super::Server;
-use crate::asr::{self, Capacity};
+use crate::asr::Capacity;
 use crate::gpu::{Bytes, DeviceMemory};
 use crate::pool::{Holder, LeaseScope, Service, Slots, Snapshot, Waiter};
 use crate::telemetry::metrics::{Alerts, Gauges, Memory};
@@ -278,6 +278,7 @@ fn thousandths(figure: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::asr;
     use crate::gpu::{Binding, DeviceInfo, DeviceKind, Footprint, Sizing};
     use crate::pool::{Allocator, Ask, Class, Cost, FlowInfo, PoolSettings, SlotId};
 
