@@ -51,7 +51,7 @@ def server(binary, *flags):
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     command = [binary, "--log", "warn", "serve", "--bind", address, "--model", "demo", *flags]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not is_ready(address):

@@ -137,7 +137,7 @@ pub(super) struct PoolFlags {
     /// How many seconds one decode may take before it is given up [default: auto, from its audio]
     #[arg(long, value_name = "auto|S", env = "STENOPOOL_JOB_DEADLINE_S")]
     job_deadline_s: Option<String>,
-    /// Who has waited for so many seconds is served out of turn [default: 10]
+    /// Who has waited for so many seconds is served out of turn [default: 30]
     #[arg(long, value_name = "S", env = "STENOPOOL_STARVATION_S")]
     starvation_s: Option<u64>,
     /// Percent of the work that parts of files get however much is said live, 0 to 50 [default: 10]

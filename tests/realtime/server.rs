@@ -77,11 +77,21 @@ async fn start(script: Script, settings: ServerSettings, keys: Vec<KeyEntry>, gr
         allocator.add(SlotId(slot));
     }
     let model = ModelInfo { name: "fake".into(), multilingual: false, window: EncoderWindow::Fit };
+    let lanes = Lanes::new(Arc::new(FakeEngine::new(script)), allocator, model);
+    serve_on(lanes, settings, keys, grace).await
+}
+
+/// Serves on lanes that somebody else looks after.
+pub(crate) async fn serve_lanes(lanes: Lanes, settings: ServerSettings, grace: Duration) -> Served {
+    serve_on(lanes, settings, Vec::new(), grace).await
+}
+
+async fn serve_on(lanes: Lanes, settings: ServerSettings, keys: Vec<KeyEntry>, grace: Duration) -> Served {
     let server = Arc::new(Server {
+        models: ModelNames::new(lanes.model().name.clone(), vec!["whisper-1".into()]),
+        lanes,
         capacity: fake::capacity(),
-        lanes: Lanes::new(Arc::new(FakeEngine::new(script)), allocator, model),
         frontend: Frontend::start(vec![Box::new(FakeDetector)]),
-        models: ModelNames::new("fake".into(), vec!["whisper-1".into()]),
         keys: Keyring::new(keys),
         settings,
         stopping: CancellationToken::new(),

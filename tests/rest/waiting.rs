@@ -65,8 +65,8 @@ async fn a_request_waits_for_its_first_slot_as_long_as_it_may() {
         server.until(|pool| pool.queue.depth() == 1).await;
         drop(lease);
     };
-    let (answer, ()) = tokio::join!(server.transcribe(&[("response_format", "text")]), leave);
-    assert_eq!(answer.body, "One. Two.\n");
+    let (answered, ()) = tokio::join!(server.transcribe(&[("response_format", "text")]), leave);
+    assert_eq!(answered.body, "One. Two.\n");
 }
 
 #[tokio::test]
