@@ -82,6 +82,7 @@ async fn start(script: Script, settings: ServerSettings, keys: Vec<KeyEntry>, gr
 }
 
 /// Serves on lanes that somebody else looks after.
+#[allow(dead_code, reason = "only the tests of faults have lanes of their own")]
 pub(crate) async fn serve_lanes(lanes: Lanes, settings: ServerSettings, grace: Duration) -> Served {
     serve_on(lanes, settings, Vec::new(), grace).await
 }
