@@ -3,7 +3,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 BINARY := target/release/stenopool
 
-.PHONY: help setup build run test lint
+.PHONY: help setup build run test bench lint
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 14
@@ -19,6 +19,9 @@ run: setup build ## Start the server; flags for `serve` go into ARGS="..."
 
 test: setup ## Run all tests
 	@cargo test --locked
+
+bench: setup ## Print what the pool itself costs, and how fair it is
+	@cargo bench --locked --bench pool
 
 lint: ## Check the format and what clippy says
 	@cargo fmt --check

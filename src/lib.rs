@@ -48,8 +48,11 @@
 //! | [`vad::Detector`], [`vad::Edge`], [`vad::Gate`], [`vad::Endpointer`] | the model that hears speech; speech started or stopped; hysteresis; builds utterances |
 //! | [`session::Frontend`], [`session::Ear`] | the threads that listen for everybody; what one session hears with |
 //! | [`pool::SlotId`], [`pool::Generation`] | the right to one decode at a time, and the memory it needs; how often it was rebuilt |
-//! | [`pool::FlowId`], [`pool::Class`], [`pool::Ticket`] | whoever must be treated fairly; what kind of work it asks for; its place in line |
+//! | [`pool::Flow`], [`pool::Tier`], [`pool::Class`] | whoever must be treated fairly; its weight; what kind of work it asks for |
+//! | [`pool::Ask`], [`pool::Cost`], [`pool::Ticket`] | what is asked for; expected work as slot time; a number in line |
+//! | [`pool::Place`], [`pool::Standing`] | somebody's place in line, which is left when it is dropped; which position that is, and for how long |
 //! | [`pool::Ledger`], [`pool::Allocator`], [`pool::Lease`] | who holds what, purely; its async front; the exclusive right to one slot |
+//! | [`pool::LeaseScope`], [`pool::Retirement`] | how long a lease is kept; why a slot leaves service |
 //! | [`gpu::DeviceProbe`], [`gpu::DeviceMemory`], [`gpu::Footprint`] | reads a device; its total and free memory; what weights and one slot need |
 //! | [`gpu::DeviceSelector`], [`gpu::Gpu`] | which device is asked for; a GPU or a MIG instance that was found |
 //! | [`gpu::MemoryBudget`], [`gpu::Sizing`], [`gpu::Binding`] | the sum that yields a number of slots; its result; which term binds |
@@ -89,18 +92,17 @@
 //! guaranteed share. [`load::Scenario`] shows what that is worth. [`pool::Allocator`] is one
 //! mutex around the ledger and those who wait, never held across an `await`: decide under the lock, deliver after it.
 //! A lease is for one utterance: a Whisper state carries nothing from one to the next, so any slot serves any session,
-//! and a hundred connected people need about as many slots as speak at once.
+//! and a hundred connected people need about as many slots as speak at once. A session may keep one instead
+//! ([`pool::LeaseScope::Session`]); it is given back when nobody has spoken for a while.
 //!
-//! A live session hears where it stands ([`asr::LaneEvent`]), and what is said meanwhile is kept, up to a bound; past it,
-//! utterances are dropped, each with an event that says so, if it is the line and not the decoder that holds them up.
+//! Limits apply at the door ([`pool::Allocator::admit`]); who is inside is served to the end, and everybody in line is
+//! told its [`pool::Standing`]: at once, and then at most twice a second. The estimate is a schedule of what is running
+//! and what is ahead, by costs that lanes learn from decodes.
 //!
-//! Limits apply at the door ([`pool::Allocator::admit`]); who is inside is served to the end. A slot that is lost (a
-//! panic, a failed allocation) is retired by [`pool::SlotId`] and [`pool::Generation`], rebuilt by the
-//! [`asr::Supervisor`], and its job is tried once more on another.
-//!
-//! There are `min(fits, knee, max_slots)` slots ([`gpu::MemoryBudget`]): the supervisor opens one, measures it, opens the
-//! others one by one and reads the memory before each; under pressure it gives idle slots back ([`gpu::Elasticity`]), and
-//! it tries slots that nobody used for a while. [`asr::Capacity`] says how that stands.
+//! Every decode is watched by a task of its own ([`asr::JobLimits`]): past its deadline it is told to stop, and a
+//! decoder that does not stop loses its slot, which is retired by [`pool::SlotId`] and [`pool::Generation`], because the
+//! lease is stuck with it; the late return gives nothing back. The [`asr::Supervisor`] rebuilds slots that were lost,
+//! tries those that nobody uses, and follows the memory. A job that failed is tried once more on another slot.
 //!
 //! [`asr::Engine`] is the seam that keeps the future open: today each slot is a thread with a whisper.cpp state over
 //! one shared context. Nothing outside `asr` can tell.
