@@ -190,8 +190,8 @@ impl<'a> HolderWire<'a> {
             session: &holder.name,
             scope: holder.scope.name(),
             tier: &holder.tier,
-            held_ms: whole_ms(holder.held),
-            idle_ms: whole_ms(holder.idle),
+            held_ms: whole_millis(holder.held),
+            idle_ms: whole_millis(holder.idle),
         }
     }
 }
@@ -209,7 +209,7 @@ impl<'a> QueueWire<'a> {
         Self {
             depth: pool.queue.depth(),
             limit: pool.queue.limit,
-            oldest_wait_ms: whole_ms(pool.queue.oldest_wait),
+            oldest_wait_ms: whole_millis(pool.queue.oldest_wait),
             waiters: pool.queue.waiters.iter().map(WaiterWire::new).collect(),
         }
     }
@@ -231,7 +231,7 @@ impl<'a> WaiterWire<'a> {
             tier: &waiter.tier,
             class: waiter.class.name(),
             position: waiter.standing.position,
-            estimated_wait_ms: waiter.standing.estimated_wait.map(whole_ms),
+            estimated_wait_ms: waiter.standing.estimated_wait.map(whole_millis),
         }
     }
 }
@@ -265,9 +265,9 @@ struct SessionsWire {
     speaking: usize,
 }
 
-/// Milliseconds, rounded up: what is there is not shown as nothing.
-fn whole_ms(duration: Duration) -> u64 {
-    duration.as_micros().div_ceil(1_000) as u64
+/// A time in milliseconds, rounded up: what takes time is not told to take none.
+pub(super) fn whole_millis(time: Duration) -> u64 {
+    time.as_nanos().div_ceil(1_000_000) as u64
 }
 
 /// Three places are enough for people and dashboards.

@@ -6,6 +6,7 @@ use crate::asr::{LaneEvent, Transcript};
 use crate::pool::Standing;
 use crate::server::error::shortened;
 use crate::server::formats::logprobs;
+use crate::server::pool::whole_millis;
 use crate::session::{Dropped, ItemId, SessionEvent};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -126,11 +127,6 @@ impl Conversation {
 /// Samples at 16 kHz in milliseconds.
 fn millis(at: u64) -> u64 {
     at / 16
-}
-
-/// A time in milliseconds, rounded up: what takes time is not told to take none.
-fn whole_millis(time: Duration) -> u64 {
-    time.as_nanos().div_ceil(1_000_000) as u64
 }
 
 fn lease(event: LaneEvent) -> ServerEvent {
