@@ -21,12 +21,12 @@ const REST_PER_WORK: u32 = 20;
 /// Tries every slot that has been idle and unproven for `period`, one after the other. Runs until it is dropped.
 pub(super) async fn run(trial: Trial, period: Duration) {
     let utterance = Arc::new(noise(UTTERANCE));
-    let mut slowest = Duration::ZERO;
+    let mut latest = Duration::ZERO;
     loop {
         sleep(period / 4).await;
-        for slot in trial.allocator.unproven(period.max(slowest * REST_PER_WORK)) {
+        for slot in trial.allocator.unproven(period.max(latest * REST_PER_WORK)) {
             if let Some(Verdict::Works(took)) = try_out(&trial, slot, &utterance).await {
-                slowest = slowest.max(took);
+                latest = took;
             }
         }
     }

@@ -5,7 +5,7 @@
 use super::capacity::Capacity;
 use super::opener::{Opener, Opening};
 use super::roster::{Purpose, Roster};
-use crate::gpu::{Bytes, Change, DeviceMemory, Elasticity, Loaded, MemoryBudget, OpenSlots};
+use crate::gpu::{Bytes, Change, DeviceMemory, Elasticity, Loaded, MemoryBudget, OpenSlots, Sizing};
 use crate::pool::SlotId;
 use crate::telemetry::metrics;
 use std::future::pending;
@@ -81,7 +81,7 @@ impl Keeper {
             Done::Closed => {}
             Done::Opening(slot, purpose, Opening::Opened) => {
                 info!(slot = slot.0, ?purpose, "slot serves");
-                self.roster.opened(slot);
+                self.roster.opened(slot, now);
                 self.note_growth();
             }
             Done::Opening(slot, purpose, Opening::NoRoom(memory)) => {
@@ -105,7 +105,8 @@ impl Keeper {
             let resized = self.budget.size(*memory, sizing.footprint, Loaded::Weights { slots });
             let larger = resized.ok().filter(|resized| resized.slots > sizing.slots && slots > sizing.slots);
             larger.is_some_and(|larger| {
-                *sizing = larger;
+                // What would fit besides is not missing: it may grow there, or not.
+                *sizing = Sizing { slots, ..larger };
                 true
             })
         });
@@ -125,9 +126,13 @@ impl Keeper {
         }
     }
 
-    /// Closes the idle slot with the highest number.
+    /// Closes the idle slot with the highest number, but never the last one that serves: others may be counted on that
+    /// are still to be opened, or do not come back.
     fn shrink(&mut self, memory: DeviceMemory, under_way: &mut JoinSet<Done>) {
         let allocator = &self.opener.allocator;
+        if allocator.slots().in_service() <= 1 {
+            return;
+        }
         let Some(slot) = self.roster.open_from_the_top().find(|slot| allocator.withdraw_slot(*slot)) else {
             return;
         };

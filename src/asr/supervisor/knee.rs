@@ -35,7 +35,8 @@ pub(super) async fn find(opener: &Opener, trial: &Trial, sizing: &Sizing) -> (Kn
         if !open_up_to(slots, &mut open, opener, sizing).await {
             break;
         }
-        let throughput = measure(trial, slots, &utterance).await;
+        // A slot that died says nothing about the device.
+        let Some(throughput) = measure(trial, slots, &utterance).await else { break };
         info!(slots, throughput, "seconds of audio per second");
         search.record(slots, throughput);
     }
@@ -63,8 +64,8 @@ async fn open_up_to(slots: u16, open: &mut u16, opener: &Opener, sizing: &Sizing
     true
 }
 
-/// Decodes on so many slots at once; in seconds of audio per second, 0 when one of them failed.
-async fn measure(trial: &Trial, slots: u16, utterance: &Arc<Utterance>) -> f64 {
+/// Decodes on so many slots at once; in seconds of audio per second, `None` when one of them failed.
+async fn measure(trial: &Trial, slots: u16, utterance: &Arc<Utterance>) -> Option<f64> {
     let leases: Option<Vec<_>> = (0..slots).map(|slot| trial.allocator.lend(SlotId(slot))).collect();
     let begun = Instant::now();
     let mut trials = JoinSet::new();
@@ -76,5 +77,5 @@ async fn measure(trial: &Trial, slots: u16, utterance: &Arc<Utterance>) -> f64 {
     let all_work = verdicts.len() == usize::from(slots)
         && verdicts.iter().all(|verdict| matches!(verdict, Verdict::Works(_)));
     let audio = f64::from(slots) * utterance.span.duration().as_secs_f64();
-    if all_work { audio / begun.elapsed().as_secs_f64().max(1e-6) } else { 0.0 }
+    all_work.then(|| audio / begun.elapsed().as_secs_f64().max(1e-6))
 }

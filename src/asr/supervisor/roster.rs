@@ -32,7 +32,15 @@ enum Seat {
     Opening {
         purpose: Purpose,
         failures: u32,
+        /// It was lost again before anybody heard that it is open.
+        lost: bool,
     },
+}
+
+impl Seat {
+    fn rebuild(now: Duration) -> Self {
+        Self::Waiting { purpose: Purpose::Rebuild, failures: 0, due: now }
+    }
 }
 
 /// The slots of the pool, as the supervisor sees them. Slots are opened one at a time: before each one the memory is
@@ -57,10 +65,13 @@ impl Roster {
         self.seats.extend(free.map(|slot| (slot, growth)));
     }
 
-    /// An open slot was lost. Of one that is no longer open that is no news.
+    /// An open slot was lost. It may have been open for so short a time that nobody has heard of that yet.
     pub(super) fn lost(&mut self, slot: SlotId, now: Duration) {
-        if let Some(seat @ Seat::Open) = self.seats.get_mut(&slot) {
-            *seat = Seat::Waiting { purpose: Purpose::Rebuild, failures: 0, due: now };
+        match self.seats.get_mut(&slot) {
+            Some(seat @ Seat::Open) => *seat = Seat::rebuild(now),
+            Some(Seat::Opening { lost, .. }) => *lost = true,
+            // Of one that is not open that is no news.
+            Some(Seat::Waiting { .. }) | None => {}
         }
     }
 
@@ -69,7 +80,7 @@ impl Roster {
         let (_, slot) = self.first_due().filter(|(due, _)| *due <= now)?;
         let seat = self.seats.get_mut(&slot)?;
         let Seat::Waiting { purpose, failures, .. } = *seat else { return None };
-        *seat = Seat::Opening { purpose, failures };
+        *seat = Seat::Opening { purpose, failures, lost: false };
         Some((slot, purpose))
     }
 
@@ -89,9 +100,10 @@ impl Roster {
         self.seats.iter().filter_map(due).min()
     }
 
-    /// A slot is open.
-    pub(super) fn opened(&mut self, slot: SlotId) {
-        self.seats.insert(slot, Seat::Open);
+    /// A slot was opened.
+    pub(super) fn opened(&mut self, slot: SlotId, now: Duration) {
+        let lost = matches!(self.seats.get(&slot), Some(Seat::Opening { lost: true, .. }));
+        self.seats.insert(slot, if lost { Seat::rebuild(now) } else { Seat::Open });
     }
 
     /// A slot could not be opened: it is tried again after a pause, and that is a rebuild, whatever it was before.
@@ -167,9 +179,9 @@ mod tests {
         let mut roster = Roster::new(1, 3);
         assert_eq!(roster.next(s(0)), Some((SlotId(1), Purpose::Growth)));
         assert_eq!((roster.next(s(0)), roster.next_due()), (None, None));
-        roster.opened(SlotId(1));
+        roster.opened(SlotId(1), s(0));
         assert_eq!(roster.next(s(0)), Some((SlotId(2), Purpose::Growth)));
-        roster.opened(SlotId(2));
+        roster.opened(SlotId(2), s(0));
         assert!(!roster.grows() && roster.next_due().is_none());
     }
 
@@ -201,7 +213,7 @@ mod tests {
         assert_eq!(stays_out, [0, 1]);
         roster.next(s(100));
         assert_eq!(roster.stay_out(), 1, "it is not back before it is open");
-        roster.opened(SlotId(1));
+        roster.opened(SlotId(1), s(100));
         assert_eq!(roster.stay_out(), 0);
     }
 
@@ -223,6 +235,21 @@ mod tests {
         roster.withdrawn(SlotId(1));
         roster.grow(s(5));
         assert_eq!(roster.next(s(5)), Some((SlotId(1), Purpose::Growth)));
+    }
+
+    #[test]
+    fn a_slot_that_is_lost_before_its_opening_is_heard_of_is_rebuilt_all_the_same() {
+        let mut roster = Roster::new(1, 2);
+        assert_eq!(roster.next(s(0)), Some((SlotId(1), Purpose::Growth)));
+        roster.lost(SlotId(1), s(1));
+        roster.opened(SlotId(1), s(1));
+        assert_eq!(roster.next(s(1)), Some((SlotId(1), Purpose::Rebuild)));
+        roster.opened(SlotId(1), s(2));
+        assert_eq!(
+            roster.next_due(),
+            None,
+            "what was told about the opening before does not count for this one"
+        );
     }
 
     #[test]

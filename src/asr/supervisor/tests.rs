@@ -229,6 +229,18 @@ async fn a_pool_never_gives_its_last_slot_back_and_says_that_memory_is_low() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_last_slot_that_serves_stays_while_another_one_waits_to_be_rebuilt() {
+    let probe = device(WEIGHTS + 2 * SLOT);
+    let supervisor = elastic(&probe).await;
+    serving(&supervisor, 2).await;
+    let allocator = supervisor.lanes().allocator();
+    probe.take(Bytes::mib(600));
+    allocator.lend(SlotId(1)).expect("it is idle").retire(Retirement::Lost, "as scripted");
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(allocator.slots().in_service(), 1, "there is no room to rebuild the other");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pool_that_is_not_elastic_keeps_its_slots() {
     let probe = device(WEIGHTS + 2 * SLOT);
     let settings = SupervisorSettings { elastic: false, ..settings(&probe) };
