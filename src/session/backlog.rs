@@ -365,6 +365,9 @@ mod tests {
     async fn whatever_is_logged_about_a_decode_names_its_turn() {
         let log = Log::default();
         let writer = log.clone();
+        // With one subscriber in the process, tracing takes the word of whichever thread comes to a span first, and the
+        // threads of other tests have none. With two it asks both.
+        let _another = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
         let lines = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
         let _logging = tracing::subscriber::set_default(lines);
         // The lane warns about each slot that it loses.

@@ -136,14 +136,33 @@ fn lease(scope: &str) -> Value {
 async fn a_session_may_keep_its_lease_and_give_it_up_again() {
     let served = serve(heard).await;
     let mut client = manual_client(&served).await;
-    for scope in ["session", "utterance"] {
+    for (scope, expected) in [("session", "pool.lease.granted"), ("utterance", "pool.lease.released")] {
         client.send(&lease(scope)).await;
-        let events = client.until("session.updated").await;
-        let updated = events.last().expect("there are events");
-        assert_eq!(updated["session"]["pool"], json!({ "lease": scope, "resume": false }));
+        // Which of them comes first is up to the pool.
+        let mut events = vec![client.event().await, client.event().await];
+        events.sort_by_key(|event| event["type"].to_string());
+        assert_eq!(types(&events), [expected, "session.updated"]);
+        assert_eq!(events[1]["session"]["pool"], json!({ "lease": scope, "resume": false }));
         say(&mut client, 40).await;
         assert_eq!(transcripts(&client.until(COMPLETED).await), ["heard 40"]);
     }
+    served.until(|pool| pool.slots.idle == 2).await;
+}
+
+#[tokio::test]
+async fn a_session_that_wants_a_lease_to_keep_sees_its_place_at_once_and_nobody_knows_for_how_long() {
+    let mut settings = settings();
+    settings.lease = LeaseScope::Session;
+    let served = serve_with(heard, settings).await;
+    let mut inside = [Client::connect(&served, "").await, Client::connect(&served, "").await];
+    for client in &mut inside {
+        client.until("pool.lease.granted").await;
+    }
+    let mut third = Client::connect(&served, "").await;
+    let place = third.until("pool.queue.updated").await.pop().expect("there are events");
+    assert_eq!((&place["position"], &place["estimated_wait_ms"]), (&json!(1), &Value::Null));
+    drop(inside);
+    third.until("pool.lease.granted").await;
 }
 
 #[tokio::test]

@@ -61,11 +61,11 @@ async fn where_nobody_knows_how_long_it_takes_a_request_is_told_five_seconds() {
 async fn a_request_waits_for_its_first_slot_as_long_as_it_may() {
     let server = Stage::with(counting()).start().await;
     let lease = server.occupied(Duration::from_secs(90), LeaseScope::Session).await;
-    let leave = async {
+    let freed = async {
         server.until(|pool| pool.queue.depth() == 1).await;
         drop(lease);
     };
-    let (answered, ()) = tokio::join!(server.transcribe(&[("response_format", "text")]), leave);
+    let (answered, ()) = tokio::join!(server.transcribe(&[("response_format", "text")]), freed);
     assert_eq!(answered.body, "One. Two.\n");
 }
 

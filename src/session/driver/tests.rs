@@ -182,13 +182,16 @@ async fn while_the_line_blocks_what_does_not_fit_is_dropped_and_the_rest_is_read
 #[tokio::test(start_paused = true)]
 async fn while_it_is_the_decoder_that_is_behind_the_sender_waits_however_long_that_takes() {
     let mut stage = Stage::with(|| Act::Never, settings(false));
+    let lease = stage.occupied().await;
     stage.utterance().await;
-    assert_eq!(stage.told(2).await, "committed0 granted");
+    assert_eq!(stage.told(2).await, "committed0 waiting#1");
     stage.utterance().await;
     stage.utterance().await;
     assert_eq!(stage.told(2).await, "committed1 committed2");
+    drop(lease);
+    assert_eq!(stage.told(1).await, "granted");
     stage.utterance().await;
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
     // An append and a commit still wait to be taken; nothing was dropped instead.
     assert_eq!(stage.session.requests.capacity(), COMMANDS - 2);
 }
@@ -205,6 +208,28 @@ async fn an_abandoned_session_ends_every_item_once_also_those_that_were_dropped(
     assert_eq!(stage.told(4).await, "committed1 committed2 committed3 dropped3");
     stage.abandon.cancel();
     assert_eq!(stage.rest().await, "unread0 unread1 unread2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_keeps_its_lease_asks_for_it_before_anybody_speaks() {
+    let settings = settings(false);
+    let mut stage =
+        Stage::new(Duration::from_secs(1), SessionSettings { lease: LeaseScope::Session, ..settings });
+    assert_eq!(stage.told(1).await, "granted");
+    for told in ["committed0 read0", "committed1 read1"] {
+        stage.utterance().await;
+        assert_eq!(stage.told(2).await, told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_kept_is_given_back_when_the_session_is_told_to() {
+    let mut stage = Stage::new(Duration::from_secs(1), settings(false));
+    for (lease, told) in [(LeaseScope::Session, "granted"), (LeaseScope::Utterance, "released")] {
+        stage.command(Command::Configure(SessionSettings { lease, ..settings(false) })).await;
+        assert_eq!(stage.told(1).await, told);
+    }
+    assert_eq!(stage.allocator.slots().idle, 1);
 }
 
 #[tokio::test(start_paused = true)]
