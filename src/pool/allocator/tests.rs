@@ -1,5 +1,6 @@
 use super::*;
 use crate::pool::{Class, Cost};
+use crate::telemetry::metrics::refusals;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -274,4 +275,32 @@ async fn a_speculative_ticket_becomes_a_final_where_it_stands() {
     assert!(!place.promote(), "it is final already");
     assert_eq!(allocator.snapshot().queue.waiters[0].class, Class::Final);
     drop(held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_leaves_the_line_without_a_lease_is_counted_once() {
+    // Other tests count on the same registry meanwhile, but not nearly as many.
+    const MANY: usize = 1_000;
+    let reasons = ["pool_superseded", "pool_deadline_exceeded", "pool_draining"];
+    let before = reasons.map(refusals);
+    let (allocator, _retired) =
+        Allocator::new(PoolSettings { queue_limit: MANY * 2, ..PoolSettings::default() });
+    let speaker = flow(&allocator, "speaker");
+    let deadline = Some(Instant::now() + SECOND);
+    let take = |class, deadline| allocator.enqueue(&speaker, one(class), deadline).unwrap();
+    let mut interims: Vec<_> = (0..=MANY).map(|_| take(Class::Interim, None)).collect();
+    let _newest = interims.pop();
+    let late: Vec<_> = (0..MANY).map(|_| take(Class::Final, deadline)).collect();
+    for mut place in interims.into_iter().chain(late) {
+        place.lease().await.unwrap_err();
+    }
+    let inside: Vec<_> = (0..MANY).map(|_| take(Class::Final, None)).collect();
+    allocator.close();
+    for mut place in inside {
+        place.lease().await.unwrap_err();
+    }
+    for (reason, before) in reasons.into_iter().zip(before) {
+        let counted = refusals(reason) - before;
+        assert!((1_000..1_500).contains(&counted), "{reason}: {counted}");
+    }
 }

@@ -41,6 +41,12 @@ pub fn refused(reason: &'static str) {
     count(&RECORDED.refusals, &[reason]);
 }
 
+/// How many got no lease for this reason since the process began.
+#[cfg(test)]
+pub(crate) fn refusals(reason: &'static str) -> u64 {
+    RECORDED.refusals.with_label_values(&[reason]).get()
+}
+
 /// A slot went out of service.
 pub fn slot_retired(reason: &'static str) {
     count(&RECORDED.retirements, &[reason]);
