@@ -200,6 +200,11 @@ impl Allocator {
     pub fn slots(&self) -> Slots {
         self.shared.lock().slots()
     }
+
+    /// How many wait: likewise.
+    pub fn waiting(&self) -> usize {
+        self.shared.lock().waiting()
+    }
 }
 
 /// For whoever looks after the slots.
@@ -280,7 +285,7 @@ impl Shared {
         let now = Instant::now();
         let mut books = self.lock();
         let (grant, waiting) = books.grant(now)?;
-        let others_move = books.has_waiters();
+        let others_move = books.waiting() > 0;
         drop(books);
         if others_move {
             self.moved.notify_one();

@@ -243,9 +243,9 @@ impl Books {
         Some((grant, waiting))
     }
 
-    /// Whether anybody waits.
-    pub(super) fn has_waiters(&self) -> bool {
-        !self.line.is_empty()
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.ledger.queued()
     }
 
     /// What a newcomer would wait, when that was last worked out.

@@ -47,7 +47,7 @@ async fn try_out(trial: &Trial, slot: SlotId, utterance: &Arc<Utterance>) -> Opt
 }
 
 fn somebody_waits(trial: &Trial) -> bool {
-    trial.allocator.snapshot().queue.depth() > 0
+    trial.allocator.waiting() > 0
 }
 
 /// Until somebody waits and no slot is idle.

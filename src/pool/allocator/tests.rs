@@ -149,7 +149,7 @@ async fn everybody_who_waits_when_the_pool_closes_gets_an_answer() {
     }
     let late = allocator.enqueue(&flow(&allocator, "late"), one(Class::Final), None);
     assert_eq!(late.unwrap_err(), AcquireError::Draining);
-    assert_eq!(allocator.snapshot().queue.depth(), 0);
+    assert_eq!((allocator.waiting(), allocator.snapshot().queue.depth()), (0, 0));
 }
 
 #[tokio::test]
@@ -263,7 +263,7 @@ async fn an_interim_that_was_replaced_is_told_so() {
     let mut older = allocator.enqueue(&speaker, one(Class::Interim), None).unwrap();
     let _newer = allocator.enqueue(&speaker, one(Class::Interim), None).unwrap();
     assert_eq!(older.lease().await.unwrap_err(), AcquireError::Superseded);
-    assert_eq!(allocator.snapshot().queue.depth(), 1);
+    assert_eq!((allocator.waiting(), allocator.snapshot().queue.depth()), (1, 1));
 }
 
 #[tokio::test]
