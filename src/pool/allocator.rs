@@ -4,7 +4,7 @@
 //! delivered after it, because a delivery that finds its waiter gone drops a [`Lease`], whose destructor takes the same
 //! lock.
 
-use super::books::{Answer, Books, InLine, Tenure};
+use super::books::{Answer, Books, EndedLease, InLine};
 use super::{
     Ask, Flow, FlowInfo, Generation, Lease, LeaseScope, LedgerSettings, Place, Retirement, SlotId, Slots,
     Snapshot, Standing, Ticket,
@@ -332,8 +332,8 @@ impl Shared {
     /// Ends a lease, and serves whoever is next.
     pub(super) fn release(self: &Arc<Self>, slot: SlotId, generation: Generation) {
         let ended = self.lock().release(slot, generation, Instant::now());
-        if let Some(tenure) = ended {
-            tenure.record();
+        if let Some(ended) = ended {
+            ended.record();
             self.serve();
         }
     }
@@ -347,8 +347,8 @@ impl Shared {
         detail: &str,
     ) -> bool {
         let ended = self.lock().retire(slot, generation, Instant::now());
-        let Some(tenure) = ended else { return false };
-        tenure.record();
+        let Some(ended) = ended else { return false };
+        ended.record();
         metrics::slot_retired(cause.name());
         warn!(slot = slot.0, cause = cause.name(), detail, "slot retired");
         self.moved.notify_one();
@@ -358,13 +358,13 @@ impl Shared {
     }
 }
 
-impl Tenure {
+impl EndedLease {
     fn record(self) {
         let scope = match self.scope {
             LeaseScope::Utterance => metrics::LeaseScope::Utterance,
             LeaseScope::Session => metrics::LeaseScope::Session,
         };
-        if !self.is_the_houses {
+        if !self.by_house {
             metrics::lease_held(scope, self.held);
         }
     }

@@ -59,10 +59,11 @@ struct Holding {
 
 /// A lease that has ended.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Tenure {
+pub(super) struct EndedLease {
     pub(super) scope: LeaseScope,
     pub(super) held: Duration,
-    pub(super) is_the_houses: bool,
+    /// Whether the house itself had it.
+    pub(super) by_house: bool,
 }
 
 /// The books.
@@ -316,23 +317,33 @@ impl Books {
     ) {
         let Some(holding) = self.holding_mut(slot, generation) else { return };
         holding.idle_since = Some(now);
-        let is_the_houses = holding.holder.is_none();
+        let by_house = holding.holder.is_none();
         if proven {
             self.proven.insert(slot, now);
         }
-        if proven && !is_the_houses {
+        if proven && !by_house {
             self.service.decoded(decode, now);
         }
         self.count_work(now);
     }
 
     /// Ends a lease: its slot is idle. `None`, and nothing happens, when it had ended before.
-    pub(super) fn release(&mut self, slot: SlotId, generation: Generation, now: Instant) -> Option<Tenure> {
+    pub(super) fn release(
+        &mut self,
+        slot: SlotId,
+        generation: Generation,
+        now: Instant,
+    ) -> Option<EndedLease> {
         self.end_holding(slot, generation, now, Ledger::release)
     }
 
     /// Ends a lease: its slot is out of service. `None`, and nothing happens, when it had ended before.
-    pub(super) fn retire(&mut self, slot: SlotId, generation: Generation, now: Instant) -> Option<Tenure> {
+    pub(super) fn retire(
+        &mut self,
+        slot: SlotId,
+        generation: Generation,
+        now: Instant,
+    ) -> Option<EndedLease> {
         self.end_holding(slot, generation, now, Ledger::retire)
     }
 
@@ -342,18 +353,18 @@ impl Books {
         generation: Generation,
         now: Instant,
         end: fn(&mut Ledger, SlotId, Generation, Cost) -> bool,
-    ) -> Option<Tenure> {
+    ) -> Option<EndedLease> {
         self.holding_mut(slot, generation)?;
         let holding = self.holdings.remove(&slot).expect("it was just looked at");
         let held = now.saturating_duration_since(holding.since);
         end(&mut self.ledger, slot, generation, Cost(held));
-        let is_the_houses = holding.holder.is_none();
+        let by_house = holding.holder.is_none();
         if let Some((flow, info)) = holding.holder {
             self.service.served(flow, info.tier.weight, held, now);
             self.wants_less(flow, now);
         }
         self.count_work(now);
-        Some(Tenure { scope: holding.scope, held, is_the_houses })
+        Some(EndedLease { scope: holding.scope, held, by_house })
     }
 
     fn holding_mut(&mut self, slot: SlotId, generation: Generation) -> Option<&mut Holding> {
