@@ -5,6 +5,7 @@
 //! lock.
 
 use super::books::{Answer, Books, EndedLease, InLine};
+use super::lease::LeaseKey;
 use super::{
     Ask, Flow, FlowInfo, Generation, Lease, LeaseScope, LedgerSettings, Place, Retirement, SlotId, Slots,
     Snapshot, Standing, Ticket,
@@ -234,15 +235,14 @@ impl Allocator {
     /// Lends an idle slot to the house itself, past the line and charged to nobody. `None` when it is not idle.
     pub fn lend(&self, slot: SlotId) -> Option<Lease> {
         let now = Instant::now();
-        let generation = self.shared.lock().lend(slot, now)?;
-        let (scope, shared) = (LeaseScope::Utterance, Arc::clone(&self.shared));
-        Some(Lease::new((slot, generation), scope, Duration::ZERO, now, shared))
+        let key = self.shared.lock().lend(slot, now)?;
+        Some(Lease::new(key, Duration::ZERO, now, Arc::clone(&self.shared)))
     }
 
     /// Retires a leased slot over its holder's head: the lease sits in a decode that does not end, and when it comes back
     /// it gives nothing back. `false` when the lease has ended meanwhile.
     pub fn retire(&self, slot: SlotId, generation: Generation, cause: Retirement, detail: &str) -> bool {
-        self.shared.retire(slot, generation, cause, detail)
+        self.shared.retire(LeaseKey { slot, generation }, cause, detail)
     }
 
     /// Idle slots that have not been known to work for so long, or longer.
@@ -290,8 +290,9 @@ impl Shared {
         if others_move {
             self.moved.notify_one();
         }
-        let (scope, waited) = (waiting.ask.scope, now.saturating_duration_since(waiting.since));
-        let lease = Lease::new((grant.slot, grant.generation), scope, waited, now, Arc::clone(self));
+        let key = LeaseKey { slot: grant.slot, generation: grant.generation };
+        let waited = now.saturating_duration_since(waiting.since);
+        let lease = Lease::new(key, waited, now, Arc::clone(self));
         Some((lease, waiting))
     }
 
@@ -321,17 +322,17 @@ impl Shared {
         self.lock().newcomer_wait()
     }
 
-    pub(super) fn works(&self, slot: SlotId, generation: Generation) {
-        self.lock().works(slot, generation, Instant::now());
+    pub(super) fn works(&self, lease: LeaseKey) {
+        self.lock().works(lease, Instant::now());
     }
 
-    pub(super) fn rests(&self, slot: SlotId, generation: Generation, decode: Duration, proven: bool) {
-        self.lock().rests((slot, generation), decode, proven, Instant::now());
+    pub(super) fn rests(&self, lease: LeaseKey, decode: Duration, proven: bool) {
+        self.lock().rests(lease, decode, proven, Instant::now());
     }
 
     /// Ends a lease, and serves whoever is next.
-    pub(super) fn release(self: &Arc<Self>, slot: SlotId, generation: Generation) {
-        let ended = self.lock().release(slot, generation, Instant::now());
+    pub(super) fn release(self: &Arc<Self>, lease: LeaseKey) {
+        let ended = self.lock().release(lease, Instant::now());
         if let Some(ended) = ended {
             ended.record();
             self.serve();
@@ -339,21 +340,15 @@ impl Shared {
     }
 
     /// Ends a lease and takes its slot out of service. `false` when it had ended before.
-    pub(super) fn retire(
-        &self,
-        slot: SlotId,
-        generation: Generation,
-        cause: Retirement,
-        detail: &str,
-    ) -> bool {
-        let ended = self.lock().retire(slot, generation, Instant::now());
+    pub(super) fn retire(&self, lease: LeaseKey, cause: Retirement, detail: &str) -> bool {
+        let ended = self.lock().retire(lease, Instant::now());
         let Some(ended) = ended else { return false };
         ended.record();
         metrics::slot_retired(cause.name());
-        warn!(slot = slot.0, cause = cause.name(), detail, "slot retired");
+        warn!(slot = lease.slot.0, cause = cause.name(), detail, "slot retired");
         self.moved.notify_one();
         // Nobody rebuilds once the supervisor is gone, and then nobody needs the slot.
-        let _ = self.retirements.send(slot);
+        let _ = self.retirements.send(lease.slot);
         true
     }
 }

@@ -2,6 +2,7 @@
 //! moment is passed in, and whatever has to be delivered is handed out.
 
 use super::forecast::{Ahead, forecast};
+use super::lease::LeaseKey;
 use super::service::ServiceLog;
 use super::{
     AcquireError, Ask, Class, Cost, FlowId, FlowInfo, FlowKind, Generation, Grant, Holder, Lease, LeaseScope,
@@ -290,7 +291,7 @@ impl Books {
 /// Leases.
 impl Books {
     /// Lends an idle slot to the house.
-    pub(super) fn lend(&mut self, slot: SlotId, now: Instant) -> Option<Generation> {
+    pub(super) fn lend(&mut self, slot: SlotId, now: Instant) -> Option<LeaseKey> {
         let generation = self.ledger.lend(slot)?;
         let (scope, estimate) = (LeaseScope::Utterance, Cost::default());
         self.holdings.insert(
@@ -298,28 +299,22 @@ impl Books {
             Holding { generation, holder: None, scope, estimate, since: now, idle_since: None },
         );
         self.count_work(now);
-        Some(generation)
+        Some(LeaseKey { slot, generation })
     }
 
-    pub(super) fn works(&mut self, slot: SlotId, generation: Generation, now: Instant) {
-        if let Some(holding) = self.holding_mut(slot, generation) {
+    pub(super) fn works(&mut self, lease: LeaseKey, now: Instant) {
+        if let Some(holding) = self.holding_mut(lease) {
             holding.idle_since = None;
             self.count_work(now);
         }
     }
 
-    pub(super) fn rests(
-        &mut self,
-        (slot, generation): (SlotId, Generation),
-        decode: Duration,
-        proven: bool,
-        now: Instant,
-    ) {
-        let Some(holding) = self.holding_mut(slot, generation) else { return };
+    pub(super) fn rests(&mut self, lease: LeaseKey, decode: Duration, proven: bool, now: Instant) {
+        let Some(holding) = self.holding_mut(lease) else { return };
         holding.idle_since = Some(now);
         let by_house = holding.holder.is_none();
         if proven {
-            self.proven.insert(slot, now);
+            self.proven.insert(lease.slot, now);
         }
         if proven && !by_house {
             self.service.decoded(decode, now);
@@ -328,36 +323,25 @@ impl Books {
     }
 
     /// Ends a lease: its slot is idle. `None`, and nothing happens, when it had ended before.
-    pub(super) fn release(
-        &mut self,
-        slot: SlotId,
-        generation: Generation,
-        now: Instant,
-    ) -> Option<EndedLease> {
-        self.end_holding(slot, generation, now, Ledger::release)
+    pub(super) fn release(&mut self, lease: LeaseKey, now: Instant) -> Option<EndedLease> {
+        self.end_holding(lease, now, Ledger::release)
     }
 
     /// Ends a lease: its slot is out of service. `None`, and nothing happens, when it had ended before.
-    pub(super) fn retire(
-        &mut self,
-        slot: SlotId,
-        generation: Generation,
-        now: Instant,
-    ) -> Option<EndedLease> {
-        self.end_holding(slot, generation, now, Ledger::retire)
+    pub(super) fn retire(&mut self, lease: LeaseKey, now: Instant) -> Option<EndedLease> {
+        self.end_holding(lease, now, Ledger::retire)
     }
 
     fn end_holding(
         &mut self,
-        slot: SlotId,
-        generation: Generation,
+        lease: LeaseKey,
         now: Instant,
         end: fn(&mut Ledger, SlotId, Generation, Cost) -> bool,
     ) -> Option<EndedLease> {
-        self.holding_mut(slot, generation)?;
-        let holding = self.holdings.remove(&slot).expect("it was just looked at");
+        self.holding_mut(lease)?;
+        let holding = self.holdings.remove(&lease.slot).expect("it was just looked at");
         let held = now.saturating_duration_since(holding.since);
-        end(&mut self.ledger, slot, generation, Cost(held));
+        end(&mut self.ledger, lease.slot, lease.generation, Cost(held));
         let by_house = holding.holder.is_none();
         if let Some((flow, info)) = holding.holder {
             self.service.served(flow, info.tier.weight, held, now);
@@ -367,8 +351,8 @@ impl Books {
         Some(EndedLease { scope: holding.scope, held, by_house })
     }
 
-    fn holding_mut(&mut self, slot: SlotId, generation: Generation) -> Option<&mut Holding> {
-        self.holdings.get_mut(&slot).filter(|holding| holding.generation == generation)
+    fn holding_mut(&mut self, lease: LeaseKey) -> Option<&mut Holding> {
+        self.holdings.get_mut(&lease.slot).filter(|holding| holding.generation == lease.generation)
     }
 
     /// Keeps the log of how many slots are there and how many of them work.
