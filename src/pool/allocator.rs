@@ -232,10 +232,11 @@ impl Allocator {
         self.shared.lock().change_slots(Instant::now(), |ledger| ledger.close(slot))
     }
 
-    /// Lends an idle slot to the house itself, past the line and charged to nobody. `None` when it is not idle.
-    pub fn lend(&self, slot: SlotId) -> Option<Lease> {
+    /// Lends an idle slot to the house itself, past the line and charged to nobody; `name` is what `/pool` calls the
+    /// holder. `None` when the slot is not idle.
+    pub fn lend(&self, slot: SlotId, name: &str) -> Option<Lease> {
         let now = Instant::now();
-        let key = self.shared.lock().lend(slot, now)?;
+        let key = self.shared.lock().lend(slot, name, now)?;
         Some(Lease::new(key, Duration::ZERO, now, Arc::clone(&self.shared)))
     }
 

@@ -45,12 +45,19 @@ pub(super) struct InLine {
     pub(super) deliver: oneshot::Sender<Answer>,
 }
 
+/// Who holds a lease.
+#[derive(Debug)]
+enum HeldBy {
+    /// The house itself, for what is named.
+    House(Arc<str>),
+    Flow(FlowId, Arc<FlowInfo>),
+}
+
 /// A lease as the books know it.
 #[derive(Debug)]
 struct Holding {
     generation: Generation,
-    /// `None`: the house itself.
-    holder: Option<(FlowId, Arc<FlowInfo>)>,
+    by: HeldBy,
     scope: LeaseScope,
     estimate: Cost,
     since: Instant,
@@ -234,12 +241,10 @@ impl Books {
         let Ask { scope, cost, .. } = waiting.ask;
         // A lease for one decode is asked for when the decode is ready; one that is kept rests at first.
         let idle_since = (scope == LeaseScope::Session).then_some(now);
-        let holder = Some((waiting.flow, Arc::clone(&waiting.info)));
+        let by = HeldBy::Flow(waiting.flow, Arc::clone(&waiting.info));
         let generation = grant.generation;
-        self.holdings.insert(
-            grant.slot,
-            Holding { generation, holder, scope, estimate: cost, since: now, idle_since },
-        );
+        self.holdings
+            .insert(grant.slot, Holding { generation, by, scope, estimate: cost, since: now, idle_since });
         self.count_work(now);
         self.service.waited(now.saturating_duration_since(waiting.since), now);
         Some((grant, waiting))
@@ -290,14 +295,11 @@ impl Books {
 
 /// Leases.
 impl Books {
-    /// Lends an idle slot to the house.
-    pub(super) fn lend(&mut self, slot: SlotId, now: Instant) -> Option<LeaseKey> {
+    /// Lends an idle slot to the house, for what is named.
+    pub(super) fn lend(&mut self, slot: SlotId, name: &str, now: Instant) -> Option<LeaseKey> {
         let generation = self.ledger.lend(slot)?;
-        let (scope, estimate) = (LeaseScope::Utterance, Cost::default());
-        self.holdings.insert(
-            slot,
-            Holding { generation, holder: None, scope, estimate, since: now, idle_since: None },
-        );
+        let (by, scope, estimate) = (HeldBy::House(name.into()), LeaseScope::Utterance, Cost::default());
+        self.holdings.insert(slot, Holding { generation, by, scope, estimate, since: now, idle_since: None });
         self.count_work(now);
         Some(LeaseKey { slot, generation })
     }
@@ -312,7 +314,7 @@ impl Books {
     pub(super) fn rests(&mut self, lease: LeaseKey, decode: Duration, proven: bool, now: Instant) {
         let Some(holding) = self.holding_mut(lease) else { return };
         holding.idle_since = Some(now);
-        let by_house = holding.holder.is_none();
+        let by_house = matches!(holding.by, HeldBy::House(_));
         if proven {
             self.proven.insert(lease.slot, now);
         }
@@ -342,8 +344,8 @@ impl Books {
         let holding = self.holdings.remove(&lease.slot).expect("it was just looked at");
         let held = now.saturating_duration_since(holding.since);
         end(&mut self.ledger, lease.slot, lease.generation, Cost(held));
-        let by_house = holding.holder.is_none();
-        if let Some((flow, info)) = holding.holder {
+        let by_house = matches!(holding.by, HeldBy::House(_));
+        if let HeldBy::Flow(flow, info) = holding.by {
             self.service.served(flow, info.tier.weight, held, now);
             self.wants_less(flow, now);
         }
@@ -446,9 +448,9 @@ impl Holding {
     }
 
     fn shown(&self, slot: SlotId, now: Instant) -> Holder {
-        let (name, tier) = match &self.holder {
-            Some((_, info)) => (Arc::clone(&info.name), Arc::clone(&info.tier.name)),
-            None => ("canary".into(), "house".into()),
+        let (name, tier) = match &self.by {
+            HeldBy::Flow(_, info) => (Arc::clone(&info.name), Arc::clone(&info.tier.name)),
+            HeldBy::House(name) => (Arc::clone(name), "house".into()),
         };
         let idle = self.idle_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         Holder { slot, name, scope: self.scope, tier, held: now.saturating_duration_since(self.since), idle }

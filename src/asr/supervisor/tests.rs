@@ -261,11 +261,11 @@ async fn a_lost_slot_comes_back_and_not_into_the_reserve_while_another_serves() 
     serving(&supervisor, 2).await;
     let allocator = supervisor.lanes().allocator();
     // The slot's own memory is still taken, as that of a thread that is stuck: there is no room for another one.
-    allocator.lend(SlotId(1)).unwrap().retire(Retirement::Lost, "as scripted");
+    allocator.lend(SlotId(1), "test").unwrap().retire(Retirement::Lost, "as scripted");
     alerts(&supervisor, Alerts { capacity_lost: true, memory_low: false }).await;
     assert_eq!(allocator.slots().in_service(), 1);
     // When nothing serves any more, the reserve is the lesser evil.
-    allocator.lend(SlotId(0)).unwrap().retire(Retirement::Lost, "as scripted");
+    allocator.lend(SlotId(0), "test").unwrap().retire(Retirement::Lost, "as scripted");
     serving(&supervisor, 1).await;
     probe.give(Bytes::mib(SLOT));
     serving(&supervisor, 2).await;

@@ -232,7 +232,7 @@ async fn a_slot_that_decodes_for_its_users_needs_no_other_proof() {
     working.rests(SECOND, true);
     drop(working);
     assert_eq!(allocator.unproven(SECOND * 30), [SlotId(1)]);
-    let canary = allocator.lend(SlotId(1)).expect("it is idle");
+    let canary = allocator.lend(SlotId(1), "canary").expect("it is idle");
     canary.rests(SECOND, true);
     drop(canary);
     assert_eq!(allocator.unproven(SECOND * 30), []);
@@ -243,10 +243,12 @@ async fn a_slot_that_decodes_for_its_users_needs_no_other_proof() {
 async fn the_house_borrows_only_what_nobody_holds() {
     let (allocator, _retired) = pool(1);
     let held = lease(&allocator).await;
-    assert!(allocator.lend(SlotId(0)).is_none());
+    assert!(allocator.lend(SlotId(0), "trial").is_none());
     assert!(!allocator.withdraw_slot(SlotId(0)));
     drop(held);
-    let borrowed = allocator.lend(SlotId(0)).expect("it is idle");
+    let borrowed = allocator.lend(SlotId(0), "trial").expect("it is idle");
+    let shown = allocator.snapshot().holders.remove(0);
+    assert_eq!((&*shown.name, &*shown.tier), ("trial", "house"));
     let mut waiting = wait(&allocator, "waiting");
     assert!(!is_served(&mut waiting));
     drop(borrowed);
