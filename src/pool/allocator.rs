@@ -7,8 +7,8 @@
 use super::books::{Answer, Books, EndedLease, InLine};
 use super::lease::LeaseKey;
 use super::{
-    Ask, Flow, FlowInfo, Generation, Lease, LeaseScope, LedgerSettings, Place, Retirement, SlotId, Slots,
-    Snapshot, Standing, Ticket,
+    Ask, Flow, FlowInfo, Generation, Lease, LedgerSettings, Place, Retirement, SlotId, Slots, Snapshot,
+    Standing, Ticket,
 };
 use crate::telemetry::metrics::{self, WaitOutcome};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -356,12 +356,8 @@ impl Shared {
 
 impl EndedLease {
     fn record(self) {
-        let scope = match self.scope {
-            LeaseScope::Utterance => metrics::LeaseScope::Utterance,
-            LeaseScope::Session => metrics::LeaseScope::Session,
-        };
         if !self.by_house {
-            metrics::lease_held(scope, self.held);
+            metrics::lease_held(self.scope.into(), self.held);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The exclusive right to one slot.
 
 use super::allocator::Shared;
-use super::{Generation, Retirement, SlotId};
+use super::{Generation, LeaseScope, Retirement, SlotId};
+use crate::telemetry::metrics;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -67,5 +68,14 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.shared.release(self.key);
+    }
+}
+
+impl From<LeaseScope> for metrics::LeaseScope {
+    fn from(scope: LeaseScope) -> Self {
+        match scope {
+            LeaseScope::Utterance => Self::Utterance,
+            LeaseScope::Session => Self::Session,
+        }
     }
 }

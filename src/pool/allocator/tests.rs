@@ -1,6 +1,6 @@
 use super::*;
-use crate::pool::{Class, Cost};
-use crate::telemetry::metrics::refusals;
+use crate::pool::{Class, Cost, LeaseScope};
+use crate::telemetry::metrics::{refusals, render_untouched};
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -303,5 +303,21 @@ async fn whoever_leaves_the_line_without_a_lease_is_counted_once() {
     for (reason, before) in reasons.into_iter().zip(before) {
         let counted = refusals(reason) - before;
         assert!((1_000..1_500).contains(&counted), "{reason}: {counted}");
+    }
+}
+
+#[test]
+fn every_code_of_the_pool_is_shown_before_it_happened() {
+    let (waited, retry_after) = (SECOND, None);
+    let errors = [
+        AcquireError::Saturated { queued: 2, limit: 2, retry_after },
+        AcquireError::DeadlineExceeded { waited, retry_after },
+        AcquireError::Superseded,
+        AcquireError::Draining,
+    ];
+    let shown = render_untouched();
+    for code in Retirement::ALL.map(Retirement::name).into_iter().chain(errors.iter().map(AcquireError::code))
+    {
+        assert!(shown.contains(&format!("{{reason=\"{code}\"}} 0\n")), "{code}");
     }
 }

@@ -80,6 +80,12 @@ pub fn render(now: &Gauges) -> String {
     render_with(&RECORDED, now)
 }
 
+/// What a process shows in which nothing has happened yet.
+#[cfg(test)]
+pub(crate) fn render_untouched() -> String {
+    render_with(&Recorded::new(), &Gauges::default())
+}
+
 fn render_with(recorded: &Recorded, now: &Gauges) -> String {
     let mut text = String::new();
     for family in now.families().iter().chain(&recorded.families()) {
