@@ -4,10 +4,11 @@
 //! delivered after it, because a delivery that finds its waiter gone drops a [`Lease`], whose destructor takes the same
 //! lock.
 
-use super::books::{Answer, Books, InLine, Tenure};
+use super::books::{Answer, Books, EndedLease, InLine};
+use super::lease::LeaseKey;
 use super::{
-    Ask, Flow, FlowInfo, Generation, Lease, LeaseScope, LedgerSettings, Place, Retirement, SlotId, Slots,
-    Snapshot, Standing, Ticket,
+    Ask, Flow, FlowInfo, Generation, Lease, LedgerSettings, Place, Retirement, SlotId, Slots, Snapshot,
+    Standing, Ticket,
 };
 use crate::telemetry::metrics::{self, WaitOutcome};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -200,6 +201,11 @@ impl Allocator {
     pub fn slots(&self) -> Slots {
         self.shared.lock().slots()
     }
+
+    /// How many wait: likewise.
+    pub fn waiting(&self) -> usize {
+        self.shared.lock().waiting()
+    }
 }
 
 /// For whoever looks after the slots.
@@ -226,18 +232,18 @@ impl Allocator {
         self.shared.lock().change_slots(Instant::now(), |ledger| ledger.close(slot))
     }
 
-    /// Lends an idle slot to the house itself, past the line and charged to nobody. `None` when it is not idle.
-    pub fn lend(&self, slot: SlotId) -> Option<Lease> {
+    /// Lends an idle slot to the house itself, past the line and charged to nobody; `name` is what `/pool` calls the
+    /// holder. `None` when the slot is not idle.
+    pub fn lend(&self, slot: SlotId, name: &str) -> Option<Lease> {
         let now = Instant::now();
-        let generation = self.shared.lock().lend(slot, now)?;
-        let (scope, shared) = (LeaseScope::Utterance, Arc::clone(&self.shared));
-        Some(Lease::new((slot, generation), scope, Duration::ZERO, now, shared))
+        let key = self.shared.lock().lend(slot, name, now)?;
+        Some(Lease::new(key, Duration::ZERO, now, Arc::clone(&self.shared)))
     }
 
     /// Retires a leased slot over its holder's head: the lease sits in a decode that does not end, and when it comes back
     /// it gives nothing back. `false` when the lease has ended meanwhile.
     pub fn retire(&self, slot: SlotId, generation: Generation, cause: Retirement, detail: &str) -> bool {
-        self.shared.retire(slot, generation, cause, detail)
+        self.shared.retire(LeaseKey { slot, generation }, cause, detail)
     }
 
     /// Idle slots that have not been known to work for so long, or longer.
@@ -280,13 +286,14 @@ impl Shared {
         let now = Instant::now();
         let mut books = self.lock();
         let (grant, waiting) = books.grant(now)?;
-        let others_move = books.has_waiters();
+        let others_move = books.waiting() > 0;
         drop(books);
         if others_move {
             self.moved.notify_one();
         }
-        let (scope, waited) = (waiting.ask.scope, now.saturating_duration_since(waiting.since));
-        let lease = Lease::new((grant.slot, grant.generation), scope, waited, now, Arc::clone(self));
+        let key = LeaseKey { slot: grant.slot, generation: grant.generation };
+        let waited = now.saturating_duration_since(waiting.since);
+        let lease = Lease::new(key, waited, now, Arc::clone(self));
         Some((lease, waiting))
     }
 
@@ -316,51 +323,41 @@ impl Shared {
         self.lock().newcomer_wait()
     }
 
-    pub(super) fn works(&self, slot: SlotId, generation: Generation) {
-        self.lock().works(slot, generation, Instant::now());
+    pub(super) fn works(&self, lease: LeaseKey) {
+        self.lock().works(lease, Instant::now());
     }
 
-    pub(super) fn rests(&self, slot: SlotId, generation: Generation, decode: Duration, proven: bool) {
-        self.lock().rests((slot, generation), decode, proven, Instant::now());
+    pub(super) fn rests(&self, lease: LeaseKey, decode: Duration, proven: bool) {
+        self.lock().rests(lease, decode, proven, Instant::now());
     }
 
     /// Ends a lease, and serves whoever is next.
-    pub(super) fn release(self: &Arc<Self>, slot: SlotId, generation: Generation) {
-        let ended = self.lock().release(slot, generation, Instant::now());
-        if let Some(tenure) = ended {
-            tenure.record();
+    pub(super) fn release(self: &Arc<Self>, lease: LeaseKey) {
+        let ended = self.lock().release(lease, Instant::now());
+        if let Some(ended) = ended {
+            ended.record();
             self.serve();
         }
     }
 
     /// Ends a lease and takes its slot out of service. `false` when it had ended before.
-    pub(super) fn retire(
-        &self,
-        slot: SlotId,
-        generation: Generation,
-        cause: Retirement,
-        detail: &str,
-    ) -> bool {
-        let ended = self.lock().retire(slot, generation, Instant::now());
-        let Some(tenure) = ended else { return false };
-        tenure.record();
+    pub(super) fn retire(&self, lease: LeaseKey, cause: Retirement, detail: &str) -> bool {
+        let ended = self.lock().retire(lease, Instant::now());
+        let Some(ended) = ended else { return false };
+        ended.record();
         metrics::slot_retired(cause.name());
-        warn!(slot = slot.0, cause = cause.name(), detail, "slot retired");
+        warn!(slot = lease.slot.0, cause = cause.name(), detail, "slot retired");
         self.moved.notify_one();
         // Nobody rebuilds once the supervisor is gone, and then nobody needs the slot.
-        let _ = self.retirements.send(slot);
+        let _ = self.retirements.send(lease.slot);
         true
     }
 }
 
-impl Tenure {
+impl EndedLease {
     fn record(self) {
-        let scope = match self.scope {
-            LeaseScope::Utterance => metrics::LeaseScope::Utterance,
-            LeaseScope::Session => metrics::LeaseScope::Session,
-        };
-        if !self.is_the_houses {
-            metrics::lease_held(scope, self.held);
+        if !self.by_house {
+            metrics::lease_held(self.scope.into(), self.held);
         }
     }
 }

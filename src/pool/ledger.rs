@@ -33,7 +33,7 @@ mod tests;
 
 use super::{Ask, Cost, FlowId, Generation, KeyCap, SlotId, Ticket, Weight};
 use order::Order;
-use slots::{Holder, Slots};
+use slots::{LentTo, SlotBook};
 use std::time::Duration;
 
 /// How the ledger weighs those who wait.
@@ -76,7 +76,7 @@ pub struct Enqueued {
 /// The book of slots and waiting tickets. `now` is the time since the pool was made.
 #[derive(Debug)]
 pub struct Ledger {
-    slots: Slots,
+    slots: SlotBook,
     order: Order,
 }
 
@@ -84,7 +84,7 @@ pub struct Ledger {
 impl Ledger {
     /// A ledger without slots.
     pub fn new(settings: LedgerSettings) -> Self {
-        Self { slots: Slots::default(), order: Order::new(settings) }
+        Self { slots: SlotBook::default(), order: Order::new(settings) }
     }
 
     /// Counts a slot that is being opened or rebuilt: a new one, or one that was retired or closed. It cannot be lent
@@ -108,7 +108,7 @@ impl Ledger {
     /// Lends an idle slot to the house itself, charged to nobody; it is released or retired as any other. `None`, and
     /// nothing happens, for a slot that is not idle.
     pub fn lend(&mut self, slot: SlotId) -> Option<Generation> {
-        self.slots.lease(slot, Holder::House)
+        self.slots.lease(slot, LentTo::House)
     }
 
     /// Takes an idle or retired slot out of the pool. `false`, and nothing happens, for any other.
@@ -129,7 +129,7 @@ impl Ledger {
 
     fn end(&mut self, slot: SlotId, generation: Generation, held: Cost, retired: bool) -> bool {
         let ended = self.slots.end(slot, generation, retired);
-        if let Some(Holder::Flow(charge)) = ended {
+        if let Some(LentTo::Flow(charge)) = ended {
             self.order.settle(charge, held);
         }
         ended.is_some()
@@ -206,7 +206,7 @@ impl Ledger {
         let turn = self.order.next(now)?;
         let slot = self.slots.choose(turn.avoid).expect("a slot is idle");
         let generation =
-            self.slots.lease(slot, Holder::Flow(turn.charge)).expect("it was just chosen among the idle");
+            self.slots.lease(slot, LentTo::Flow(turn.charge)).expect("it was just chosen among the idle");
         Some(Grant { ticket: turn.ticket, flow: turn.flow, slot, generation })
     }
 

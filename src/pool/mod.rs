@@ -5,6 +5,7 @@
 
 mod allocator;
 mod books;
+mod figures;
 mod flow;
 mod forecast;
 mod lease;
@@ -14,6 +15,7 @@ mod snapshot;
 mod standing;
 
 pub use allocator::{AcquireError, Allocator, PoolSettings};
+pub use figures::{jain, percentile};
 pub use flow::{Flow, FlowInfo, FlowKind, Tier};
 pub use lease::Lease;
 pub use ledger::{Enqueued, Grant, Ledger, LedgerSettings};
@@ -163,6 +165,9 @@ pub enum Retirement {
 }
 
 impl Retirement {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Lost, Self::Stuck, Self::Failing, Self::Canary];
+
     /// Its name in logs and in metrics.
     pub fn name(self) -> &'static str {
         match self {

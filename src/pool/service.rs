@@ -1,6 +1,6 @@
 //! How the pool has served lately: durations, load, fairness. Pure: every moment is passed in.
 
-use super::{FlowId, Service, Weight};
+use super::{FlowId, Service, Weight, jain, percentile};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -81,17 +81,12 @@ impl ServiceLog {
         Service { decode_p50, decode_p95, wait_p50, wait_p95, utilization: self.load.utilization(now) }
     }
 
-    /// Jain's index over the flows that were backlogged all through the last minute.
+    /// Jain's index over the flows that were backlogged all through the last minute, when they were two at least.
     pub(super) fn fairness(&mut self, now: Instant) -> Option<f64> {
         let backlogged = self.flows.values_mut().filter(|served| served.was_always_backlogged(now));
-        jain(&backlogged.map(|served| served.work(now)).collect::<Vec<_>>())
+        let shares: Vec<_> = backlogged.map(|served| served.work(now)).collect();
+        if shares.len() < 2 { None } else { jain(&shares) }
     }
-}
-
-/// Jain, Chiu, Hawe: A Quantitative Measure of Fairness, DEC-TR-301, 1984. 1 when all got the same, 1/n when one got all.
-fn jain(shares: &[f64]) -> Option<f64> {
-    let (sum, squares) = shares.iter().fold((0.0, 0.0), |(sum, squares), x| (sum + x, squares + x * x));
-    (shares.len() >= 2 && squares > 0.0).then(|| sum * sum / (shares.len() as f64 * squares))
 }
 
 /// The newest durations of one kind.
@@ -113,9 +108,7 @@ impl Recent {
         }
         let mut sorted: Vec<_> = self.0.iter().map(|(_, took)| *took).collect();
         sorted.sort_unstable();
-        let at =
-            |percent: usize| sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied();
-        [at(50), at(95)]
+        [50, 95].map(|percent| percentile(&sorted, percent))
     }
 }
 

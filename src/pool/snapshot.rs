@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct Snapshot {
     /// The slots.
     pub slots: Slots,
-    /// Who holds one.
+    /// Who holds one, in order of slots.
     pub holders: Vec<Holder>,
     /// Who waits for one.
     pub queue: Queue,
@@ -53,11 +53,11 @@ pub struct Holder {
     pub slot: SlotId,
     /// Who.
     pub name: Arc<str>,
-    /// For how long.
+    /// How long the lease is meant to be kept.
     pub scope: LeaseScope,
-    /// With which weight.
+    /// The name of its tier; `house` when it is not a flow's.
     pub tier: Arc<str>,
-    /// Since when.
+    /// For how long it has held it.
     pub held: Duration,
     /// How long nothing was done with it; zero while it works.
     pub idle: Duration,
@@ -86,7 +86,7 @@ impl Queue {
 pub struct Waiter {
     /// Who.
     pub name: Arc<str>,
-    /// With which weight.
+    /// The name of its tier.
     pub tier: Arc<str>,
     /// For what.
     pub class: Class,

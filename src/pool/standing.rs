@@ -62,6 +62,10 @@ impl Place {
     /// Dropping this future loses nothing; dropping the place withdraws the ticket, and a lease that was already on its
     /// way is released by its own destructor.
     pub async fn lease(&mut self) -> Result<Lease, AcquireError> {
+        self.answer().await.inspect_err(|error| metrics::refused(error.code()))
+    }
+
+    async fn answer(&mut self) -> Result<Lease, AcquireError> {
         let delivery = &mut self.delivery;
         let answer = match self.deadline {
             Some(deadline) => match timeout_at(deadline, delivery).await {
@@ -78,9 +82,7 @@ impl Place {
         self.outcome = WaitOutcome::DeadlineExceeded;
         let standing = *self.standing.borrow();
         let retry_after = standing.map_or_else(|| self.flow.shared().newcomer_wait(), |at| at.estimated_wait);
-        let error = AcquireError::DeadlineExceeded { waited: self.since.elapsed(), retry_after };
-        metrics::refused(error.code());
-        error
+        AcquireError::DeadlineExceeded { waited: self.since.elapsed(), retry_after }
     }
 }
 

@@ -131,7 +131,7 @@ impl Served {
     /// Takes all slots away.
     pub(crate) fn occupied(&self) -> Vec<Lease> {
         let allocator = self.server.lanes.allocator();
-        (0..2).map(|slot| allocator.lend(SlotId(slot)).expect("it is idle")).collect()
+        (0..2).map(|slot| allocator.lend(SlotId(slot), "test").expect("it is idle")).collect()
     }
 
     /// Waits until the pool looks like this.

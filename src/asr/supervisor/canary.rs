@@ -37,7 +37,7 @@ async fn try_out(trial: &Trial, slot: SlotId, utterance: &Arc<Utterance>) -> Opt
     if trial.allocator.slots().idle <= 1 && somebody_waits(trial) {
         return None;
     }
-    let lease = trial.allocator.lend(slot)?;
+    let lease = trial.allocator.lend(slot, "canary")?;
     let verdict = trial.run(lease, utterance, wanted(trial)).await;
     match &verdict {
         Verdict::Dead(fault) => warn!(slot = slot.0, fault, "a canary found a slot that does not work"),
@@ -47,7 +47,7 @@ async fn try_out(trial: &Trial, slot: SlotId, utterance: &Arc<Utterance>) -> Opt
 }
 
 fn somebody_waits(trial: &Trial) -> bool {
-    trial.allocator.snapshot().queue.depth() > 0
+    trial.allocator.waiting() > 0
 }
 
 /// Until somebody waits and no slot is idle.

@@ -66,7 +66,7 @@ async fn open_up_to(slots: u16, open: &mut u16, opener: &Opener, sizing: &Sizing
 
 /// Decodes on so many slots at once; in seconds of audio per second, `None` when one of them failed.
 async fn measure(trial: &Trial, slots: u16, utterance: &Arc<Utterance>) -> Option<f64> {
-    let leases: Option<Vec<_>> = (0..slots).map(|slot| trial.allocator.lend(SlotId(slot))).collect();
+    let leases: Option<Vec<_>> = (0..slots).map(|slot| trial.allocator.lend(SlotId(slot), "trial")).collect();
     let begun = Instant::now();
     let mut trials = JoinSet::new();
     for lease in leases.unwrap_or_default() {

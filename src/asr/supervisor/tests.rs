@@ -235,7 +235,7 @@ async fn the_last_slot_that_serves_stays_while_another_one_waits_to_be_rebuilt()
     serving(&supervisor, 2).await;
     let allocator = supervisor.lanes().allocator();
     probe.take(Bytes::mib(600));
-    allocator.lend(SlotId(1)).expect("it is idle").retire(Retirement::Lost, "as scripted");
+    allocator.lend(SlotId(1), "test").expect("it is idle").retire(Retirement::Lost, "as scripted");
     sleep(Duration::from_secs(120)).await;
     assert_eq!(allocator.unproven(Duration::ZERO), [SlotId(0)], "it is the one that served all the time");
 }
@@ -273,11 +273,11 @@ async fn a_lost_slot_comes_back_and_not_into_the_reserve_while_another_serves() 
     serving(&supervisor, 2).await;
     let allocator = supervisor.lanes().allocator();
     // The slot's own memory is still taken, as that of a thread that is stuck: there is no room for another one.
-    allocator.lend(SlotId(1)).unwrap().retire(Retirement::Lost, "as scripted");
+    allocator.lend(SlotId(1), "test").unwrap().retire(Retirement::Lost, "as scripted");
     alerts(&supervisor, Alerts { capacity_lost: true, memory_low: false }).await;
     assert_eq!(allocator.slots().in_service(), 1);
     // When nothing serves any more, the reserve is the lesser evil.
-    allocator.lend(SlotId(0)).unwrap().retire(Retirement::Lost, "as scripted");
+    allocator.lend(SlotId(0), "test").unwrap().retire(Retirement::Lost, "as scripted");
     serving(&supervisor, 1).await;
     probe.give(Bytes::mib(SLOT));
     serving(&supervisor, 2).await;

@@ -1,5 +1,6 @@
 //! What an hour was like: notes taken while it went on, and the figures made of them.
 
+use crate::pool::{jain, percentile};
 use std::fmt;
 use std::time::Duration;
 
@@ -54,7 +55,8 @@ impl Notes {
         let shares: Vec<f64> = self.work[..backlogged].iter().map(Duration::as_secs_f64).collect();
         Report {
             grants: self.granted.len(),
-            jain: jain(&shares),
+            // All got the same when nobody got anything.
+            jain: jain(&shares).unwrap_or(1.0),
             largest_share: largest_share(&shares),
             utilization: worked.as_secs_f64() / capacity.as_secs_f64(),
             longest_head_wait: self.longest_head_wait,
@@ -71,12 +73,6 @@ impl Notes {
         let slowest = pairs.map(|(from, to)| to.saturating_sub(*from)).max().unwrap_or_default();
         self.starvation.saturating_add(slowest)
     }
-}
-
-/// Jain's index of fairness: 1 when all have the same, 1/n when one has everything (Jain, Chiu, Hawe, 1984).
-fn jain(shares: &[f64]) -> f64 {
-    let (sum, squares) = shares.iter().fold((0.0, 0.0), |(sum, squares), x| (sum + x, squares + x * x));
-    if squares == 0.0 { 1.0 } else { sum * sum / (shares.len() as f64 * squares) }
 }
 
 /// The largest share as a multiple of an equal one.
@@ -103,8 +99,7 @@ pub struct Waits {
 impl Waits {
     fn of(mut waits: Vec<Duration>) -> Self {
         waits.sort_unstable();
-        let rank = |percent: usize| waits.get((waits.len() * percent).div_ceil(100).saturating_sub(1));
-        let at = |percent| rank(percent).copied().unwrap_or_default();
+        let at = |percent| percentile(&waits, percent).unwrap_or_default();
         Self { count: waits.len(), p50: at(50), p95: at(95), p99: at(99), max: at(100) }
     }
 }
@@ -174,15 +169,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn jains_index_is_one_for_equals_and_one_nth_for_a_winner_who_takes_all() {
-        let cases: [(&[f64], f64, f64); 4] = [
-            (&[2.0; 5], 1.0, 1.0),
-            (&[0.0, 0.0, 0.0, 7.0], 0.25, 4.0),
-            (&[1.0, 3.0], 0.8, 1.5),
-            (&[], 1.0, 1.0),
-        ];
-        for (shares, index, largest) in cases {
-            assert!((jain(shares) - index).abs() < 1e-9, "{shares:?}");
+    fn the_largest_share_is_one_for_equals_and_n_for_a_winner_who_takes_all() {
+        let cases: [(&[f64], f64); 4] =
+            [(&[2.0; 5], 1.0), (&[0.0, 0.0, 0.0, 7.0], 4.0), (&[1.0, 3.0], 1.5), (&[], 1.0)];
+        for (shares, largest) in cases {
             assert!((largest_share(shares) - largest).abs() < 1e-9, "{shares:?}");
         }
     }

@@ -1,5 +1,6 @@
 use super::*;
-use crate::pool::{Class, Cost};
+use crate::pool::{Class, Cost, LeaseScope};
+use crate::telemetry::metrics::{refusals, render_untouched};
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -101,16 +102,15 @@ async fn a_lease_that_was_retired_over_its_holders_head_gives_nothing_back() {
     assert_eq!(allocator.slots().idle, 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_full_line_refuses_newcomers_at_the_door() {
     let (allocator, _retired) = pool(1);
     let _held = lease(&allocator).await;
     assert_eq!(allocator.admit(), Ok(()));
     let _waiting = [wait(&allocator, "first"), wait(&allocator, "second")];
-    let Err(AcquireError::Saturated { queued: 2, limit: 2, retry_after }) = allocator.admit() else {
-        panic!("two in line are as many as may be");
-    };
-    assert_eq!(retry_after.map(|wait| wait.as_secs()), Some(2), "after the holder and the first two");
+    // After the holder and the first two.
+    let retry_after = Some(SECOND * 3);
+    assert_eq!(allocator.admit(), Err(AcquireError::Saturated { queued: 2, limit: 2, retry_after }));
 }
 
 #[tokio::test]
@@ -148,16 +148,16 @@ async fn everybody_who_waits_when_the_pool_closes_gets_an_answer() {
     }
     let late = allocator.enqueue(&flow(&allocator, "late"), one(Class::Final), None);
     assert_eq!(late.unwrap_err(), AcquireError::Draining);
-    assert_eq!(allocator.snapshot().queue.depth(), 0);
+    assert_eq!((allocator.waiting(), allocator.snapshot().queue.depth()), (0, 0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_has_to_wait_knows_its_place_at_once() {
     let (allocator, _retired) = pool(1);
     let held = lease(&allocator).await;
     let (first, second) = (wait(&allocator, "first"), wait(&allocator, "second"));
-    assert_eq!(standing(&first), Some((1, Some(0))), "a little less than the second that the holder takes");
-    assert_eq!(standing(&second), Some((2, Some(1))));
+    assert_eq!(standing(&first), Some((1, Some(1))), "the second that the holder takes");
+    assert_eq!(standing(&second), Some((2, Some(2))));
     drop(held);
 }
 
@@ -231,7 +231,7 @@ async fn a_slot_that_decodes_for_its_users_needs_no_other_proof() {
     working.rests(SECOND, true);
     drop(working);
     assert_eq!(allocator.unproven(SECOND * 30), [SlotId(1)]);
-    let canary = allocator.lend(SlotId(1)).expect("it is idle");
+    let canary = allocator.lend(SlotId(1), "canary").expect("it is idle");
     canary.rests(SECOND, true);
     drop(canary);
     assert_eq!(allocator.unproven(SECOND * 30), []);
@@ -242,10 +242,12 @@ async fn a_slot_that_decodes_for_its_users_needs_no_other_proof() {
 async fn the_house_borrows_only_what_nobody_holds() {
     let (allocator, _retired) = pool(1);
     let held = lease(&allocator).await;
-    assert!(allocator.lend(SlotId(0)).is_none());
+    assert!(allocator.lend(SlotId(0), "trial").is_none());
     assert!(!allocator.withdraw_slot(SlotId(0)));
     drop(held);
-    let borrowed = allocator.lend(SlotId(0)).expect("it is idle");
+    let borrowed = allocator.lend(SlotId(0), "trial").expect("it is idle");
+    let shown = allocator.snapshot().holders.remove(0);
+    assert_eq!((&*shown.name, &*shown.tier), ("trial", "house"));
     let mut waiting = wait(&allocator, "waiting");
     assert!(!is_served(&mut waiting));
     drop(borrowed);
@@ -262,7 +264,7 @@ async fn an_interim_that_was_replaced_is_told_so() {
     let mut older = allocator.enqueue(&speaker, one(Class::Interim), None).unwrap();
     let _newer = allocator.enqueue(&speaker, one(Class::Interim), None).unwrap();
     assert_eq!(older.lease().await.unwrap_err(), AcquireError::Superseded);
-    assert_eq!(allocator.snapshot().queue.depth(), 1);
+    assert_eq!((allocator.waiting(), allocator.snapshot().queue.depth()), (1, 1));
 }
 
 #[tokio::test]
@@ -274,4 +276,48 @@ async fn a_speculative_ticket_becomes_a_final_where_it_stands() {
     assert!(!place.promote(), "it is final already");
     assert_eq!(allocator.snapshot().queue.waiters[0].class, Class::Final);
     drop(held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_leaves_the_line_without_a_lease_is_counted_once() {
+    // Other tests count on the same registry meanwhile, but not nearly as many.
+    const MANY: usize = 1_000;
+    let reasons = ["pool_superseded", "pool_deadline_exceeded", "pool_draining"];
+    let before = reasons.map(refusals);
+    let (allocator, _retired) =
+        Allocator::new(PoolSettings { queue_limit: MANY * 2, ..PoolSettings::default() });
+    let speaker = flow(&allocator, "speaker");
+    let deadline = Some(Instant::now() + SECOND);
+    let take = |class, deadline| allocator.enqueue(&speaker, one(class), deadline).unwrap();
+    let mut interims: Vec<_> = (0..=MANY).map(|_| take(Class::Interim, None)).collect();
+    let _newest = interims.pop();
+    let late: Vec<_> = (0..MANY).map(|_| take(Class::Final, deadline)).collect();
+    for mut place in interims.into_iter().chain(late) {
+        place.lease().await.unwrap_err();
+    }
+    let inside: Vec<_> = (0..MANY).map(|_| take(Class::Final, None)).collect();
+    allocator.close();
+    for mut place in inside {
+        place.lease().await.unwrap_err();
+    }
+    for (reason, before) in reasons.into_iter().zip(before) {
+        let counted = refusals(reason) - before;
+        assert!((1_000..1_500).contains(&counted), "{reason}: {counted}");
+    }
+}
+
+#[test]
+fn every_code_of_the_pool_is_shown_before_it_happened() {
+    let (waited, retry_after) = (SECOND, None);
+    let errors = [
+        AcquireError::Saturated { queued: 2, limit: 2, retry_after },
+        AcquireError::DeadlineExceeded { waited, retry_after },
+        AcquireError::Superseded,
+        AcquireError::Draining,
+    ];
+    let shown = render_untouched();
+    for code in Retirement::ALL.map(Retirement::name).into_iter().chain(errors.iter().map(AcquireError::code))
+    {
+        assert!(shown.contains(&format!("{{reason=\"{code}\"}} 0\n")), "{code}");
+    }
 }

@@ -68,9 +68,9 @@ impl Line {
     }
 }
 
-/// One flow.
+/// What is kept of one flow.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Flow {
+pub(super) struct Account {
     pub(super) weight: Weight,
     pub(super) group: Group,
     /// Not dismissed: it is remembered even while it wants and owes nothing.
@@ -80,7 +80,7 @@ pub(super) struct Flow {
     lines: [Line; Class::ALL.len()],
 }
 
-impl Flow {
+impl Account {
     pub(super) fn line(&self, class: Class) -> &Line {
         &self.lines[class as usize]
     }

@@ -2,10 +2,10 @@
 
 use super::LedgerSettings;
 use super::batch_share::BatchShare;
-use super::flow::{Flow, Line};
+use super::flow::{Account, Line};
 use super::keys::Keys;
 use super::lineup::Group;
-use super::queue::Queue;
+use super::queue::ClassQueue;
 use crate::pool::{Ask, Class, Cost, FlowId, KeyCap, SlotId, Ticket, Weight};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,10 +39,10 @@ struct Waiting {
 #[derive(Debug, Clone)]
 pub(super) struct Order {
     starvation: Duration,
-    flows: BTreeMap<FlowId, Flow>,
+    flows: BTreeMap<FlowId, Account>,
     keys: Keys,
     tickets: BTreeMap<Ticket, Waiting>,
-    queues: [Queue; Class::ALL.len()],
+    queues: [ClassQueue; Class::ALL.len()],
     share: BatchShare,
     next_ticket: u64,
     /// The latest time it was told.
@@ -265,9 +265,9 @@ impl Order {
     }
 
     /// Changes a flow, which may be new, and puts its heads where they belong then.
-    fn rearrange_all(&mut self, id: FlowId, change: impl FnOnce(&mut Flow)) {
+    fn rearrange_all(&mut self, id: FlowId, change: impl FnOnce(&mut Account)) {
         let flow = self.flows.entry(id).or_default();
-        let heads = |flow: &Flow| Class::ALL.map(|class| flow.line(class).head(flow.group));
+        let heads = |flow: &Account| Class::ALL.map(|class| flow.line(class).head(flow.group));
         let (before, known) = (heads(flow), flow.group);
         change(flow);
         let (after, group) = (heads(flow), flow.group);
@@ -333,6 +333,6 @@ impl Order {
     /// Flows, keys and debts that it remembers.
     #[cfg(test)]
     pub(super) fn memory(&self) -> (usize, usize, usize) {
-        (self.flows.len(), self.keys.len(), self.queues.iter().map(Queue::debtors).sum())
+        (self.flows.len(), self.keys.len(), self.queues.iter().map(ClassQueue::debtors).sum())
     }
 }

@@ -32,7 +32,7 @@ impl Head {
 
 /// The heads of one class, and its clock.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Queue {
+pub(super) struct ClassQueue {
     clock: VirtualTime,
     by_tag: Lineup<(VirtualTime, Duration)>,
     by_age: Lineup<Duration>,
@@ -46,7 +46,7 @@ pub(super) struct Queue {
     debtors: BTreeSet<(VirtualTime, FlowId)>,
 }
 
-impl Queue {
+impl ClassQueue {
     /// What its clock says.
     pub(super) fn clock(&self) -> VirtualTime {
         self.clock

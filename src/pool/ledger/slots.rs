@@ -4,9 +4,9 @@ use super::order::Charge;
 use crate::pool::{Generation, SlotId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Who holds a slot.
+/// Whom a slot is lent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Holder {
+pub(super) enum LentTo {
     /// The house itself, which is charged nothing.
     House,
     /// A flow that was charged.
@@ -16,41 +16,41 @@ pub(super) enum Holder {
 /// A slot's life: warming → idle → leased → idle, or retired → warming. A closed slot is not counted any more, but its
 /// generation is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tenure {
+enum SlotState {
     Warming,
     Idle,
-    Leased(Holder),
+    Leased(LentTo),
     Retired,
     Closed,
 }
 
 #[derive(Debug)]
 struct Slot {
-    tenure: Tenure,
+    state: SlotState,
     /// Of the current or last time in service; `None` before the first.
     generation: Option<Generation>,
 }
 
 /// The book of slots.
 #[derive(Debug, Default)]
-pub(super) struct Slots {
+pub(super) struct SlotBook {
     slots: BTreeMap<SlotId, Slot>,
     idle: BTreeSet<SlotId>,
 }
 
-impl Slots {
+impl SlotBook {
     pub(super) fn warm(&mut self, id: SlotId) {
-        let slot = self.slots.entry(id).or_insert(Slot { tenure: Tenure::Closed, generation: None });
-        if matches!(slot.tenure, Tenure::Retired | Tenure::Closed) {
-            slot.tenure = Tenure::Warming;
+        let slot = self.slots.entry(id).or_insert(Slot { state: SlotState::Closed, generation: None });
+        if matches!(slot.state, SlotState::Retired | SlotState::Closed) {
+            slot.state = SlotState::Warming;
         }
     }
 
     pub(super) fn add(&mut self, id: SlotId) -> Generation {
         self.warm(id);
         let slot = self.slots.get_mut(&id).expect("a slot that was warmed exists");
-        if slot.tenure == Tenure::Warming {
-            slot.tenure = Tenure::Idle;
+        if slot.state == SlotState::Warming {
+            slot.state = SlotState::Idle;
             slot.generation = Some(slot.generation.map_or(Generation(0), |last| Generation(last.0 + 1)));
             self.idle.insert(id);
         }
@@ -58,15 +58,15 @@ impl Slots {
     }
 
     pub(super) fn fail(&mut self, id: SlotId) {
-        if let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.tenure == Tenure::Warming) {
-            slot.tenure = Tenure::Retired;
+        if let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.state == SlotState::Warming) {
+            slot.state = SlotState::Retired;
         }
     }
 
     pub(super) fn close(&mut self, id: SlotId) -> bool {
-        let closable = |slot: &&mut Slot| matches!(slot.tenure, Tenure::Idle | Tenure::Retired);
+        let closable = |slot: &&mut Slot| matches!(slot.state, SlotState::Idle | SlotState::Retired);
         let Some(slot) = self.slots.get_mut(&id).filter(closable) else { return false };
-        slot.tenure = Tenure::Closed;
+        slot.state = SlotState::Closed;
         self.idle.remove(&id);
         true
     }
@@ -80,19 +80,19 @@ impl Slots {
     }
 
     /// Leases an idle slot; `None`, and nothing happens, when it is not idle.
-    pub(super) fn lease(&mut self, id: SlotId, holder: Holder) -> Option<Generation> {
-        let slot = self.slots.get_mut(&id).filter(|slot| slot.tenure == Tenure::Idle)?;
-        slot.tenure = Tenure::Leased(holder);
+    pub(super) fn lease(&mut self, id: SlotId, holder: LentTo) -> Option<Generation> {
+        let slot = self.slots.get_mut(&id).filter(|slot| slot.state == SlotState::Idle)?;
+        slot.state = SlotState::Leased(holder);
         self.idle.remove(&id);
         slot.generation
     }
 
     /// Ends a lease and tells who held it; `None`, and nothing happens, for an older generation or
     /// a slot nobody holds.
-    pub(super) fn end(&mut self, id: SlotId, generation: Generation, retired: bool) -> Option<Holder> {
+    pub(super) fn end(&mut self, id: SlotId, generation: Generation, retired: bool) -> Option<LentTo> {
         let slot = self.slots.get_mut(&id).filter(|slot| slot.generation == Some(generation))?;
-        let Tenure::Leased(holder) = slot.tenure else { return None };
-        slot.tenure = if retired { Tenure::Retired } else { Tenure::Idle };
+        let SlotState::Leased(holder) = slot.state else { return None };
+        slot.state = if retired { SlotState::Retired } else { SlotState::Idle };
         if !retired {
             self.idle.insert(id);
         }
@@ -100,7 +100,7 @@ impl Slots {
     }
 
     pub(super) fn total(&self) -> usize {
-        self.count(|tenure| tenure != Tenure::Closed)
+        self.count(|state| state != SlotState::Closed)
     }
 
     pub(super) fn idle_slots(&self) -> impl Iterator<Item = SlotId> {
@@ -112,19 +112,19 @@ impl Slots {
     }
 
     pub(super) fn leased(&self) -> usize {
-        self.count(|tenure| matches!(tenure, Tenure::Leased(_)))
+        self.count(|state| matches!(state, SlotState::Leased(_)))
     }
 
     pub(super) fn warming(&self) -> usize {
-        self.count(|tenure| tenure == Tenure::Warming)
+        self.count(|state| state == SlotState::Warming)
     }
 
     pub(super) fn retired(&self) -> usize {
-        self.count(|tenure| tenure == Tenure::Retired)
+        self.count(|state| state == SlotState::Retired)
     }
 
-    fn count(&self, claim: impl Fn(Tenure) -> bool) -> usize {
-        self.slots.values().filter(|slot| claim(slot.tenure)).count()
+    fn count(&self, claim: impl Fn(SlotState) -> bool) -> usize {
+        self.slots.values().filter(|slot| claim(slot.state)).count()
     }
 }
 
@@ -135,7 +135,7 @@ mod tests {
     /// Plays steps on slot 0: `w`arm, `a`dd, `f`ail, `l`ease, `r`elease, `t` retire, `c`lose. Tells the state after each
     /// as a letter (`.` closed), with the generation of a slot in service.
     fn life(steps: &str) -> String {
-        let (mut slots, id) = (Slots::default(), SlotId(0));
+        let (mut slots, id) = (SlotBook::default(), SlotId(0));
         let mut current = Generation(0);
         let mut told = String::new();
         for step in steps.chars() {
@@ -143,7 +143,7 @@ mod tests {
                 'w' => slots.warm(id),
                 'a' => current = slots.add(id),
                 'f' => slots.fail(id),
-                'l' => drop(slots.lease(id, Holder::House)),
+                'l' => drop(slots.lease(id, LentTo::House)),
                 'r' => drop(slots.end(id, current, false)),
                 't' => drop(slots.end(id, current, true)),
                 _ => drop(slots.close(id)),
@@ -176,14 +176,14 @@ mod tests {
 
     #[test]
     fn the_lowest_idle_slot_is_taken_and_the_avoided_one_only_when_it_is_the_last() {
-        let mut slots = Slots::default();
+        let mut slots = SlotBook::default();
         for id in 0..3 {
             slots.add(SlotId(id));
         }
         assert_eq!(slots.choose(None), Some(SlotId(0)));
         assert_eq!(slots.choose(Some(SlotId(0))), Some(SlotId(1)));
         for id in [1, 2] {
-            slots.lease(SlotId(id), Holder::House);
+            slots.lease(SlotId(id), LentTo::House);
         }
         assert_eq!(slots.choose(Some(SlotId(0))), Some(SlotId(0)));
     }

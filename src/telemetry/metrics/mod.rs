@@ -41,6 +41,12 @@ pub fn refused(reason: &'static str) {
     count(&RECORDED.refusals, &[reason]);
 }
 
+/// How many got no lease for this reason since the process began.
+#[cfg(test)]
+pub(crate) fn refusals(reason: &'static str) -> u64 {
+    RECORDED.refusals.with_label_values(&[reason]).get()
+}
+
 /// A slot went out of service.
 pub fn slot_retired(reason: &'static str) {
     count(&RECORDED.retirements, &[reason]);
@@ -72,6 +78,12 @@ pub fn failed(module: Module, code: &'static str) {
 /// Renderings at the same time do not disturb each other: what is now is only in their arguments.
 pub fn render(now: &Gauges) -> String {
     render_with(&RECORDED, now)
+}
+
+/// What a process shows in which nothing has happened yet.
+#[cfg(test)]
+pub(crate) fn render_untouched() -> String {
+    render_with(&Recorded::new(), &Gauges::default())
 }
 
 fn render_with(recorded: &Recorded, now: &Gauges) -> String {
