@@ -341,7 +341,9 @@ impl Shared {
     }
 
     /// Ends a lease and takes its slot out of service. `false` when it had ended before.
-    pub(super) fn retire(&self, lease: LeaseKey, cause: Retirement, detail: &str) -> bool {
+    ///
+    /// Its key has a lease to spare then, for which another slot may be idle.
+    pub(super) fn retire(self: &Arc<Self>, lease: LeaseKey, cause: Retirement, detail: &str) -> bool {
         let ended = self.lock().retire(lease, Instant::now());
         let Some(ended) = ended else { return false };
         ended.record();
@@ -350,6 +352,7 @@ impl Shared {
         self.moved.notify_one();
         // Nobody rebuilds once the supervisor is gone, and then nobody needs the slot.
         let _ = self.retirements.send(lease.slot);
+        self.serve();
         true
     }
 }

@@ -9,7 +9,7 @@ pub(super) use leases::EndedLease;
 pub(super) use line::InLine;
 
 use super::service::ServiceLog;
-use super::{AcquireError, FlowId, FlowInfo, Lease, Ledger, LedgerSettings, SlotId, Ticket};
+use super::{AcquireError, FlowId, FlowInfo, Lease, LeaseScope, Ledger, LedgerSettings, SlotId, Ticket};
 use leases::Holding;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -99,15 +99,16 @@ impl Books {
         }
     }
 
-    fn wants_more(&mut self, flow: FlowId, now: Instant) {
-        if let Some(member) = self.members.get_mut(&flow) {
+    /// Who keeps a lease wants nothing more, whether it works or not: that says nothing about fairness.
+    fn wants_more(&mut self, flow: FlowId, scope: LeaseScope, now: Instant) {
+        if let Some(member) = self.members.get_mut(&flow).filter(|_| scope == LeaseScope::Utterance) {
             member.wants += 1;
             self.service.wants(flow, now);
         }
     }
 
-    fn wants_less(&mut self, flow: FlowId, now: Instant) {
-        if let Some(member) = self.members.get_mut(&flow) {
+    fn wants_less(&mut self, flow: FlowId, scope: LeaseScope, now: Instant) {
+        if let Some(member) = self.members.get_mut(&flow).filter(|_| scope == LeaseScope::Utterance) {
             member.wants -= 1;
             if member.wants == 0 {
                 self.service.rests(flow, now);

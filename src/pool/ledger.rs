@@ -73,6 +73,16 @@ pub struct Enqueued {
     pub replaced: Option<Ticket>,
 }
 
+/// Who waits, in the order of service as things stand.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outlook {
+    /// Everybody.
+    pub tickets: Vec<Ticket>,
+    /// So many of them, from the first on, are served when slots come free; those behind also need the end of a lease of
+    /// their own key.
+    pub uncapped: usize,
+}
+
 /// The book of slots and waiting tickets. `now` is the time since the pool was made.
 #[derive(Debug)]
 pub struct Ledger {
@@ -212,7 +222,7 @@ impl Ledger {
 
     /// The waiting tickets in the order of service as things stand: as if nobody came or left and no lease ended, with
     /// tickets over the cap of their key behind all others. O(n log n).
-    pub fn line(&self) -> Vec<Ticket> {
+    pub fn line(&self) -> Outlook {
         self.order.line()
     }
 

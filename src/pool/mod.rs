@@ -18,7 +18,7 @@ pub use allocator::{AcquireError, Allocator, PoolSettings};
 pub use figures::{jain, percentile};
 pub use flow::{Flow, FlowInfo, FlowKind, Tier};
 pub use lease::Lease;
-pub use ledger::{Enqueued, Grant, Ledger, LedgerSettings};
+pub use ledger::{Enqueued, Grant, Ledger, LedgerSettings, Outlook};
 pub use snapshot::{Holder, Queue, Service, Slots, Snapshot, Talkers, Waiter};
 pub use standing::{Place, Standing};
 

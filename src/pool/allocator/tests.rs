@@ -1,7 +1,8 @@
 use super::*;
-use crate::pool::{Class, Cost, LeaseScope};
+use crate::pool::{Class, Cost, KeyCap, KeyId, LeaseScope};
 use crate::telemetry::metrics::{refusals, render_untouched};
 use std::future::Future;
+use std::num::NonZeroU16;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -320,4 +321,40 @@ fn every_code_of_the_pool_is_shown_before_it_happened() {
     {
         assert!(shown.contains(&format!("{{reason=\"{code}\"}} 0\n")), "{code}");
     }
+}
+
+fn of_one_key(allocator: &Allocator, name: &str) -> Arc<Flow> {
+    let key = KeyCap { key: KeyId(1), leases: NonZeroU16::MIN };
+    allocator.enroll(FlowInfo { key: Some(key), ..FlowInfo::session(name) })
+}
+
+#[tokio::test]
+async fn a_key_whose_only_lease_was_retired_gets_the_slot_that_is_idle() {
+    let (allocator, _retired) = pool(2);
+    let (first, second) = (of_one_key(&allocator, "first"), of_one_key(&allocator, "second"));
+    let stuck = allocator.acquire(&first, one(Class::Final), None).await.unwrap();
+    let mut waiting = allocator.enqueue(&second, one(Class::Final), None).unwrap();
+    assert!(!is_served(&mut waiting), "its key is at its cap");
+    assert!(allocator.retire(stuck.slot(), stuck.generation(), Retirement::Stuck, "test"));
+    assert!(is_served(&mut waiting));
+}
+
+#[tokio::test]
+async fn nobody_guesses_when_a_key_at_its_cap_has_a_lease_to_spare() {
+    let (allocator, _retired) = pool(2);
+    let (first, second) = (of_one_key(&allocator, "first"), of_one_key(&allocator, "second"));
+    let _held = allocator.acquire(&first, one(Class::Final), None).await.unwrap();
+    let waiting = allocator.enqueue(&second, one(Class::Final), None).unwrap();
+    assert_eq!(standing(&waiting), Some((1, None)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_that_are_kept_say_nothing_about_fairness() {
+    let (allocator, _retired) = pool(2);
+    let kept = Ask { scope: LeaseScope::Session, ..one(Class::Final) };
+    let flows = [flow(&allocator, "ann"), flow(&allocator, "bob")];
+    let _ann = allocator.acquire(&flows[0], kept, None).await.unwrap();
+    let _bob = allocator.acquire(&flows[1], kept, None).await.unwrap();
+    tokio::time::advance(SECOND * 100).await;
+    assert_eq!(allocator.snapshot().fairness, None);
 }

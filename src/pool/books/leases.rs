@@ -101,8 +101,10 @@ impl Books {
         end(&mut self.ledger, lease.slot, lease.generation, Cost(held));
         let by_house = matches!(holding.by, HeldBy::House(_));
         if let HeldBy::Flow(flow, info) = holding.by {
-            self.service.served(flow, info.tier.weight, held, now);
-            self.wants_less(flow, now);
+            if holding.scope == LeaseScope::Utterance {
+                self.service.served(flow, info.tier.weight, held, now);
+            }
+            self.wants_less(flow, holding.scope, now);
         }
         self.count_work(now);
         Some(EndedLease { scope: holding.scope, held, by_house })

@@ -3,7 +3,7 @@
 use super::leases::{HeldBy, Holding};
 use super::{Answer, Books, Phase};
 use crate::pool::forecast::{Ahead, forecast};
-use crate::pool::{AcquireError, Ask, Class, FlowId, FlowInfo, Grant, LeaseScope, Standing, Ticket};
+use crate::pool::{AcquireError, Ask, Class, FlowId, FlowInfo, Grant, LeaseScope, Outlook, Standing, Ticket};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -71,12 +71,12 @@ impl Books {
             self.check_room()?;
         }
         let enqueued = self.ledger.enqueue(flow, ask, self.age(now));
-        self.wants_more(flow, now);
+        self.wants_more(flow, ask.scope, now);
         let info = Arc::clone(&self.members[&flow].info);
         self.line.insert(enqueued.ticket, InLine { flow, info, ask, since: now, standing, deliver });
         let replaced = enqueued.replaced.and_then(|ticket| self.line.remove(&ticket));
         if replaced.is_some() {
-            self.wants_less(flow, now);
+            self.wants_less(flow, ask.scope, now);
         }
         Ok((enqueued.ticket, replaced))
     }
@@ -87,7 +87,7 @@ impl Books {
             return false;
         }
         if let Some(waiting) = self.line.remove(&ticket) {
-            self.wants_less(waiting.flow, now);
+            self.wants_less(waiting.flow, waiting.ask.scope, now);
         }
         true
     }
@@ -128,15 +128,17 @@ impl Books {
 
     /// Where everybody stands, in order of service.
     pub(super) fn standings(&mut self, now: Instant) -> Vec<(Ticket, Standing)> {
-        let order = self.ledger.line();
-        let ahead = order.iter().filter_map(|ticket| self.line.get(ticket)).map(InLine::ahead);
+        let Outlook { tickets, uncapped } = self.ledger.line();
+        let ahead = tickets.iter().filter_map(|ticket| self.line.get(ticket)).map(InLine::ahead);
         let busy = self.holdings.values().map(|holding| holding.remaining(now));
         let mut waits = forecast(self.ledger.idle(), busy, ahead);
         self.newcomer_wait = waits.pop().flatten();
-        let numbered = order.into_iter().zip(waits).enumerate();
-        numbered
-            .map(|(idx, (ticket, estimated_wait))| (ticket, Standing { position: idx + 1, estimated_wait }))
-            .collect()
+        // When a lease of one's own key ends is not known: another one of its sessions may take its place.
+        let numbered = tickets.into_iter().zip(waits).enumerate();
+        let standing = |(idx, (ticket, wait)): (usize, (Ticket, Option<Duration>))| {
+            (ticket, Standing { position: idx + 1, estimated_wait: wait.filter(|_| idx < uncapped) })
+        };
+        numbered.map(standing).collect()
     }
 
     /// Where everybody stands, and where each is to be told so.

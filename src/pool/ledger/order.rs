@@ -1,11 +1,11 @@
 //! Whose turn it is: flows, keys, and the queues of the classes. Knows nothing of slots.
 
-use super::LedgerSettings;
 use super::batch_share::BatchShare;
 use super::flow::{Account, Line};
 use super::keys::Keys;
 use super::lineup::Group;
 use super::queue::ClassQueue;
+use super::{LedgerSettings, Outlook};
 use crate::pool::{Ask, Class, Cost, FlowId, KeyCap, SlotId, Ticket, Weight};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -173,16 +173,19 @@ impl Order {
 
     /// Waiting tickets in the order of service as things stand: as if leases did not end, with those whose key is at its
     /// cap behind all others.
-    pub(super) fn line(&self) -> Vec<Ticket> {
+    pub(super) fn line(&self) -> Outlook {
         let mut future = self.of_those_who_wait();
-        let mut line = Vec::with_capacity(self.tickets.len());
+        let mut tickets = Vec::with_capacity(self.tickets.len());
+        let mut uncapped = None;
         while future.queued() > 0 {
-            match future.next(self.now) {
-                Some(turn) => line.push(turn.ticket),
-                None => future.lift_caps(),
+            if let Some(turn) = future.next(self.now) {
+                tickets.push(turn.ticket);
+            } else {
+                uncapped.get_or_insert(tickets.len());
+                future.lift_caps();
             }
         }
-        line
+        Outlook { uncapped: uncapped.unwrap_or(tickets.len()), tickets }
     }
 
     /// The same order without the flows that have nothing in line, of which there may be many more.

@@ -1,6 +1,7 @@
 //! Single rules, each in the smallest case that shows it.
 
 use super::*;
+use crate::pool::Outlook;
 use proptest::prelude::*;
 
 const NOW: Duration = Duration::ZERO;
@@ -184,7 +185,7 @@ fn a_line_puts_those_over_the_cap_of_their_key_last() {
     let [a, b] = [1, 1].map(|flow| enqueue(&mut ledger, flow, Class::Final));
     let [c, d] = [2, 2].map(|flow| enqueue(&mut ledger, flow, Class::Final));
     let batch = enqueue(&mut ledger, 3, Class::Batch);
-    assert_eq!(ledger.line(), [a, c, d, batch, b]);
+    assert_eq!(ledger.line(), Outlook { tickets: vec![a, c, d, batch, b], uncapped: 4 });
     assert_eq!(ledger.queued(), 5);
 }
 
@@ -206,7 +207,7 @@ proptest! {
         for _ in 0..served {
             ledger.grant(now);
         }
-        let line = ledger.line();
+        let line = ledger.line().tickets;
         let order: Vec<Ticket> = std::iter::from_fn(|| ledger.grant(now)).map(|grant| grant.ticket).collect();
         prop_assert_eq!(line, order);
     }
