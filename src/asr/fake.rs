@@ -48,6 +48,7 @@ type Script = dyn Fn(SlotId, &Utterance, &DecodeOptions) -> Act + Send + Sync;
 pub struct FakeEngine {
     script: Arc<Script>,
     opened: Mutex<Vec<SlotId>>,
+    abandoned: Mutex<Vec<SlotId>>,
     /// Slots that do not open, and how often they still will not.
     broken: Mutex<HashMap<SlotId, u32>>,
 }
@@ -62,7 +63,12 @@ impl FakeEngine {
     pub fn by_slot(
         script: impl Fn(SlotId, &Utterance, &DecodeOptions) -> Act + Send + Sync + 'static,
     ) -> Self {
-        Self { script: Arc::new(script), opened: Mutex::default(), broken: Mutex::default() }
+        Self {
+            script: Arc::new(script),
+            opened: Mutex::default(),
+            abandoned: Mutex::default(),
+            broken: Mutex::default(),
+        }
     }
 
     /// An engine that reads the same text out of everything, at once.
@@ -74,6 +80,11 @@ impl FakeEngine {
     pub fn failing_to_open(self, slot: SlotId, times: u32) -> Self {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner).insert(slot, times);
         self
+    }
+
+    /// The slots that were abandoned in a decode that did not end, in that order.
+    pub fn abandoned(&self) -> Vec<SlotId> {
+        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The slots that were opened, in that order; rebuilt ones stand there again.
@@ -111,7 +122,9 @@ impl Engine for FakeEngine {
     }
 
     /// The stuck decode is left alone with its task.
-    fn abandon(&self, _slot: SlotId) {}
+    fn abandon(&self, slot: SlotId) {
+        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
+    }
 
     fn close(&self, slot: SlotId) {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).retain(|open| *open != slot);

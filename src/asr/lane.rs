@@ -137,25 +137,6 @@ impl Lanes {
         self.experience().cost.expected(audio)
     }
 
-    /// Decodes on a lease of the house, watched like any other decode. A slot whose decode does not end is retired.
-    ///
-    /// # Errors
-    ///
-    /// What the decoder says; [`AsrError::Overrun`] and [`AsrError::SlotLost`] where it said nothing in time.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`Lane::transcribe`].
-    pub async fn probe(
-        &self,
-        lease: Lease,
-        utterance: Arc<Utterance>,
-        options: DecodeOptions,
-    ) -> Result<Transcript, AsrError> {
-        let work = Work { utterance, options, class: Class::Batch };
-        self.decode(work, lease, Home::Pool(None)).transcript(Duration::ZERO).await
-    }
-
     fn experience(&self) -> MutexGuard<'_, Experience> {
         self.experience.lock().unwrap_or_else(PoisonError::into_inner)
     }

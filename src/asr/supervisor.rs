@@ -146,7 +146,7 @@ impl Pool {
             }
         };
         allocator.add(SlotId(0));
-        let trial = Trial { engine, allocator, limit };
+        let trial = Trial { engine, allocator, limit, abort_grace: settings.lanes.limits.abort_grace };
         let mut pool = Self { opener, retired, trial, budget, sizing, open: 1, knee_found: None, warm_up };
         if matches!(settings.knee, Knee::Measure { beyond } if sizing.slots > beyond.max(1)) {
             pool.find_knee().await?;
