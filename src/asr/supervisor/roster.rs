@@ -10,6 +10,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// An opening that was stuck, and failed in the end, counts as so many failures.
+const STUCK: u32 = 2;
+
 /// Why a slot is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -33,6 +36,8 @@ enum Seat {
         purpose: Purpose,
         failures: u32,
     },
+    /// Being opened for so long that nobody waits for it any more; no other attempt is made meanwhile.
+    Stuck,
 }
 
 /// The slots of the pool, as the supervisor sees them. Slots are opened one at a time: before each one the memory is
@@ -84,7 +89,7 @@ impl Roster {
         }
         let due = |(slot, seat): (&SlotId, &Seat)| match seat {
             Seat::Waiting { due, .. } => Some((*due, *slot)),
-            Seat::Open | Seat::Opening { .. } => None,
+            Seat::Open | Seat::Opening { .. } | Seat::Stuck => None,
         };
         self.seats.iter().filter_map(due).min()
     }
@@ -94,10 +99,17 @@ impl Roster {
         self.seats.insert(slot, Seat::Open);
     }
 
+    /// A slot that is being opened does not open: others go first, and what comes of it may still come.
+    pub(super) fn stuck(&mut self, slot: SlotId) {
+        if let Some(seat @ Seat::Opening { .. }) = self.seats.get_mut(&slot) {
+            *seat = Seat::Stuck;
+        }
+    }
+
     /// A slot could not be opened: it is tried again after a pause, and that is a rebuild, whatever it was before.
     pub(super) fn failed(&mut self, slot: SlotId, now: Duration) {
-        if let Some(seat @ Seat::Opening { .. }) = self.seats.get_mut(&slot) {
-            let Seat::Opening { failures, .. } = *seat else { return };
+        if let Some(seat @ (Seat::Opening { .. } | Seat::Stuck)) = self.seats.get_mut(&slot) {
+            let failures = if let Seat::Opening { failures, .. } = *seat { failures } else { STUCK };
             let due = now + pause_after(failures);
             *seat = Seat::Waiting { purpose: Purpose::Rebuild, failures: failures.saturating_add(1), due };
         }
@@ -132,10 +144,11 @@ impl Roster {
         self.seats.len()
     }
 
-    /// How many failed to open twice or more, and are not back yet.
+    /// How many failed to open twice or more, or are stuck in that, and are not back yet.
     pub(super) fn stay_out(&self) -> usize {
         let stays_out = |seat: &&Seat| match seat {
             Seat::Open => false,
+            Seat::Stuck => true,
             Seat::Waiting { failures, .. } | Seat::Opening { failures, .. } => *failures >= 2,
         };
         self.seats.values().filter(stays_out).count()
@@ -144,7 +157,7 @@ impl Roster {
     /// Whether slots are still to be opened that were never there before.
     pub(super) fn grows(&self) -> bool {
         self.seats.values().any(|seat| match seat {
-            Seat::Open => false,
+            Seat::Open | Seat::Stuck => false,
             Seat::Waiting { purpose, .. } | Seat::Opening { purpose, .. } => *purpose == Purpose::Growth,
         })
     }
@@ -188,6 +201,21 @@ mod tests {
             now = due;
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    }
+
+    #[test]
+    fn a_slot_that_is_stuck_while_it_opens_stays_out_and_lets_others_by() {
+        let mut roster = Roster::new(1, 3);
+        assert_eq!(roster.next(s(0)), Some((SlotId(1), Purpose::Growth)));
+        roster.stuck(SlotId(1));
+        assert_eq!((roster.stay_out(), roster.len()), (1, 3));
+        assert_eq!(roster.next(s(0)), Some((SlotId(2), Purpose::Growth)));
+        roster.opened(SlotId(2));
+        assert_eq!(roster.next(s(3_600)), None, "it is not opened twice at once");
+        roster.failed(SlotId(1), s(3_600));
+        assert_eq!((roster.next_due(), roster.stay_out()), (Some(s(3_604)), 1));
+        roster.opened(SlotId(1));
+        assert_eq!((roster.next_due(), roster.stay_out()), (None, 0));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Engines and devices that are told what to do: slots that take memory, do not open, die in their sleep, saturate.
 
+mod openings;
+
 use super::*;
 use crate::asr::fake::{Act, FakeEngine};
 use crate::asr::{AsrError, EncoderWindow, Job};
