@@ -5,7 +5,8 @@ use super::{
     SupervisorSettings, Token,
 };
 use crate::audio::Utterance;
-use crate::gpu::{Bytes, Footprint, Loaded, MemoryBudget};
+use crate::gpu::fake::FakeProbe;
+use crate::gpu::{Bytes, DeviceInfo, DeviceKind, Footprint, Loaded, MemoryBudget};
 use crate::pool::SlotId;
 use std::collections::HashMap;
 use std::num::NonZeroU16;
@@ -15,9 +16,17 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// So many slots, whatever the memory says, and nothing that goes on by itself but the rebuilding of lost slots.
+pub fn fixed(slots: u16) -> SupervisorSettings {
+    let info = DeviceInfo { kind: DeviceKind::Cpu, name: "unmeasured".into(), uuid: None };
+    let boundless = Arc::new(FakeProbe::new(Bytes(u64::MAX), Bytes(u64::MAX)));
+    let settings = SupervisorSettings::new(Device { info, probe: boundless }, Bytes(0));
+    SupervisorSettings { max_slots: slots, readings: None, elastic: false, canary: None, ..settings }
+}
+
 /// What one slot has and needs of which nothing was measured, for servers without a supervisor.
 pub fn capacity() -> watch::Receiver<Capacity> {
-    let Device { info, probe } = SupervisorSettings::fixed(1).device;
+    let Device { info, probe } = fixed(1).device;
     let memory = probe.memory().expect("nobody told this probe to fail");
     let sizing = MemoryBudget::up_to(NonZeroU16::MIN, Bytes(0))
         .size(memory, Footprint::default(), Loaded::Nothing)
@@ -74,6 +83,18 @@ impl FakeEngine {
     /// An engine that reads the same text out of everything, at once.
     pub fn saying(text: &'static str) -> Self {
         Self::new(move |_, _| Act::Say(text.into(), Duration::ZERO))
+    }
+
+    /// An engine that does no more with five slots or fifty than with `knee`: of decodes that begin at the same moment,
+    /// only so many go on at once, for 100 ms each.
+    pub fn saturating_at(knee: u32) -> Self {
+        let batch = Mutex::new((Instant::now(), 0_u32));
+        Self::new(move |_, _| {
+            let mut batch = batch.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            *batch = if batch.0 == now { (now, batch.1 + 1) } else { (now, 1) };
+            Act::Say("noise".into(), Duration::from_millis(100) * batch.1.div_ceil(knee))
+        })
     }
 
     /// The same engine, with a slot that cannot be opened so many times.

@@ -4,7 +4,7 @@
 
 use super::capacity::Capacity;
 use super::opener::{Opener, Opening};
-use super::roster::{Purpose, Roster};
+use super::roster::{OpenFor, Roster};
 use crate::asr::AsrError;
 use crate::gpu::{Bytes, Change, DeviceMemory, Elasticity, Loaded, MemoryBudget, OpenSlots};
 use crate::pool::SlotId;
@@ -36,14 +36,14 @@ pub(super) struct Keeper {
 /// Something that was done off the runtime.
 #[derive(Debug)]
 pub(super) enum Done {
-    Opening(SlotId, Purpose, Opening),
+    Opening(SlotId, OpenFor, Opening),
     /// It takes too long, and goes on.
-    Stuck(SlotId, Purpose, AbortOnDropHandle<Opening>),
+    Stuck(SlotId, OpenFor, AbortOnDropHandle<Opening>),
     Closed,
 }
 
 impl Done {
-    fn opening(slot: SlotId, purpose: Purpose, opened: Result<Opening, JoinError>) -> Self {
+    fn opening(slot: SlotId, purpose: OpenFor, opened: Result<Opening, JoinError>) -> Self {
         let panicked =
             |error: JoinError| Opening::Failed(AsrError::Open { slot: slot.0, reason: error.to_string() });
         Self::Opening(slot, purpose, opened.unwrap_or_else(panicked))
@@ -91,9 +91,9 @@ impl Keeper {
     }
 
     /// How much must be free for a slot. The reserve is left alone, unless there would be no service at all.
-    fn needed(&self, purpose: Purpose) -> Bytes {
+    fn needed(&self, purpose: OpenFor) -> Bytes {
         let sizing = self.capacity.borrow().sizing;
-        let last_hope = purpose == Purpose::Rebuild && self.opener.allocator.slots().in_service() == 0;
+        let last_hope = purpose == OpenFor::Rebuild && self.opener.allocator.slots().in_service() == 0;
         let reserve = if last_hope { Bytes(0) } else { sizing.reserve };
         sizing.footprint.slot.and(reserve)
     }
@@ -123,7 +123,7 @@ impl Keeper {
 
     /// Waits no more for a slot to open before others do. What comes of it in the end is as good as if it came in time:
     /// until then the slot is opened no second time.
-    fn leave_behind(&mut self, slot: SlotId, purpose: Purpose, opening: AbortOnDropHandle<Opening>) {
+    fn leave_behind(&mut self, slot: SlotId, purpose: OpenFor, opening: AbortOnDropHandle<Opening>) {
         error!(slot = slot.0, limit_s = self.limit.as_secs(), "slot takes too long to open, and stays out");
         self.opener.allocator.fail(slot);
         self.roster.stuck(slot);

@@ -15,7 +15,7 @@ const STUCK: u32 = 2;
 
 /// Why a slot is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(super) enum OpenFor {
     /// There is to be one more; if there is no room for it, that is that.
     Growth,
     /// It was lost, or could not be opened before; it is tried until it is back.
@@ -23,17 +23,17 @@ pub(super) enum Purpose {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seat {
+enum Berth {
     Open,
     /// To be opened, not before `due`.
     Waiting {
-        purpose: Purpose,
+        purpose: OpenFor,
         failures: u32,
         due: Duration,
     },
     /// Being opened.
     Opening {
-        purpose: Purpose,
+        purpose: OpenFor,
         failures: u32,
     },
     /// Being opened for so long that nobody waits for it any more; no other attempt is made meanwhile.
@@ -44,37 +44,37 @@ enum Seat {
 /// read, and what the last one took must show in it.
 #[derive(Debug)]
 pub(super) struct Roster {
-    seats: BTreeMap<SlotId, Seat>,
+    berths: BTreeMap<SlotId, Berth>,
 }
 
 impl Roster {
     /// The slots below `open` are open, those from there to `wanted` are to be opened now.
     pub(super) fn new(open: u16, wanted: u16) -> Self {
-        let growth = Seat::Waiting { purpose: Purpose::Growth, failures: 0, due: Duration::ZERO };
-        let seat = |slot| (SlotId(slot), if slot < open { Seat::Open } else { growth });
-        Self { seats: (0..wanted.max(open)).map(seat).collect() }
+        let growth = Berth::Waiting { purpose: OpenFor::Growth, failures: 0, due: Duration::ZERO };
+        let berth = |slot| (SlotId(slot), if slot < open { Berth::Open } else { growth });
+        Self { berths: (0..wanted.max(open)).map(berth).collect() }
     }
 
     /// One more slot is wanted.
     pub(super) fn grow(&mut self, now: Duration) {
-        let free = (0..=u16::MAX).map(SlotId).find(|slot| !self.seats.contains_key(slot));
-        let growth = Seat::Waiting { purpose: Purpose::Growth, failures: 0, due: now };
-        self.seats.extend(free.map(|slot| (slot, growth)));
+        let free = (0..=u16::MAX).map(SlotId).find(|slot| !self.berths.contains_key(slot));
+        let growth = Berth::Waiting { purpose: OpenFor::Growth, failures: 0, due: now };
+        self.berths.extend(free.map(|slot| (slot, growth)));
     }
 
     /// An open slot was lost. Of one that is no longer open that is no news.
     pub(super) fn lost(&mut self, slot: SlotId, now: Duration) {
-        if let Some(seat @ Seat::Open) = self.seats.get_mut(&slot) {
-            *seat = Seat::Waiting { purpose: Purpose::Rebuild, failures: 0, due: now };
+        if let Some(berth @ Berth::Open) = self.berths.get_mut(&slot) {
+            *berth = Berth::Waiting { purpose: OpenFor::Rebuild, failures: 0, due: now };
         }
     }
 
     /// The slot to open now, unless one is being opened: the one that has been due for longest.
-    pub(super) fn next(&mut self, now: Duration) -> Option<(SlotId, Purpose)> {
+    pub(super) fn next(&mut self, now: Duration) -> Option<(SlotId, OpenFor)> {
         let (_, slot) = self.first_due().filter(|(due, _)| *due <= now)?;
-        let seat = self.seats.get_mut(&slot)?;
-        let Seat::Waiting { purpose, failures, .. } = *seat else { return None };
-        *seat = Seat::Opening { purpose, failures };
+        let berth = self.berths.get_mut(&slot)?;
+        let Berth::Waiting { purpose, failures, .. } = *berth else { return None };
+        *berth = Berth::Opening { purpose, failures };
         Some((slot, purpose))
     }
 
@@ -84,45 +84,45 @@ impl Roster {
     }
 
     fn first_due(&self) -> Option<(Duration, SlotId)> {
-        if self.seats.values().any(|seat| matches!(seat, Seat::Opening { .. })) {
+        if self.berths.values().any(|berth| matches!(berth, Berth::Opening { .. })) {
             return None;
         }
-        let due = |(slot, seat): (&SlotId, &Seat)| match seat {
-            Seat::Waiting { due, .. } => Some((*due, *slot)),
-            Seat::Open | Seat::Opening { .. } | Seat::Stuck => None,
+        let due = |(slot, berth): (&SlotId, &Berth)| match berth {
+            Berth::Waiting { due, .. } => Some((*due, *slot)),
+            Berth::Open | Berth::Opening { .. } | Berth::Stuck => None,
         };
-        self.seats.iter().filter_map(due).min()
+        self.berths.iter().filter_map(due).min()
     }
 
     /// A slot is open.
     pub(super) fn opened(&mut self, slot: SlotId) {
-        self.seats.insert(slot, Seat::Open);
+        self.berths.insert(slot, Berth::Open);
     }
 
     /// A slot that is being opened does not open: others go first, and what comes of it may still come.
     pub(super) fn stuck(&mut self, slot: SlotId) {
-        if let Some(seat @ Seat::Opening { .. }) = self.seats.get_mut(&slot) {
-            *seat = Seat::Stuck;
+        if let Some(berth @ Berth::Opening { .. }) = self.berths.get_mut(&slot) {
+            *berth = Berth::Stuck;
         }
     }
 
     /// A slot could not be opened: it is tried again after a pause, and that is a rebuild, whatever it was before.
     pub(super) fn failed(&mut self, slot: SlotId, now: Duration) {
-        if let Some(seat @ (Seat::Opening { .. } | Seat::Stuck)) = self.seats.get_mut(&slot) {
-            let failures = if let Seat::Opening { failures, .. } = *seat { failures } else { STUCK };
+        if let Some(berth @ (Berth::Opening { .. } | Berth::Stuck)) = self.berths.get_mut(&slot) {
+            let failures = if let Berth::Opening { failures, .. } = *berth { failures } else { STUCK };
             let due = now + pause_after(failures);
-            *seat = Seat::Waiting { purpose: Purpose::Rebuild, failures: failures.saturating_add(1), due };
+            *berth = Berth::Waiting { purpose: OpenFor::Rebuild, failures: failures.saturating_add(1), due };
         }
     }
 
     /// There was no room for a slot. Growth ends with that; what was there before is tried again.
     pub(super) fn no_room(&mut self, slot: SlotId, now: Duration) {
-        match self.seats.get(&slot) {
-            Some(Seat::Opening { purpose: Purpose::Growth, .. }) => self.seats.retain(|_, seat| {
+        match self.berths.get(&slot) {
+            Some(Berth::Opening { purpose: OpenFor::Growth, .. }) => self.berths.retain(|_, berth| {
                 !matches!(
-                    seat,
-                    Seat::Opening { purpose: Purpose::Growth, .. }
-                        | Seat::Waiting { purpose: Purpose::Growth, .. }
+                    berth,
+                    Berth::Opening { purpose: OpenFor::Growth, .. }
+                        | Berth::Waiting { purpose: OpenFor::Growth, .. }
                 )
             }),
             _ => self.failed(slot, now),
@@ -131,34 +131,34 @@ impl Roster {
 
     /// A slot has left the pool.
     pub(super) fn withdrawn(&mut self, slot: SlotId) {
-        self.seats.remove(&slot);
+        self.berths.remove(&slot);
     }
 
     /// The open slots, the highest first.
     pub(super) fn open_from_the_top(&self) -> impl Iterator<Item = SlotId> {
-        self.seats.iter().rev().filter(|(_, seat)| **seat == Seat::Open).map(|(slot, _)| *slot)
+        self.berths.iter().rev().filter(|(_, berth)| **berth == Berth::Open).map(|(slot, _)| *slot)
     }
 
     /// All slots whose memory is taken or will be.
     pub(super) fn len(&self) -> usize {
-        self.seats.len()
+        self.berths.len()
     }
 
     /// How many failed to open twice or more, or are stuck in that, and are not back yet.
     pub(super) fn stay_out(&self) -> usize {
-        let stays_out = |seat: &&Seat| match seat {
-            Seat::Open => false,
-            Seat::Stuck => true,
-            Seat::Waiting { failures, .. } | Seat::Opening { failures, .. } => *failures >= 2,
+        let stays_out = |berth: &&Berth| match berth {
+            Berth::Open => false,
+            Berth::Stuck => true,
+            Berth::Waiting { failures, .. } | Berth::Opening { failures, .. } => *failures >= 2,
         };
-        self.seats.values().filter(stays_out).count()
+        self.berths.values().filter(stays_out).count()
     }
 
     /// Whether slots are still to be opened that were never there before.
     pub(super) fn grows(&self) -> bool {
-        self.seats.values().any(|seat| match seat {
-            Seat::Open | Seat::Stuck => false,
-            Seat::Waiting { purpose, .. } | Seat::Opening { purpose, .. } => *purpose == Purpose::Growth,
+        self.berths.values().any(|berth| match berth {
+            Berth::Open | Berth::Stuck => false,
+            Berth::Waiting { purpose, .. } | Berth::Opening { purpose, .. } => *purpose == OpenFor::Growth,
         })
     }
 }
@@ -178,10 +178,10 @@ mod tests {
     #[test]
     fn slots_are_opened_one_at_a_time_in_order() {
         let mut roster = Roster::new(1, 3);
-        assert_eq!(roster.next(s(0)), Some((SlotId(1), Purpose::Growth)));
+        assert_eq!(roster.next(s(0)), Some((SlotId(1), OpenFor::Growth)));
         assert_eq!((roster.next(s(0)), roster.next_due()), (None, None));
         roster.opened(SlotId(1));
-        assert_eq!(roster.next(s(0)), Some((SlotId(2), Purpose::Growth)));
+        assert_eq!(roster.next(s(0)), Some((SlotId(2), OpenFor::Growth)));
         roster.opened(SlotId(2));
         assert!(!roster.grows() && roster.next_due().is_none());
     }
@@ -193,7 +193,7 @@ mod tests {
         roster.lost(SlotId(0), now);
         let mut pauses = Vec::new();
         for _ in 0..9 {
-            assert_eq!(roster.next(now), Some((SlotId(0), Purpose::Rebuild)));
+            assert_eq!(roster.next(now), Some((SlotId(0), OpenFor::Rebuild)));
             roster.failed(SlotId(0), now);
             let due = roster.next_due().unwrap();
             assert_eq!(roster.next(due.saturating_sub(Duration::from_millis(1))), None);
@@ -206,10 +206,10 @@ mod tests {
     #[test]
     fn a_slot_that_is_stuck_while_it_opens_stays_out_and_lets_others_by() {
         let mut roster = Roster::new(1, 3);
-        assert_eq!(roster.next(s(0)), Some((SlotId(1), Purpose::Growth)));
+        assert_eq!(roster.next(s(0)), Some((SlotId(1), OpenFor::Growth)));
         roster.stuck(SlotId(1));
         assert_eq!((roster.stay_out(), roster.len()), (1, 3));
-        assert_eq!(roster.next(s(0)), Some((SlotId(2), Purpose::Growth)));
+        assert_eq!(roster.next(s(0)), Some((SlotId(2), OpenFor::Growth)));
         roster.opened(SlotId(2));
         assert_eq!(roster.next(s(3_600)), None, "it is not opened twice at once");
         roster.failed(SlotId(1), s(3_600));
@@ -237,10 +237,10 @@ mod tests {
     fn without_room_growth_ends_but_a_rebuild_goes_on() {
         let mut roster = Roster::new(2, 5);
         roster.lost(SlotId(0), s(1));
-        assert_eq!(roster.next(s(1)), Some((SlotId(2), Purpose::Growth)));
+        assert_eq!(roster.next(s(1)), Some((SlotId(2), OpenFor::Growth)));
         roster.no_room(SlotId(2), s(1));
         assert_eq!((roster.len(), roster.grows()), (2, false));
-        assert_eq!(roster.next(s(1)), Some((SlotId(0), Purpose::Rebuild)));
+        assert_eq!(roster.next(s(1)), Some((SlotId(0), OpenFor::Rebuild)));
         roster.no_room(SlotId(0), s(1));
         assert_eq!((roster.len(), roster.next_due()), (2, Some(s(2))));
     }
@@ -250,7 +250,7 @@ mod tests {
         let mut roster = Roster::new(3, 3);
         roster.withdrawn(SlotId(1));
         roster.grow(s(5));
-        assert_eq!(roster.next(s(5)), Some((SlotId(1), Purpose::Growth)));
+        assert_eq!(roster.next(s(5)), Some((SlotId(1), OpenFor::Growth)));
     }
 
     #[test]

@@ -42,7 +42,7 @@ async fn a_slot_that_never_opens_holds_up_no_other_and_may_still_come() {
         let (let_go, gate) = mpsc::channel();
         let engine = FakeEngine::saying("").failing_to_open(SlotId(1), failures);
         let engine = Jammed { engine, jams, let_go: Mutex::new(gate) };
-        let supervisor = start(engine, SupervisorSettings::fixed(3)).await.unwrap();
+        let supervisor = start(engine, fixed(3)).await.unwrap();
         let allocator = supervisor.lanes().allocator();
         let flow = allocator.enroll(FlowInfo::request("test"));
         let lease = || allocator.acquire(&flow, Ask::new(Class::Final, Cost::default()), None);
