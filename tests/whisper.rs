@@ -4,9 +4,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use stenopool::asr::fake;
 use stenopool::asr::{
-    AsrError, DecodeOptions, EncoderWindow, Lanes, RecognizerFactory as _, Supervisor, SupervisorSettings,
-    ThreadEngine, Timestamps, WeightsSource, Whisper, WhisperSettings,
+    AsrError, DecodeOptions, EncoderWindow, Lanes, RecognizerFactory as _, Supervisor, ThreadEngine,
+    Timestamps, WeightsSource, Whisper, WhisperSettings,
 };
 use stenopool::audio::{Span, Utterance};
 use stenopool::pool::{Class, FlowInfo, SlotId};
@@ -32,7 +33,7 @@ fn utterance(file: &str) -> Arc<Utterance> {
 async fn start(window: EncoderWindow, settings: WhisperSettings, slots: u16) -> Supervisor {
     let (whisper, model) =
         Whisper::load("demo.en", WeightsSource::Bytes(weights()), window, settings).unwrap();
-    let settings = SupervisorSettings::fixed(slots);
+    let settings = fake::fixed(slots);
     Supervisor::start(Arc::new(ThreadEngine::new(whisper)), model, settings).await.unwrap()
 }
 

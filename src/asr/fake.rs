@@ -5,7 +5,8 @@ use super::{
     SupervisorSettings, Token,
 };
 use crate::audio::Utterance;
-use crate::gpu::{Bytes, Footprint, Loaded, MemoryBudget};
+use crate::gpu::fake::FakeProbe;
+use crate::gpu::{Bytes, DeviceInfo, DeviceKind, Footprint, Loaded, MemoryBudget};
 use crate::pool::SlotId;
 use std::collections::HashMap;
 use std::num::NonZeroU16;
@@ -15,9 +16,17 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// So many slots, whatever the memory says, and nothing that goes on by itself but the rebuilding of lost slots.
+pub fn fixed(slots: u16) -> SupervisorSettings {
+    let info = DeviceInfo { kind: DeviceKind::Cpu, name: "unmeasured".into(), uuid: None };
+    let boundless = Arc::new(FakeProbe::new(Bytes(u64::MAX), Bytes(u64::MAX)));
+    let settings = SupervisorSettings::new(Device { info, probe: boundless }, Bytes(0));
+    SupervisorSettings { max_slots: slots, readings: None, elastic: false, canary: None, ..settings }
+}
+
 /// What one slot has and needs of which nothing was measured, for servers without a supervisor.
 pub fn capacity() -> watch::Receiver<Capacity> {
-    let Device { info, probe } = SupervisorSettings::fixed(1).device;
+    let Device { info, probe } = fixed(1).device;
     let memory = probe.memory().expect("nobody told this probe to fail");
     let sizing = MemoryBudget::up_to(NonZeroU16::MIN, Bytes(0))
         .size(memory, Footprint::default(), Loaded::Nothing)
@@ -48,6 +57,7 @@ type Script = dyn Fn(SlotId, &Utterance, &DecodeOptions) -> Act + Send + Sync;
 pub struct FakeEngine {
     script: Arc<Script>,
     opened: Mutex<Vec<SlotId>>,
+    abandoned: Mutex<Vec<SlotId>>,
     /// Slots that do not open, and how often they still will not.
     broken: Mutex<HashMap<SlotId, u32>>,
 }
@@ -62,7 +72,12 @@ impl FakeEngine {
     pub fn by_slot(
         script: impl Fn(SlotId, &Utterance, &DecodeOptions) -> Act + Send + Sync + 'static,
     ) -> Self {
-        Self { script: Arc::new(script), opened: Mutex::default(), broken: Mutex::default() }
+        Self {
+            script: Arc::new(script),
+            opened: Mutex::default(),
+            abandoned: Mutex::default(),
+            broken: Mutex::default(),
+        }
     }
 
     /// An engine that reads the same text out of everything, at once.
@@ -70,10 +85,27 @@ impl FakeEngine {
         Self::new(move |_, _| Act::Say(text.into(), Duration::ZERO))
     }
 
+    /// An engine that does no more with five slots or fifty than with `knee`: of decodes that begin at the same moment,
+    /// only so many go on at once, for 100 ms each.
+    pub fn saturating_at(knee: u32) -> Self {
+        let batch = Mutex::new((Instant::now(), 0_u32));
+        Self::new(move |_, _| {
+            let mut batch = batch.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            *batch = if batch.0 == now { (now, batch.1 + 1) } else { (now, 1) };
+            Act::Say("noise".into(), Duration::from_millis(100) * batch.1.div_ceil(knee))
+        })
+    }
+
     /// The same engine, with a slot that cannot be opened so many times.
     pub fn failing_to_open(self, slot: SlotId, times: u32) -> Self {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner).insert(slot, times);
         self
+    }
+
+    /// The slots that were abandoned in a decode that did not end, in that order.
+    pub fn abandoned(&self) -> Vec<SlotId> {
+        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The slots that were opened, in that order; rebuilt ones stand there again.
@@ -111,7 +143,9 @@ impl Engine for FakeEngine {
     }
 
     /// The stuck decode is left alone with its task.
-    fn abandon(&self, _slot: SlotId) {}
+    fn abandon(&self, slot: SlotId) {
+        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
+    }
 
     fn close(&self, slot: SlotId) {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).retain(|open| *open != slot);

@@ -18,12 +18,12 @@ use crate::pool::{
 };
 use decode::{Home, Work};
 use futures_util::FutureExt as _;
-use kept::{Keeper, KeeperTask, Kept};
+use kept::{Kept, Renewal, RenewalTask};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use teller::Teller;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::{Instrument, info_span, warn};
 
 /// The text of an utterance and what it took.
@@ -57,16 +57,16 @@ pub enum LaneEvent {
 /// How lanes treat decodes and leases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneSettings {
-    /// How long a lease of [`LeaseScope::Session`] is kept while nothing is decoded and nobody speaks; zero keeps it for
-    /// as long as the session lives.
-    pub idle_reclaim: Duration,
+    /// How long a lease of [`LeaseScope::Session`] is kept while nothing is decoded and nobody speaks; `None`: for as
+    /// long as the session lives.
+    pub idle_reclaim: Option<Duration>,
     /// How long decodes may take.
     pub limits: JobLimits,
 }
 
 impl Default for LaneSettings {
     fn default() -> Self {
-        Self { idle_reclaim: Duration::from_secs(300), limits: JobLimits::default() }
+        Self { idle_reclaim: Some(Duration::from_secs(300)), limits: JobLimits::default() }
     }
 }
 
@@ -113,7 +113,7 @@ impl Lanes {
         let kept = Arc::new(Kept::new(teller.clone()));
         let flow = self.allocator.enroll(info);
         Lane {
-            seat: Arc::new(Seat { lanes: self.clone(), flow, teller, kept, keeper: KeeperTask::default() }),
+            seat: Arc::new(Seat { lanes: self.clone(), flow, teller, kept, renewal: RenewalTask::default() }),
         }
     }
 
@@ -137,25 +137,6 @@ impl Lanes {
         self.experience().cost.expected(audio)
     }
 
-    /// Decodes on a lease of the house, watched like any other decode. A slot whose decode does not end is retired.
-    ///
-    /// # Errors
-    ///
-    /// What the decoder says; [`AsrError::Overrun`] and [`AsrError::SlotLost`] where it said nothing in time.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`Lane::transcribe`].
-    pub async fn probe(
-        &self,
-        lease: Lease,
-        utterance: Arc<Utterance>,
-        options: DecodeOptions,
-    ) -> Result<Transcript, AsrError> {
-        let work = Work { utterance, options, class: Class::Batch };
-        self.decode(work, lease, Home::Pool(None)).transcript(Duration::ZERO).await
-    }
-
     fn experience(&self) -> MutexGuard<'_, Experience> {
         self.experience.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -167,7 +148,7 @@ struct Seat {
     flow: Arc<Flow>,
     teller: Teller,
     kept: Arc<Kept>,
-    keeper: KeeperTask,
+    renewal: RenewalTask,
 }
 
 impl Drop for Seat {
@@ -222,7 +203,7 @@ impl Lane {
     pub fn set_scope(&self, scope: LeaseScope) {
         self.seat.kept.set_scope(scope);
         if scope == LeaseScope::Session {
-            self.seat.keeper.begin(|| self.seat.keeper());
+            self.seat.renewal.begin(|| self.seat.renewal());
         }
     }
 
@@ -232,6 +213,9 @@ impl Lane {
     }
 
     /// Waits for a slot, decodes, and gives the slot back, unless the lane keeps it.
+    ///
+    /// `deadline` is for a slot that is leased for this decode alone; the one that the lane keeps is waited for as long as
+    /// it takes.
     ///
     /// A job that failed, did not end in time or whose slot was lost is tried once more, on another slot if there is one.
     ///
@@ -298,7 +282,7 @@ impl Seat {
         if work.class == Class::Batch || self.kept.scope() == LeaseScope::Utterance {
             return self.borrow(work, avoid, deadline).await;
         }
-        let lease = self.take_kept(deadline).await?;
+        let lease = self.kept.take().await?;
         let lease = if avoid == Some(lease.slot()) { self.exchange(lease) } else { lease };
         Ok((lease, Home::Lane(Arc::clone(&self.kept), self.teller.clone())))
     }
@@ -320,13 +304,6 @@ impl Seat {
         Ok((lease, Home::Pool(Some(self.teller.clone()))))
     }
 
-    async fn take_kept(&self, deadline: Option<Instant>) -> Result<Lease, AcquireError> {
-        let since = Instant::now();
-        let Some(deadline) = deadline else { return self.kept.take().await };
-        let too_late = |_| AcquireError::DeadlineExceeded { waited: since.elapsed(), retry_after: None };
-        timeout_at(deadline, self.kept.take()).await.map_err(too_late)?
-    }
-
     /// Another slot instead of the one that is kept, if one is idle at this moment: a place in line would be worth less
     /// than the slot that is here.
     fn exchange(&self, lease: Lease) -> Lease {
@@ -340,8 +317,8 @@ impl Seat {
         other
     }
 
-    fn keeper(&self) -> Keeper {
-        Keeper {
+    fn renewal(&self) -> Renewal {
+        Renewal {
             kept: Arc::clone(&self.kept),
             allocator: self.lanes.allocator.clone(),
             flow: Arc::clone(&self.flow),

@@ -21,7 +21,7 @@ use crate::gpu::{
     DeviceMemory, Elasticity, ElasticitySettings, Footprint, Loaded, MemoryBudget, ProbeThread, Sizing,
 };
 use crate::pool::{Allocator, SlotId};
-use keeper::{Keeper, trial_limit};
+use keeper::{Keeper, opening_limit, trial_limit};
 use opener::Opener;
 use roster::Roster;
 use std::num::NonZeroU16;
@@ -61,7 +61,12 @@ impl Supervisor {
     ///
     /// # Errors
     ///
-    /// [`StartError`] when the first slot cannot be opened or does not fit, or the memory cannot be read.
+    /// [`StartError`] when the first slot cannot be opened or does not fit, or the memory cannot be read. All slots are
+    /// closed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping this future leaves the slots open that it had opened; they end with the engine.
     pub async fn start(
         engine: Arc<dyn Engine>,
         model: ModelInfo,
@@ -69,10 +74,14 @@ impl Supervisor {
     ) -> Result<Self, StartError> {
         let pool = Pool::open(engine, &settings).await?;
         let probe = Arc::clone(&settings.device.probe);
-        let thread = settings
-            .readings
-            .map(|every| ProbeThread::start(probe, pool.sizing.memory, every))
-            .transpose()?;
+        let reading = |every| ProbeThread::start(probe, pool.sizing.memory, every);
+        let thread = match settings.readings.map(reading).transpose() {
+            Ok(thread) => thread,
+            Err(error) => {
+                pool.opener.close_all(0..pool.open).await;
+                return Err(error.into());
+            }
+        };
         let readings = thread.as_ref().map(ProbeThread::readings);
         Ok(Self { probe: thread, ..pool.keep(model, &settings, readings) })
     }
@@ -99,6 +108,11 @@ impl Supervisor {
 
     /// Serves nobody any more, closes all slots and waits for their threads, and so for the decodes that still run. One
     /// that does not end within a minute is left behind.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once this future was polled nobody is served any more; dropping it before its end leaves the slots to be closed in
+    /// the background, or to end with the engine.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
         self.lanes.allocator().close();
@@ -141,33 +155,36 @@ impl Pool {
         let sizing = match size(&opener, &budget, footprint).await {
             Ok(sizing) => sizing,
             Err(error) => {
-                opener.close(SlotId(0)).await;
+                opener.close_all(0..1).await;
                 return Err(error);
             }
         };
         allocator.add(SlotId(0));
-        let trial = Trial { engine, allocator, limit };
+        let trial = Trial { engine, allocator, limit, abort_grace: settings.lanes.limits.abort_grace };
         let mut pool = Self { opener, retired, trial, budget, sizing, open: 1, knee_found: None, warm_up };
         if matches!(settings.knee, Knee::Measure { beyond } if sizing.slots > beyond.max(1)) {
-            pool.find_knee().await?;
+            pool.settle_at_the_knee().await?;
         }
         info!("pool sized: {}", pool.sizing);
         Ok(pool)
     }
 
-    /// Measures the knee, sizes the pool anew, and closes the slots that were opened only for that.
-    async fn find_knee(&mut self) -> Result<(), StartError> {
+    /// Measures the knee, sizes the pool anew, and closes the slots that were opened only for that; all of them, if the
+    /// pool cannot be sized.
+    async fn settle_at_the_knee(&mut self) -> Result<(), StartError> {
         let (found, open) = knee::find(&self.opener, &self.trial, &self.sizing).await;
         self.knee_found = Some(found);
+        let sized = self.size_anew(found);
+        self.open = if sized.is_ok() { open.min(self.sizing.slots) } else { 0 };
+        self.opener.close_all(self.open..open).await;
+        sized
+    }
+
+    fn size_anew(&mut self, found: KneeFound) -> Result<(), StartError> {
         if let Some(knee) = found.knee {
             self.budget = self.budget.with_knee(knee);
             let Sizing { memory, footprint, .. } = self.sizing;
             self.sizing = self.budget.size(memory, footprint, Loaded::Weights { slots: 1 })?;
-        }
-        self.open = open.min(self.sizing.slots);
-        for slot in (self.open..open).map(SlotId) {
-            self.opener.allocator.withdraw_slot(slot);
-            self.opener.clone().close(slot).await;
         }
         Ok(())
     }
@@ -188,7 +205,9 @@ impl Pool {
             Elasticity::new(ElasticitySettings::new(sizing.reserve, slot, 1, most_slots))
         });
         let (roster, begun) = (Roster::new(open, sizing.slots), Instant::now());
-        let keeper = Keeper { opener, retired, readings, elasticity, budget, roster, capacity, begun };
+        let (limit, late) = (opening_limit(warm_up), JoinSet::new());
+        let keeper =
+            Keeper { opener, retired, readings, elasticity, budget, roster, capacity, begun, limit, late };
         let mut tasks = JoinSet::new();
         tasks.spawn(keeper.run());
         tasks.spawn(allocator.clone().keep_informed());

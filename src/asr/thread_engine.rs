@@ -48,6 +48,7 @@ impl ThreadEngine {
     }
 
     /// How many threads are in a decode that does not end, and keep their memory.
+    #[cfg(test)]
     pub fn stuck(&self) -> usize {
         let mut threads = self.lock();
         threads.abandoned.retain(|thread| !thread.is_finished());

@@ -5,7 +5,7 @@
 
 use super::engine::Outcome;
 use super::{AsrError, Engine};
-use crate::pool::{Allocator, Cost, Generation, Retirement, SlotId};
+use crate::pool::{Allocator, Cost, Generation, Lease, Retirement, SlotId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -39,20 +39,43 @@ impl JobLimits {
 
 /// One decode under way.
 pub(super) struct Watch {
-    pub(super) engine: Arc<dyn Engine>,
-    pub(super) allocator: Allocator,
+    engine: Arc<dyn Engine>,
+    allocator: Allocator,
     pub(super) slot: SlotId,
     pub(super) generation: Generation,
     /// Cancelled by a caller that gave up, and by the watch at the deadline.
     pub(super) cancel: CancellationToken,
-    pub(super) limit: Duration,
-    pub(super) abort_grace: Duration,
+    limit: Duration,
+    abort_grace: Duration,
 }
 
 impl Watch {
+    /// The watch over a decode that `lease` is for, with a token of its own to cancel it by.
+    pub(super) fn new(
+        engine: &Arc<dyn Engine>,
+        allocator: &Allocator,
+        lease: &Lease,
+        limit: Duration,
+        abort_grace: Duration,
+    ) -> Self {
+        Self {
+            engine: Arc::clone(engine),
+            allocator: allocator.clone(),
+            slot: lease.slot(),
+            generation: lease.generation(),
+            cancel: CancellationToken::new(),
+            limit,
+            abort_grace,
+        }
+    }
+
     /// What came of the decode. Ends at the latest `abort_grace` after its deadline, or after its caller gave up.
     ///
     /// To be run to its end, whether anybody waits for the answer or not.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping this future watches no more: a decoder that does not stop keeps its slot leased for ever.
     pub(super) async fn outcome(self, mut reply: oneshot::Receiver<Outcome>) -> Outcome {
         let since = Instant::now();
         let overran = tokio::select! {

@@ -143,7 +143,7 @@ pub(super) struct PoolFlags {
     /// Percent of the work that parts of files get however much is said live, 0 to 50 [default: 10]
     #[arg(long, value_name = "PERCENT", env = "STENOPOOL_BATCH_SHARE")]
     batch_share: Option<u64>,
-    /// Seconds without speech after which a session gives the slot up that it keeps [default: 300]
+    /// Seconds without speech after which a session gives the slot up that it keeps [default: 300; 0: never]
     #[arg(long, value_name = "S", env = "STENOPOOL_IDLE_RECLAIM_S")]
     idle_reclaim_s: Option<u64>,
     /// Whether a session may choose for itself how long it keeps a slot [default: true]

@@ -74,14 +74,12 @@ fn write(path: &Path, entries: &BTreeMap<String, Entry>) -> std::io::Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::asr::fake::{Act, FakeEngine};
+    use crate::asr::fake::{FakeEngine, fixed};
     use crate::asr::{EncoderWindow, ModelInfo, Supervisor, SupervisorSettings};
     use crate::cli::assembly::Purpose;
     use crate::cli::sizing::{CoreShare, knee};
     use crate::gpu::DeviceKind;
-    use std::sync::{Arc, Mutex};
-    use std::time::Duration;
-    use tokio::time::Instant;
+    use std::sync::Arc;
 
     fn key(model: &str) -> KneeKey {
         KneeKey { model: model.into(), device: "FakeGPU".into(), threads: 1, window: "fit".into() }
@@ -130,7 +128,7 @@ mod tests {
         let settings = crate::config::load(None, &BTreeMap::<String, String>::new()).unwrap().slots;
         let share = CoreShare::new(1, None, None);
         let knee = knee(&settings, Purpose::Server, DeviceKind::Cuda, share, cache.get(&key("demo")));
-        let settings = SupervisorSettings { knee, ..SupervisorSettings::fixed(16) };
+        let settings = SupervisorSettings { knee, ..fixed(16) };
         let model = ModelInfo { name: "demo".into(), multilingual: false, window: EncoderWindow::Fit };
         let supervisor = Supervisor::start(Arc::new(engine), model, settings).await.unwrap();
         if let Some(found) = supervisor.knee_found() {
@@ -144,12 +142,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = KneeCache::at(Some(dir.path().join("knees.json")));
         // One decode at a time, whatever the number of slots: each of a batch ends later than the one before.
-        let batch = Mutex::new((Instant::now(), 0_u32));
-        let serial = FakeEngine::new(move |_, _| {
-            let mut batch = batch.lock().unwrap();
-            *batch = if batch.0 == Instant::now() { (batch.0, batch.1 + 1) } else { (Instant::now(), 1) };
-            Act::Say("noise".into(), Duration::from_millis(100) * batch.1)
-        });
+        let serial = FakeEngine::saturating_at(1);
         assert_eq!(slots_of(serial, &cache).await, 1);
         let unasked = FakeEngine::new(|_, _| panic!("it was measured before"));
         assert_eq!(slots_of(unasked, &cache).await, 1);

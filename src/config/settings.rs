@@ -81,8 +81,8 @@ pub struct SlotSettings {
     pub canary: Option<Duration>,
     /// How long one decode may take; `None`: what its audio lets expect.
     pub job_deadline: Option<Duration>,
-    /// A lease for a whole session is given up after so long without speech.
-    pub idle_reclaim: Duration,
+    /// A lease for a whole session is given up after so long without speech; `None`: never.
+    pub idle_reclaim: Option<Duration>,
 }
 
 /// From where it is known past how many slots more of them are of no use.
@@ -263,6 +263,8 @@ impl TryFrom<&RawPool> for SlotSettings {
 
     fn try_from(raw: &RawPool) -> Result<Self, Self::Error> {
         let canary = seconds("pool.canary_s", raw.canary_s, 0..=86_400)?.unwrap_or(Duration::from_secs(60));
+        let idle_reclaim = seconds("pool.idle_reclaim_s", raw.idle_reclaim_s, 0..=86_400)?
+            .unwrap_or(Duration::from_secs(300));
         let deadline = auto_or_count("pool.job_deadline_s", raw.job_deadline_s.as_ref(), 1..=3600)?;
         Ok(Self {
             slots: auto_or_count("pool.slots", raw.slots.as_ref(), 1..=256)?,
@@ -271,8 +273,7 @@ impl TryFrom<&RawPool> for SlotSettings {
             elastic: raw.elastic.unwrap_or(true),
             canary: Some(canary).filter(|period| !period.is_zero()),
             job_deadline: deadline.map(|s| Duration::from_secs(s.into())),
-            idle_reclaim: seconds("pool.idle_reclaim_s", raw.idle_reclaim_s, 1..=86_400)?
-                .unwrap_or(Duration::from_secs(300)),
+            idle_reclaim: Some(idle_reclaim).filter(|period| !period.is_zero()),
         })
     }
 }

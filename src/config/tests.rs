@@ -46,7 +46,10 @@ fn nothing_said_means_the_defaults_that_clients_are_promised() {
     assert_eq!((settings.slots.slots, settings.slots.max_slots), (None, 16));
     assert_eq!((settings.slots.knee, settings.slots.elastic), (KneeSetting::Auto, true));
     assert_eq!(settings.slots.canary, Some(Duration::from_secs(60)));
-    assert_eq!((settings.slots.job_deadline, settings.slots.idle_reclaim), (None, Duration::from_secs(300)));
+    assert_eq!(
+        (settings.slots.job_deadline, settings.slots.idle_reclaim),
+        (None, Some(Duration::from_secs(300)))
+    );
     assert_eq!(settings.pool.ledger, crate::pool::LedgerSettings::default());
     assert_eq!(settings.device, DeviceSettings::default());
     assert!(settings.server.aliases.iter().any(|alias| alias == "whisper-1"));
@@ -119,7 +122,7 @@ fn every_key_can_be_set_in_the_file() {
         elastic: false,
         canary: None,
         job_deadline: Some(Duration::from_secs(40)),
-        idle_reclaim: Duration::from_secs(100),
+        idle_reclaim: Some(Duration::from_secs(100)),
     };
     assert_eq!(settings.slots, slots);
     assert_eq!(settings.pool.ledger.starvation, Duration::from_secs(7));
@@ -236,7 +239,7 @@ fn values_out_of_range_are_refused_with_key_value_and_range() {
         ("pool", "job_deadline_s", "0", "pool.job_deadline_s is 0, expected auto or 1 to 3600"),
         ("pool", "starvation_s", "0", "pool.starvation_s is 0, expected 1 to 3600"),
         ("pool", "batch_share", "51", "pool.batch_share is 51, expected 0 to 50"),
-        ("pool", "idle_reclaim_s", "0", "pool.idle_reclaim_s is 0, expected 1 to 86400"),
+        ("pool", "idle_reclaim_s", "86401", "pool.idle_reclaim_s is 86401, expected 0 to 86400"),
         ("gpu", "device", "\"gpu\"", "gpu.device is gpu, expected auto, cpu, cuda:N"),
         ("gpu", "reserve_mib", "-1", "gpu.reserve_mib is -1, expected auto or 0 to 1048576"),
         ("log", "level", "\"loud\"", "log.level is loud, expected a level"),
@@ -326,4 +329,12 @@ fn a_key_file_that_others_can_read_gets_a_warning() {
     };
     assert_eq!(warnings(0o644), 1);
     assert_eq!(warnings(0o600), 0);
+}
+
+#[test]
+fn a_lease_that_is_given_back_after_zero_seconds_is_kept_for_ever() {
+    for (seconds, expected) in [(0, None), (1, Some(Duration::from_secs(1)))] {
+        let settings = from_file(&format!("[pool]\nidle_reclaim_s = {seconds}\n")).unwrap();
+        assert_eq!(settings.slots.idle_reclaim, expected);
+    }
 }

@@ -1,8 +1,9 @@
 //! The thread that reads a device's memory again and again, so that nobody who must not block has to.
 
 use super::{DeviceMemory, DeviceProbe, GpuError};
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -11,8 +12,8 @@ use tracing::{info, warn};
 /// The thread `gpu-probe`. It ends when this is dropped, as soon as the reading under way is done.
 #[derive(Debug)]
 pub struct ProbeThread {
-    /// Holds 1: while a reading is asked for, asking again adds nothing.
-    asks: SyncSender<()>,
+    /// Nothing is ever sent: the thread ends when this is dropped.
+    alive: Sender<Infallible>,
     readings: watch::Receiver<DeviceMemory>,
     thread: JoinHandle<()>,
 }
@@ -30,13 +31,13 @@ impl ProbeThread {
         memory: DeviceMemory,
         interval: Duration,
     ) -> Result<Self, GpuError> {
-        let (asks, asked) = sync_channel(1);
+        let (alive, handle) = channel();
         let (told, readings) = watch::channel(memory);
         let thread = thread::Builder::new()
             .name("gpu-probe".into())
-            .spawn(move || run(&*probe, interval, &asked, &told))
+            .spawn(move || run(&*probe, interval, &handle, &told))
             .map_err(|error| GpuError::NoThread { reason: error.to_string() })?;
-        Ok(Self { asks, readings, thread })
+        Ok(Self { alive, readings, thread })
     }
 
     /// The last reading; it counts as changed with each reading that succeeds, also when it says the same as before.
@@ -45,30 +46,24 @@ impl ProbeThread {
         self.readings.clone()
     }
 
-    /// Asks for a reading now rather than in a while, as after a slot was opened. Returns at once.
-    pub fn read_now(&self) {
-        // Full: one is asked for already. Closed: the thread is gone, and the readings' channel tells.
-        let _ = self.asks.try_send(());
-    }
-
     /// Ends the thread and waits for it, and so for the reading under way: blocks, so not on a runtime.
     pub fn stop(self) {
-        drop(self.asks);
+        drop(self.alive);
         if self.thread.join().is_err() {
             warn!("the thread gpu-probe had panicked");
         }
     }
 }
 
-/// Reads whenever it is asked to or time is up, until nobody can ask any more.
+/// Reads whenever time is up, until its handle is dropped.
 fn run(
     probe: &dyn DeviceProbe,
     interval: Duration,
-    asked: &Receiver<()>,
+    handle: &Receiver<Infallible>,
     told: &watch::Sender<DeviceMemory>,
 ) {
     let mut streak = Streak::default();
-    while asked.recv_timeout(interval) != Err(RecvTimeoutError::Disconnected) {
+    while handle.recv_timeout(interval) != Err(RecvTimeoutError::Disconnected) {
         let reading = probe.memory();
         match (streak.note(reading.is_ok()), &reading) {
             (Some(Turn::Broke), Err(error)) => {
@@ -143,15 +138,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reading_can_be_asked_for() {
-        let (_probe, thread) = started(NEVER);
+    async fn the_same_reading_again_is_news_too() {
+        let (_probe, thread) = started(Duration::from_millis(1));
         let mut readings = thread.readings();
-        thread.read_now();
-        readings.changed().await.unwrap();
-        assert_eq!(*readings.borrow_and_update(), free(60));
-        // The same again is news, too: whoever waits for calm counts the readings.
-        thread.read_now();
-        readings.changed().await.unwrap();
+        // Whoever waits for calm counts the readings.
+        for _ in 0..2 {
+            readings.changed().await.unwrap();
+            assert_eq!(*readings.borrow_and_update(), free(60));
+        }
     }
 
     #[tokio::test]

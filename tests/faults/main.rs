@@ -14,6 +14,7 @@ use server::{PATIENCE, Served, settings};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
+use stenopool::asr::fake;
 use stenopool::asr::{
     AsrError, DecodeOptions, EncoderWindow, Hypothesis, JobLimits, LaneSettings, ModelInfo, Recognizer,
     RecognizerFactory, Segment, Stability, Supervisor, SupervisorSettings, ThreadEngine,
@@ -105,7 +106,7 @@ async fn supervise(faults: &Arc<Faults>) -> Supervisor {
     let (shortest, abort_grace) = (Duration::from_millis(200), Duration::from_millis(100));
     let lanes =
         LaneSettings { limits: JobLimits { shortest, factor: 0, abort_grace }, ..LaneSettings::default() };
-    let settings = SupervisorSettings { lanes, ..SupervisorSettings::fixed(2) };
+    let settings = SupervisorSettings { lanes, ..fake::fixed(2) };
     let model = ModelInfo { name: "faulty".into(), multilingual: false, window: EncoderWindow::Fit };
     let engine = Arc::new(ThreadEngine::new(Factory(Arc::clone(faults))));
     Supervisor::start(engine, model, settings).await.expect("recognizers can be made")

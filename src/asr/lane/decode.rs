@@ -5,7 +5,7 @@ use super::teller::Teller;
 use super::{Lanes, Transcript};
 use crate::asr::engine::Outcome;
 use crate::asr::watch::Watch;
-use crate::asr::{AsrError, DecodeOptions, Hypothesis, Job, Timing};
+use crate::asr::{AsrError, DecodeOptions, Hypothesis, Job, JobLimits, Timing};
 use crate::audio::Utterance;
 use crate::pool::{Class, Generation, Lease, Retirement, SlotId};
 use crate::telemetry::metrics;
@@ -99,9 +99,11 @@ impl Lanes {
     pub(super) fn decode(&self, work: Work, lease: Lease, home: Home) -> Decoding {
         lease.works();
         let away = Away::new(&lease, home);
-        let cancel = CancellationToken::new();
         let audio = work.utterance.span.duration();
-        let watch = self.watch(&lease, audio, cancel.clone());
+        let JobLimits { abort_grace, .. } = self.settings.limits;
+        let limit = self.settings.limits.deadline(self.expected(audio));
+        let watch = Watch::new(&self.engine, &self.allocator, &lease, limit, abort_grace);
+        let cancel = watch.cancel.clone();
         let (reply, replied) = oneshot::channel();
         let (tell, answer) = oneshot::channel();
         self.engine.submit(job(work, lease, cancel.clone(), reply));
@@ -123,19 +125,6 @@ impl Lanes {
         Decoding { answer, _cancel_on_drop: cancel.drop_guard() }
     }
 
-    fn watch(&self, lease: &Lease, audio: Duration, cancel: CancellationToken) -> Watch {
-        let limits = &self.settings.limits;
-        Watch {
-            engine: Arc::clone(&self.engine),
-            allocator: self.allocator.clone(),
-            slot: lease.slot(),
-            generation: lease.generation(),
-            cancel,
-            limit: limits.deadline(self.expected(audio)),
-            abort_grace: limits.abort_grace,
-        }
-    }
-
     fn learn(&self, audio: Duration, outcome: &Outcome) {
         match &outcome.result {
             Ok(read) => {
@@ -151,13 +140,15 @@ impl Lanes {
     /// Whether the slot has failed too often to be trusted any more.
     fn is_out(&self, slot: SlotId, generation: Generation, outcome: &Outcome) -> bool {
         match &outcome.result {
-            Ok(_) => self.experience().strikes.worked(slot),
-            Err(AsrError::Decode(_) | AsrError::Overrun { .. }) => {
-                return self.experience().strikes.failed(slot, generation);
+            Ok(_) => {
+                self.experience().strikes.worked(slot);
+                false
             }
-            Err(_) => {}
+            Err(AsrError::Decode(_) | AsrError::Overrun { .. }) => {
+                self.experience().strikes.failed(slot, generation)
+            }
+            Err(_) => false,
         }
-        false
     }
 }
 

@@ -140,14 +140,15 @@ impl<L> Keeping<L> {
     }
 
     /// What is to be done now. A lease that nobody used for `idle_reclaim`, and in whose session nobody speaks, is given
-    /// back; never, if that is zero.
-    pub(super) fn step(&mut self, now: Instant, idle_reclaim: Duration) -> Step<L> {
+    /// back; never, if that is `None`.
+    pub(super) fn step(&mut self, now: Instant, idle_reclaim: Option<Duration>) -> Step<L> {
         match &self.hold {
             Hold::Nothing if self.is_wanted() => {
                 self.asked = self.scope == LeaseScope::Session;
                 Step::Ask
             }
-            Hold::Here { since, .. } if !self.speaking && self.waiting == 0 && !idle_reclaim.is_zero() => {
+            Hold::Here { since, .. } if !self.speaking && self.waiting == 0 => {
+                let Some(idle_reclaim) = idle_reclaim else { return Step::Wait };
                 let until = *since + idle_reclaim;
                 if until > now {
                     return Step::WaitUntil(until);
@@ -238,7 +239,7 @@ mod tests {
                 self.gone += 1;
                 return '!';
             }
-            match self.keeping.step(self.now, RECLAIM) {
+            match self.keeping.step(self.now, Some(RECLAIM)) {
                 Step::Ask => '?',
                 Step::GiveBack(()) => {
                     self.gone += 1;

@@ -115,16 +115,16 @@ impl Drop for Wanting<'_> {
 }
 
 /// Stands in line for the lease whenever one is wanted, and gives it back when nobody used it for long.
-pub(super) struct Keeper {
+pub(super) struct Renewal {
     pub(super) kept: Arc<Kept>,
     pub(super) allocator: Allocator,
     pub(super) flow: Arc<Flow>,
     /// What it asks for.
     pub(super) ask: Ask,
-    pub(super) idle_reclaim: Duration,
+    pub(super) idle_reclaim: Option<Duration>,
 }
 
-impl Keeper {
+impl Renewal {
     /// Keeps until it is dropped.
     async fn run(self) {
         loop {
@@ -159,12 +159,12 @@ impl Keeper {
     }
 }
 
-/// The task of a [`Keeper`]; begun when it is first needed, and ended with its lane.
+/// The task of a [`Renewal`]; begun when it is first needed, and ended with its lane.
 #[derive(Default)]
-pub(super) struct KeeperTask(OnceLock<AbortOnDropHandle<()>>);
+pub(super) struct RenewalTask(OnceLock<AbortOnDropHandle<()>>);
 
-impl KeeperTask {
-    pub(super) fn begin(&self, keeper: impl FnOnce() -> Keeper) {
-        self.0.get_or_init(|| AbortOnDropHandle::new(tokio::spawn(keeper().run())));
+impl RenewalTask {
+    pub(super) fn begin(&self, renewal: impl FnOnce() -> Renewal) {
+        self.0.get_or_init(|| AbortOnDropHandle::new(tokio::spawn(renewal().run())));
     }
 }

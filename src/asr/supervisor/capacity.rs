@@ -68,7 +68,7 @@ impl Capacity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::asr::SupervisorSettings;
+    use crate::asr::fake;
     use crate::gpu::{Footprint, Loaded, MemoryBudget};
     use std::num::NonZeroU16;
 
@@ -77,7 +77,7 @@ mod tests {
         let footprint = Footprint { weights: Bytes(0), slot: Bytes::mib(100) };
         let budget = MemoryBudget::up_to(NonZeroU16::new(4).unwrap(), Bytes::mib(1_000));
         let sizing = budget.size(free(9_000), footprint, Loaded::Nothing).unwrap();
-        Capacity::new(&SupervisorSettings::fixed(4).device, sizing)
+        Capacity::new(&fake::fixed(4).device, sizing)
     }
 
     fn free(mib: u64) -> DeviceMemory {

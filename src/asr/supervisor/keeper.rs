@@ -4,15 +4,17 @@
 
 use super::capacity::Capacity;
 use super::opener::{Opener, Opening};
-use super::roster::{Purpose, Roster};
+use super::roster::{OpenFor, Roster};
+use crate::asr::AsrError;
 use crate::gpu::{Bytes, Change, DeviceMemory, Elasticity, Loaded, MemoryBudget, OpenSlots, Sizing};
 use crate::pool::SlotId;
 use crate::telemetry::metrics;
 use std::future::pending;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info};
 
 /// What the keeper works with.
@@ -25,13 +27,27 @@ pub(super) struct Keeper {
     pub(super) roster: Roster,
     pub(super) capacity: watch::Sender<Capacity>,
     pub(super) begun: Instant,
+    /// A slot that takes longer to open is not waited for.
+    pub(super) limit: Duration,
+    /// Openings that took too long, and still go on.
+    pub(super) late: JoinSet<Done>,
 }
 
 /// Something that was done off the runtime.
 #[derive(Debug)]
-enum Done {
-    Opening(SlotId, Purpose, Opening),
+pub(super) enum Done {
+    Opening(SlotId, OpenFor, Opening),
+    /// It takes too long, and goes on.
+    Stuck(SlotId, OpenFor, AbortOnDropHandle<Opening>),
     Closed,
+}
+
+impl Done {
+    fn opening(slot: SlotId, purpose: OpenFor, opened: Result<Opening, JoinError>) -> Self {
+        let panicked =
+            |error: JoinError| Opening::Failed(AsrError::Open { slot: slot.0, reason: error.to_string() });
+        Self::Opening(slot, purpose, opened.unwrap_or_else(panicked))
+    }
 }
 
 impl Keeper {
@@ -51,6 +67,7 @@ impl Keeper {
             tokio::select! {
                 Some(slot) = self.retired.recv() => self.roster.lost(slot, self.begun.elapsed()),
                 Some(Ok(done)) = under_way.join_next() => self.note(done),
+                Some(Ok(done)) = self.late.join_next() => self.note(done),
                 memory = next_reading(&mut self.readings) => self.follow(memory, &mut under_way),
                 () = until(due.map(|due| self.begun + due)) => {}
             }
@@ -63,14 +80,20 @@ impl Keeper {
             return;
         }
         let Some((slot, purpose)) = self.roster.next(self.begun.elapsed()) else { return };
-        let (opener, needed) = (self.opener.clone(), self.needed(purpose));
-        under_way.spawn(async move { Done::Opening(slot, purpose, opener.open(slot, needed).await) });
+        let (opening, limit) = (self.opener.clone().open(slot, self.needed(purpose)), self.limit);
+        under_way.spawn(async move {
+            let mut opening = AbortOnDropHandle::new(tokio::spawn(opening));
+            match timeout(limit, &mut opening).await {
+                Ok(opened) => Done::opening(slot, purpose, opened),
+                Err(_) => Done::Stuck(slot, purpose, opening),
+            }
+        });
     }
 
     /// How much must be free for a slot. The reserve is left alone, unless there would be no service at all.
-    fn needed(&self, purpose: Purpose) -> Bytes {
+    fn needed(&self, purpose: OpenFor) -> Bytes {
         let sizing = self.capacity.borrow().sizing;
-        let last_hope = purpose == Purpose::Rebuild && self.opener.allocator.slots().in_service() == 0;
+        let last_hope = purpose == OpenFor::Rebuild && self.opener.allocator.slots().in_service() == 0;
         let reserve = if last_hope { Bytes(0) } else { sizing.reserve };
         sizing.footprint.slot.and(reserve)
     }
@@ -79,6 +102,7 @@ impl Keeper {
         let now = self.begun.elapsed();
         match done {
             Done::Closed => {}
+            Done::Stuck(slot, purpose, opening) => self.leave_behind(slot, purpose, opening),
             Done::Opening(slot, purpose, Opening::Opened) => {
                 info!(slot = slot.0, ?purpose, "slot serves");
                 self.roster.opened(slot, now);
@@ -95,6 +119,15 @@ impl Keeper {
                 self.roster.failed(slot, now);
             }
         }
+    }
+
+    /// Waits no more for a slot to open before others do. What comes of it in the end is as good as if it came in time:
+    /// until then the slot is opened no second time.
+    fn leave_behind(&mut self, slot: SlotId, purpose: OpenFor, opening: AbortOnDropHandle<Opening>) {
+        error!(slot = slot.0, limit_s = self.limit.as_secs(), "slot takes too long to open, and stays out");
+        self.opener.allocator.fail(slot);
+        self.roster.stuck(slot);
+        self.late.spawn(async move { Done::opening(slot, purpose, opening.await) });
     }
 
     /// A pool that could grow beyond what fitted at the start is a larger pool from then on.
@@ -176,6 +209,11 @@ async fn until(moment: Option<Instant>) {
         Some(moment) => sleep_until(moment).await,
         None => pending().await,
     }
+}
+
+/// How long a slot may take to open, when the first, which also loads what all share, took so long.
+pub(super) fn opening_limit(first: Duration) -> Duration {
+    (10 * first).max(Duration::from_secs(120))
 }
 
 /// How long a trial may take, when opening a slot (with the widest decode there is) took so long.

@@ -3,6 +3,7 @@
 use crate::asr::{AsrError, Engine};
 use crate::gpu::{Bytes, DeviceMemory, DeviceProbe, Footprint, GpuError};
 use crate::pool::{Allocator, SlotId};
+use std::ops::Range;
 use std::sync::Arc;
 use tracing::error;
 
@@ -59,6 +60,14 @@ impl Opener {
         let engine = self.engine;
         if let Err(error) = tokio::task::spawn_blocking(move || engine.close(slot)).await {
             error!(slot = slot.0, %error, "closing a slot failed");
+        }
+    }
+
+    /// Takes slots that nobody holds out of the pool, and closes them.
+    pub(super) async fn close_all(&self, slots: Range<u16>) {
+        for slot in slots.map(SlotId) {
+            self.allocator.withdraw_slot(slot);
+            self.clone().close(slot).await;
         }
     }
 

@@ -1,8 +1,7 @@
 //! What the supervisor aims at, and why there may be no pool at all.
 
 use crate::asr::{AsrError, LaneSettings};
-use crate::gpu::fake::FakeProbe;
-use crate::gpu::{BudgetError, Bytes, DeviceInfo, DeviceKind, DeviceProbe, GpuError};
+use crate::gpu::{BudgetError, Bytes, DeviceInfo, DeviceProbe, GpuError};
 use crate::pool::PoolSettings;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,14 +67,6 @@ impl SupervisorSettings {
             elastic: true,
             canary: Some(Duration::from_secs(60)),
         }
-    }
-
-    /// So many slots, whatever the memory says, and nothing that goes on by itself but the rebuilding of lost slots.
-    pub fn fixed(slots: u16) -> Self {
-        let info = DeviceInfo { kind: DeviceKind::Cpu, name: "unmeasured".into(), uuid: None };
-        let boundless = Arc::new(FakeProbe::new(Bytes(u64::MAX), Bytes(u64::MAX)));
-        let settings = Self::new(Device { info, probe: boundless }, Bytes(0));
-        Self { max_slots: slots, readings: None, elastic: false, canary: None, ..settings }
     }
 }
 

@@ -1,14 +1,16 @@
 //! Engines and devices that are told what to do: slots that take memory, do not open, die in their sleep, saturate.
 
+mod canaries;
+mod openings;
+
 use super::*;
-use crate::asr::fake::{Act, FakeEngine};
+use crate::asr::fake::{Act, FakeEngine, fixed};
 use crate::asr::{AsrError, EncoderWindow, Job};
 use crate::gpu::fake::FakeProbe;
 use crate::gpu::{Binding, Bytes, DeviceInfo, DeviceKind, DeviceProbe as _, GpuError};
 use crate::pool::{Ask, Class, Cost, FlowInfo, Retirement};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::{sleep, timeout};
 
 const WEIGHTS: u64 = 1_000;
@@ -105,7 +107,7 @@ async fn alerts(supervisor: &Supervisor, expected: Alerts) {
 async fn a_slot_that_cannot_be_opened_is_tried_again_after_growing_pauses() {
     // The first slot opens, the second only at the fourth try: after 1 + 2 + 4 seconds.
     let engine = FakeEngine::saying("").failing_to_open(SlotId(1), 3);
-    let supervisor = start(engine, SupervisorSettings::fixed(2)).await.unwrap();
+    let supervisor = start(engine, fixed(2)).await.unwrap();
     let begun = Instant::now();
     let allocator = supervisor.lanes().allocator();
     let flow = allocator.enroll(FlowInfo::request("test"));
@@ -119,7 +121,7 @@ async fn a_slot_that_cannot_be_opened_is_tried_again_after_growing_pauses() {
 #[tokio::test]
 async fn without_a_first_slot_there_is_no_pool() {
     let engine = FakeEngine::saying("").failing_to_open(SlotId(0), 1);
-    let error = start(engine, SupervisorSettings::fixed(2)).await.err();
+    let error = start(engine, fixed(2)).await.err();
     assert_eq!(error.map(|error| error.code()), Some("slot_unusable"));
 }
 
@@ -258,7 +260,7 @@ async fn a_pool_that_is_not_elastic_keeps_its_slots() {
 #[tokio::test(start_paused = true)]
 async fn a_slot_that_stays_out_turns_the_alert_on_until_it_is_back() {
     let engine = FakeEngine::saying("").failing_to_open(SlotId(1), 3);
-    let supervisor = start(engine, SupervisorSettings::fixed(2)).await.unwrap();
+    let supervisor = start(engine, fixed(2)).await.unwrap();
     let begun = Instant::now();
     alerts(&supervisor, Alerts { capacity_lost: true, ..Alerts::default() }).await;
     assert_eq!(begun.elapsed().as_secs(), 1, "on with the second failure");
@@ -284,71 +286,10 @@ async fn a_lost_slot_comes_back_and_not_into_the_reserve_while_another_serves() 
     alerts(&supervisor, Alerts::default()).await;
 }
 
-/// An engine whose decodes do not end while `dead` is true.
-fn sleeper(dead: &Arc<AtomicBool>, act: fn() -> Act) -> FakeEngine {
-    let dead = Arc::clone(dead);
-    let alive = || Act::Say("noise".into(), Duration::from_millis(20));
-    FakeEngine::new(move |_, _| if dead.load(Ordering::Relaxed) { act() } else { alive() })
-}
-
-fn with_canary() -> SupervisorSettings {
-    SupervisorSettings { canary: Some(Duration::from_secs(60)), ..SupervisorSettings::fixed(1) }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_canary_finds_a_slot_that_died_in_its_sleep_and_it_is_rebuilt() {
-    let failing = || Act::Fail(AsrError::Decode("as scripted".into()), Duration::ZERO);
-    let lost = || Act::Fail(AsrError::SlotLost("as scripted".into()), Duration::ZERO);
-    for act in [|| Act::Never, failing, lost] {
-        let dead = Arc::new(AtomicBool::new(false));
-        let engine = Arc::new(sleeper(&dead, act));
-        let supervisor = Supervisor::start(Arc::clone(&engine) as Arc<dyn Engine>, model(), with_canary());
-        let supervisor = supervisor.await.unwrap();
-        sleep(Duration::from_secs(600)).await;
-        assert_eq!(engine.opened(), [SlotId(0)], "a slot that works is left alone");
-        dead.store(true, Ordering::Relaxed);
-        sleep(Duration::from_secs(120)).await;
-        dead.store(false, Ordering::Relaxed);
-        serving(&supervisor, 1).await;
-        assert!(engine.opened().len() > 1, "it was opened again");
-        let allocator = supervisor.lanes().allocator();
-        let flow = allocator.enroll(FlowInfo::request("test"));
-        allocator.acquire(&flow, Ask::new(Class::Final, Cost::default()), None).await.unwrap();
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_canary_makes_way_for_whoever_comes() {
-    let dead = Arc::new(AtomicBool::new(true));
-    let engine = Arc::new(sleeper(&dead, || Act::Never));
-    let supervisor = Supervisor::start(Arc::clone(&engine) as Arc<dyn Engine>, model(), with_canary());
-    let supervisor = supervisor.await.unwrap();
-    let allocator = supervisor.lanes().allocator().clone();
-    while allocator.slots().leased == 0 {
-        sleep(Duration::from_millis(500)).await;
-    }
-    let flow = allocator.enroll(FlowInfo::request("test"));
-    let lease = allocator.acquire(&flow, Ask::new(Class::Final, Cost::default()), None).await.unwrap();
-    assert!(lease.waited() < Duration::from_millis(200), "waited {:?}", lease.waited());
-    assert_eq!(engine.opened(), [SlotId(0)], "nothing is known about the slot, so it is not retired");
-}
-
-/// An engine that does no more with five slots or fifty than with so many.
-fn saturating(at: u32) -> FakeEngine {
-    let batch = Mutex::new((Instant::now(), 0_u32));
-    FakeEngine::new(move |_, _| {
-        let mut batch = batch.lock().unwrap();
-        let now = Instant::now();
-        batch.1 = if batch.0 == now { batch.1 + 1 } else { 1 };
-        batch.0 = now;
-        Act::Say("noise".into(), Duration::from_millis(100) * batch.1.div_ceil(at))
-    })
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_knee_is_measured_and_slots_beyond_it_are_closed() {
     let probe = device(WEIGHTS + 16 * SLOT);
-    let engine = Arc::new(Rented::new(saturating(4), &probe));
+    let engine = Arc::new(Rented::new(FakeEngine::saturating_at(4), &probe));
     let settings = SupervisorSettings { knee: Knee::Measure { beyond: 1 }, ..settings(&probe) };
     let supervisor = Supervisor::start(Arc::clone(&engine) as Arc<dyn Engine>, model(), settings);
     let supervisor = supervisor.await.unwrap();
@@ -363,7 +304,7 @@ async fn the_knee_is_measured_and_slots_beyond_it_are_closed() {
 async fn without_a_knee_within_the_memory_the_memory_binds() {
     let probe = device(WEIGHTS + 3 * SLOT);
     let settings = SupervisorSettings { knee: Knee::Measure { beyond: 1 }, ..settings(&probe) };
-    let supervisor = start(Rented::new(saturating(64), &probe), settings).await.unwrap();
+    let supervisor = start(Rented::new(FakeEngine::saturating_at(64), &probe), settings).await.unwrap();
     assert_eq!(supervisor.knee_found(), Some(KneeFound { knee: None, reached: 3 }));
     assert_eq!((supervisor.sizing().slots, supervisor.sizing().binding), (3, Binding::Fits));
     serving(&supervisor, 3).await;
@@ -373,7 +314,7 @@ async fn without_a_knee_within_the_memory_the_memory_binds() {
 async fn what_is_known_of_the_knee_is_not_measured() {
     for (knee, slots) in [(Knee::Known(2), 2), (Knee::Measure { beyond: 8 }, 8)] {
         let engine = FakeEngine::new(|_, _| panic!("nothing is decoded at the start"));
-        let settings = SupervisorSettings { knee, ..SupervisorSettings::fixed(8) };
+        let settings = SupervisorSettings { knee, ..fixed(8) };
         let supervisor = start(engine, settings).await.unwrap();
         assert_eq!((supervisor.sizing().slots, supervisor.knee_found()), (slots, None));
     }

@@ -1,18 +1,16 @@
 //! A decode for the house itself, on a slot that is lent to it: does the slot work, and how fast?
 
 use crate::asr::engine::Outcome;
+use crate::asr::watch::Watch;
 use crate::asr::{AsrError, DecodeOptions, Engine, Hypothesis, Job};
 use crate::audio::Utterance;
-use crate::pool::{Allocator, Class, Generation, Lease, Retirement, SlotId};
+use crate::pool::{Allocator, Class, Lease, Retirement};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info_span;
-
-/// How long a decoder may take to notice that it is to stop.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// Tries slots.
 #[derive(Clone)]
@@ -21,6 +19,8 @@ pub(super) struct Trial {
     pub(super) allocator: Allocator,
     /// A trial that takes longer has failed.
     pub(super) limit: Duration,
+    /// How long a decoder that was told to stop may go on.
+    pub(super) abort_grace: Duration,
 }
 
 /// How a trial ended.
@@ -34,47 +34,34 @@ pub(super) enum Verdict {
     Dead(String),
 }
 
-/// Why a trial came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Over,
-    Overrun,
-    BrokenOff,
-}
-
 impl Trial {
     /// Decodes `utterance` with `lease`, until it is done, its time is up, or `break_off` is.
     ///
     /// # Cancel safety
     ///
-    /// Dropping this future ends the decode soon, and the slot is free when it has ended.
+    /// Dropping this future ends the decode soon, and the slot is free when it has ended. One that does not end keeps its
+    /// slot.
     pub(super) async fn run(
         &self,
         lease: Lease,
         utterance: &Arc<Utterance>,
         break_off: impl Future<Output = ()>,
     ) -> Verdict {
-        let (slot, generation) = (lease.slot(), lease.generation());
-        let cancel = CancellationToken::new();
+        let watch = Watch::new(&self.engine, &self.allocator, &lease, self.limit, self.abort_grace);
+        let cancel = watch.cancel.clone();
         let _cancel_on_drop = cancel.clone().drop_guard();
         lease.works();
-        let mut reply = self.submit(lease, utterance, cancel.clone());
-        let (end, outcome) = tokio::select! {
+        let reply = self.submit(lease, utterance, cancel.clone());
+        let mut outcome = pin!(watch.outcome(reply));
+        let (broken_off, outcome) = tokio::select! {
             biased;
-            outcome = &mut reply => (End::Over, Some(outcome)),
-            () = sleep(self.limit) => (End::Overrun, None),
-            () = break_off => (End::BrokenOff, None),
+            outcome = &mut outcome => (false, outcome),
+            () = break_off => {
+                cancel.cancel();
+                (true, outcome.await)
+            }
         };
-        cancel.cancel();
-        let outcome = match outcome {
-            Some(outcome) => Ok(outcome),
-            None => timeout(GRACE, reply).await,
-        };
-        match outcome {
-            Ok(Ok(outcome)) => judge(end, outcome, self.limit),
-            Ok(Err(_)) => self.give_up(slot, generation, "its thread ended"),
-            Err(_) => self.give_up(slot, generation, "it does not stop when it is told to"),
-        }
+        self.judge(broken_off, outcome)
     }
 
     fn submit(
@@ -93,35 +80,26 @@ impl Trial {
         outcome
     }
 
-    /// Retires a slot whose lease does not come back.
-    fn give_up(&self, slot: SlotId, generation: Generation, why: &str) -> Verdict {
-        // First the thread, then the slot: once the slot is retired somebody may open it again.
-        self.engine.abandon(slot);
-        self.allocator.retire(slot, generation, Retirement::Canary, why);
-        Verdict::Dead(why.into())
-    }
-}
-
-/// What an outcome says about the slot; one that does not work is retired.
-fn judge(end: End, outcome: Outcome, limit: Duration) -> Verdict {
-    let Outcome { result, lease, decode } = outcome;
-    let fault = match (end, result) {
-        (End::BrokenOff, Err(AsrError::Cancelled)) => return Verdict::BrokenOff,
-        (End::Overrun, _) => format!("it took longer than {limit:?}"),
-        (_, Err(error)) => error.to_string(),
-        (_, Ok(hypothesis)) if !is_finite(&hypothesis) => "its probabilities are no numbers".into(),
-        (_, Ok(_)) => {
-            if let Some(lease) = lease {
-                lease.rests(decode, true);
+    /// What an outcome says about the slot; one that does not work is retired.
+    fn judge(&self, broken_off: bool, Outcome { result, lease, decode }: Outcome) -> Verdict {
+        let fault = match result {
+            Err(AsrError::Cancelled) if broken_off => return Verdict::BrokenOff,
+            Err(error) => error.to_string(),
+            Ok(_) if !broken_off && decode > self.limit => format!("it took longer than {:?}", self.limit),
+            Ok(hypothesis) if !is_finite(&hypothesis) => "its probabilities are no numbers".into(),
+            Ok(_) => {
+                if let Some(lease) = lease {
+                    lease.rests(decode, true);
+                }
+                return Verdict::Works(decode);
             }
-            return Verdict::Works(decode);
+        };
+        // Without a lease the slot is retired already: by the engine, or by the watch.
+        if let Some(lease) = lease {
+            lease.retire(Retirement::Canary, &fault);
         }
-    };
-    // Without a lease the engine has retired the slot.
-    if let Some(lease) = lease {
-        lease.retire(Retirement::Canary, &fault);
+        Verdict::Dead(fault)
     }
-    Verdict::Dead(fault)
 }
 
 fn is_finite(hypothesis: &Hypothesis) -> bool {

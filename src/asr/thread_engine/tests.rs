@@ -1,7 +1,8 @@
 use super::*;
+use crate::asr::fake;
 use crate::asr::{
     DecodeOptions, EncoderWindow, Hypothesis, JobLimits, LaneSettings, Lanes, ModelInfo, Segment, Stability,
-    Supervisor, SupervisorSettings,
+    Supervisor,
 };
 use crate::audio::{Span, Utterance};
 use crate::pool::{Class, FlowInfo};
@@ -85,7 +86,7 @@ async fn bench(slots: u16) -> Bench {
     let factory = Factory { began: began_tx, gate: gate.clone(), made: Arc::clone(&made) };
     let engine = Arc::new(ThreadEngine::new(factory));
     let model = ModelInfo { name: "scripted".into(), multilingual: false, window: EncoderWindow::Fit };
-    let settings = SupervisorSettings::fixed(slots);
+    let settings = fake::fixed(slots);
     let supervisor = Supervisor::start(engine.clone(), model, settings).await.expect("scripted slots open");
     Bench { supervisor, engine, gate, began, made }
 }

@@ -69,12 +69,3 @@ async fn a_slot_that_fails_three_times_in_a_row_is_rebuilt() {
     assert_eq!((read(&lane).await, bench.pool()), (Err("decode_failed"), (1, 0, 0)), "rebuilt in between");
     assert_eq!(bench.lanes.allocator().lend(SlotId(0), "test").map(|lease| lease.generation().0), Some(1));
 }
-
-#[tokio::test(start_paused = true)]
-async fn a_probe_is_watched_like_any_decode() {
-    let bench = bench(1, FakeEngine::new(|_, _| Act::Stuck(CancellationToken::new())));
-    let lease = bench.lanes.allocator().lend(SlotId(0), "test").expect("it is idle");
-    let probed = bench.lanes.probe(lease, second_of_audio(), DecodeOptions::default()).await;
-    assert_eq!(probed.expect_err("it is stuck").code(), "slot_lost");
-    assert_eq!(bench.pool(), (0, 0, 0), "it is out of service");
-}

@@ -93,7 +93,7 @@ async fn a_lease_that_was_given_back_comes_again_for_a_decode() {
 #[tokio::test(start_paused = true)]
 async fn without_a_limit_an_idle_lease_is_kept() {
     let mut bench = bench(1, saying(SECOND));
-    let settings = LaneSettings { idle_reclaim: Duration::ZERO, ..LaneSettings::default() };
+    let settings = LaneSettings { idle_reclaim: None, ..LaneSettings::default() };
     bench.lanes = bench.lanes.clone().with_settings(settings);
     let (_lane, mut events) = with_its_own(&bench).await;
     sleep(IDLE * 1_000).await;
