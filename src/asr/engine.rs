@@ -87,7 +87,10 @@ pub trait Engine: Send + Sync {
 
 impl Outcome {
     /// The end of a job: its lease, which rests from now on or is retired if the slot was lost, and what came of it.
+    ///
+    /// A text whose tokens are not even possible is none: broken memory gives such, and a slot that does is not proven.
     pub(super) fn new(lease: Lease, result: Result<Hypothesis, AsrError>, decode: Duration) -> Self {
+        let result = result.and_then(possible);
         let lease = match &result {
             Err(AsrError::SlotLost(reason)) => {
                 lease.retire(Retirement::Lost, reason);
@@ -99,5 +102,48 @@ impl Outcome {
             }
         };
         Self { result, lease, decode }
+    }
+}
+
+fn possible(read: Hypothesis) -> Result<Hypothesis, AsrError> {
+    let mut tokens = read.segments.iter().flat_map(|segment| &segment.tokens);
+    if tokens.all(|token| token.logprob.is_finite()) {
+        return Ok(read);
+    }
+    Err(AsrError::Decode("the probabilities of its tokens are no numbers".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::asr::{Stability, Token};
+    use crate::audio::Span;
+    use crate::pool::{Allocator, PoolSettings};
+
+    fn reading(logprob: f32) -> Hypothesis {
+        let segment = Segment {
+            text: "word".into(),
+            span: Span::new(0, 160),
+            tokens: vec![Token { id: 1, bytes: b"word".into(), logprob }],
+            words: Vec::new(),
+            avg_logprob: logprob,
+            no_speech_prob: None,
+            temperature: 0.0,
+        };
+        Hypothesis { segments: vec![segment], language: "en".into(), stability: Stability::Final }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_text_of_impossible_tokens_is_an_error_and_does_not_prove_its_slot() {
+        let (allocator, _retired) = Allocator::new(PoolSettings::default());
+        allocator.add(SlotId(0));
+        for (logprob, proven) in [(f32::NAN, false), (f32::NEG_INFINITY, false), (-0.1, true)] {
+            tokio::time::advance(Duration::from_secs(60)).await;
+            let lease = allocator.lend(SlotId(0), "test").expect("it is idle");
+            let outcome = Outcome::new(lease, Ok(reading(logprob)), Duration::ZERO);
+            assert_eq!(outcome.result.is_ok(), proven);
+            drop(outcome);
+            assert_eq!(allocator.unproven(Duration::from_secs(1)).is_empty(), proven, "{logprob}");
+        }
     }
 }

@@ -267,7 +267,11 @@ impl Seat {
         let since = Instant::now();
         let acquiring = self.lease(&work, avoid, deadline);
         let (lease, home) = acquiring.instrument(info_span!("pool.acquire")).await?;
-        let (slot, waited) = (Some(lease.slot()), since.elapsed());
+        let slot = Some(lease.slot());
+        let waited = match home {
+            Home::Pool(_) => lease.waited(),
+            Home::Lane(..) => since.elapsed(),
+        };
         let decoding = self.lanes.decode(work, lease, home);
         decoding.transcript(waited).await.map_err(|error| Failure { error, slot })
     }

@@ -2,7 +2,7 @@
 
 use crate::asr::engine::Outcome;
 use crate::asr::watch::Watch;
-use crate::asr::{AsrError, DecodeOptions, Engine, Hypothesis, Job};
+use crate::asr::{AsrError, DecodeOptions, Engine, Job};
 use crate::audio::Utterance;
 use crate::pool::{Allocator, Class, Lease, Retirement};
 use std::pin::pin;
@@ -86,13 +86,7 @@ impl Trial {
             Err(AsrError::Cancelled) if broken_off => return Verdict::BrokenOff,
             Err(error) => error.to_string(),
             Ok(_) if !broken_off && decode > self.limit => format!("it took longer than {:?}", self.limit),
-            Ok(hypothesis) if !is_finite(&hypothesis) => "its probabilities are no numbers".into(),
-            Ok(_) => {
-                if let Some(lease) = lease {
-                    lease.rests(decode, true);
-                }
-                return Verdict::Works(decode);
-            }
+            Ok(_) => return Verdict::Works(decode),
         };
         // Without a lease the slot is retired already: by the engine, or by the watch.
         if let Some(lease) = lease {
@@ -100,9 +94,4 @@ impl Trial {
         }
         Verdict::Dead(fault)
     }
-}
-
-fn is_finite(hypothesis: &Hypothesis) -> bool {
-    let tokens = hypothesis.segments.iter().flat_map(|segment| &segment.tokens);
-    tokens.map(|token| token.logprob).all(f32::is_finite)
 }
