@@ -50,12 +50,12 @@ impl Faults {
 
     fn hang(&self) {
         let (open, opened) = &self.gate;
-        let open = open.lock().unwrap();
-        drop(opened.wait_while(open, |open| !*open).unwrap());
+        let open = open.lock().expect("nobody panics while it is locked");
+        drop(opened.wait_while(open, |open| !*open).expect("nobody panics while it is locked"));
     }
 
     fn open_the_gate(&self) {
-        *self.gate.0.lock().unwrap() = true;
+        *self.gate.0.lock().expect("nobody panics while it is locked") = true;
         self.gate.1.notify_all();
     }
 }
