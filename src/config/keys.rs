@@ -37,6 +37,23 @@ pub(super) fn given(keys: &[String], tiers: &Tiers) -> Result<Vec<KeyEntry>, Inv
     keys.iter().enumerate().map(entry).collect()
 }
 
+/// Refuses keys and names that are there twice: nobody could say which entry counts.
+pub(super) fn check_distinct(entries: &[KeyEntry]) -> Result<(), InvalidSetting> {
+    for (idx, entry) in entries.iter().enumerate() {
+        for earlier in &entries[..idx] {
+            if earlier.name == entry.name {
+                let value = format!("{} twice", entry.name);
+                return Err(InvalidSetting::new("key.name", value, "a name of its own for each key"));
+            }
+            if earlier.hash == entry.hash {
+                let value = format!("that of {} and of {}", earlier.name, entry.name);
+                return Err(InvalidSetting::new("key.key", value, "a key of its own for each name"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The keys of a key file.
 pub(super) fn read(path: &Path, tiers: &Tiers) -> Result<Vec<KeyEntry>, ConfigError> {
     let text = read_text(path)?;

@@ -165,6 +165,7 @@ impl EdgeSettings {
         if let Some(file) = &raw.key_file {
             keys.extend(keys::read(file, &tiers)?);
         }
+        keys::check_distinct(&keys)?;
         Ok(Self {
             bind: parse_bind(raw.bind.as_deref())?,
             insecure: raw.insecure.unwrap_or(false),
@@ -189,6 +190,8 @@ fn with_leases(limits: ServerSettings, pool: &RawPool) -> Result<ServerSettings,
     };
     let mut keeping = limits.keeping;
     keeping.audio = seconds("pool.keep_audio_s", pool.keep_audio_s, 1..=3600)?.unwrap_or(keeping.audio);
+    // While nothing is dropped a full backlog reads nothing, and that ends the connection after `slow_client`.
+    keeping.patience = keeping.patience.min(limits.slow_client / 2);
     let lease_switching = pool.lease_switching.unwrap_or(limits.lease_switching);
     Ok(ServerSettings { lease, lease_switching, keeping, ..limits })
 }
@@ -265,7 +268,7 @@ impl TryFrom<&RawPool> for SlotSettings {
         let canary = seconds("pool.canary_s", raw.canary_s, 0..=86_400)?.unwrap_or(Duration::from_secs(60));
         let idle_reclaim = seconds("pool.idle_reclaim_s", raw.idle_reclaim_s, 0..=86_400)?
             .unwrap_or(Duration::from_secs(300));
-        let deadline = auto_or_count("pool.job_deadline_s", raw.job_deadline_s.as_ref(), 1..=3600)?;
+        let deadline = auto_or_count("pool.job_deadline_s", raw.job_deadline_s.as_ref(), 5..=3600)?;
         Ok(Self {
             slots: auto_or_count("pool.slots", raw.slots.as_ref(), 1..=256)?,
             max_slots: within("pool.max_slots", raw.max_slots, 1..=256)?.map_or(16, |slots| slots as u16),

@@ -236,7 +236,8 @@ fn values_out_of_range_are_refused_with_key_value_and_range() {
         ("pool", "knee", "0", "pool.knee is 0, expected auto, measure, off or 1 to 256"),
         ("pool", "knee", "\"never\"", "pool.knee is never, expected auto, measure, off or 1 to 256"),
         ("pool", "canary_s", "86401", "pool.canary_s is 86401, expected 0 to 86400"),
-        ("pool", "job_deadline_s", "0", "pool.job_deadline_s is 0, expected auto or 1 to 3600"),
+        ("pool", "job_deadline_s", "0", "pool.job_deadline_s is 0, expected auto or 5 to 3600"),
+        ("pool", "job_deadline_s", "4", "pool.job_deadline_s is 4, expected auto or 5 to 3600"),
         ("pool", "starvation_s", "0", "pool.starvation_s is 0, expected 1 to 3600"),
         ("pool", "batch_share", "51", "pool.batch_share is 51, expected 0 to 50"),
         ("pool", "idle_reclaim_s", "86401", "pool.idle_reclaim_s is 86401, expected 0 to 86400"),
@@ -272,14 +273,14 @@ fn with_keys(text: &str) -> Result<Settings, ConfigError> {
 
 #[test]
 fn a_key_file_takes_hashes_and_keys_and_keeps_hashes() {
-    // printf %s secret | sha256sum
-    const HASH: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+    let hash = "ab".repeat(32);
     let text = format!(
-        "[[key]]\nname = \"ann\"\nhash = \"sha256:{HASH}\"\ntier = \"gold\"\nmax_sessions = 2\nmax_leases = 1\n\
+        "[[key]]\nname = \"ann\"\nhash = \"sha256:{hash}\"\ntier = \"gold\"\nmax_sessions = 2\nmax_leases = 1\n\
          [[key]]\nname = \"bob\"\nkey = \"secret\"\n"
     );
     let keys = with_keys(&text).unwrap().server.keys;
-    assert_eq!(keys[0].hash, keys[1].hash);
+    assert_eq!(keys[1].hash, crate::server::hash_key("secret"));
+    assert_eq!(keys[0].hash, [0xAB; 32]);
     let weight = |weight| Weight::new(weight).unwrap();
     assert_eq!(keys[0].tier, Tier { name: "gold".into(), weight: weight(4) });
     assert_eq!((keys[0].max_sessions, keys[0].max_leases), (Some(2), NonZero::new(1)));
@@ -336,5 +337,28 @@ fn a_lease_that_is_given_back_after_zero_seconds_is_kept_for_ever() {
     for (seconds, expected) in [(0, None), (1, Some(Duration::from_secs(1)))] {
         let settings = from_file(&format!("[pool]\nidle_reclaim_s = {seconds}\n")).unwrap();
         assert_eq!(settings.slots.idle_reclaim, expected);
+    }
+}
+
+#[test]
+fn a_key_or_a_name_that_is_there_twice_is_refused() {
+    let twice = "[[key]]\nname = \"a\"\nkey = \"k\"\n[[key]]\nname = \"b\"\nkey = \"k\"\n";
+    let error = |text: &str| with_keys(text).unwrap_err().to_string();
+    assert_eq!(error(twice), "key.key is that of a and of b, expected a key of its own for each name");
+    let named = "[[key]]\nname = \"a\"\nkey = \"k\"\n[[key]]\nname = \"a\"\nkey = \"l\"\n";
+    assert_eq!(error(named), "key.name is a twice, expected a name of its own for each key");
+    let given = error_in("[server]\napi_key = [\"k\", \"k\"]\n");
+    assert!(given.starts_with("key.key is that of key-1 and of key-2"), "{given}");
+}
+
+#[test]
+fn what_does_not_fit_is_dropped_well_before_a_slow_client_loses_its_connection() {
+    let patience = |slow_client: u32| {
+        let settings = from_file(&format!("[server]\nslow_client_s = {slow_client}\n")).unwrap();
+        settings.server.limits.keeping.patience
+    };
+    let expected = [(1, 500), (2, 1_000), (5, 2_500), (6, 3_000), (600, 3_000)];
+    for (slow_client, ms) in expected {
+        assert_eq!(patience(slow_client), Duration::from_millis(ms), "slow_client_s = {slow_client}");
     }
 }

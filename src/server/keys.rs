@@ -161,19 +161,9 @@ impl Caller {
         &self.name
     }
 
-    /// The caller's tier.
-    pub fn tier(&self) -> &Tier {
-        &self.tier
-    }
-
     /// One of its sessions or requests as the pool is to treat it: with the caller's weight and cap.
     pub fn as_flow(&self, info: FlowInfo) -> FlowInfo {
         FlowInfo { tier: self.tier.clone(), key: self.cap, ..info }
-    }
-
-    /// How many sessions and requests it may have at once; `None`: no limit of its own.
-    pub fn max_sessions(&self) -> Option<usize> {
-        self.max_sessions
     }
 
     /// Counts one more session or request.
@@ -223,7 +213,7 @@ mod tests {
     fn without_keys_everybody_is_anonymous_and_unlimited() {
         let ring = Keyring::new(Vec::new());
         let caller = ring.identify(None).unwrap();
-        assert_eq!((caller.name(), caller.max_sessions()), ("anonymous", None));
+        assert_eq!((caller.name(), caller.max_sessions), ("anonymous", None));
         assert_eq!(ring.identify(Some("whatever")).unwrap().name(), "anonymous");
     }
 

@@ -58,11 +58,11 @@ pub struct ServerSettings {
     pub session_lifetime: Duration,
     /// A client that takes (or a server that gives) no room for longer than this loses its connection.
     pub slow_client: Duration,
-    /// A WebSocket client whose words are being heard or read, and that sends nothing for so long, not even the answer
-    /// to a ping, is gone.
+    /// A WebSocket client whose words are being heard or read, or whose session keeps a slot, and that sends nothing for
+    /// so long, not even the answer to a ping, is gone.
     pub busy_silence: Duration,
     /// The same for a client for which there is nothing to do: longer, because one that merely stands still (under a
-    /// debugger, say) answers no ping either, and as long as it holds no slot nobody gains by its end.
+    /// debugger, say) answers no ping either, and it keeps no slot, so nobody gains by its end.
     pub idle_silence: Duration,
     /// What was committed in a session that the server has to end gets its text within this time, or fails.
     pub last_words: Duration,

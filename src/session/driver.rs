@@ -35,6 +35,9 @@ const COMMANDS: usize = 32;
 /// Events that may wait for the connection.
 const EVENTS: usize = 64;
 
+/// Where the client cuts, it speaks for so long after its last audio: nobody else knows when it stopped.
+const SPEECH_LINGERS: Duration = Duration::from_secs(1);
+
 /// Where commands go.
 #[derive(Debug, Clone)]
 pub struct Session {
@@ -61,7 +64,8 @@ impl Session {
         self.requests.send(request).await.map_err(|_| Ended)
     }
 
-    /// Whether something is being said, or waits for its text: whether anybody gains by the session's end.
+    /// Whether something is being said, or waits for its text, or a slot is kept: whether anybody gains by the session's
+    /// end.
     pub fn busy(&self) -> watch::Receiver<bool> {
         self.busy.clone()
     }
@@ -86,6 +90,7 @@ pub fn open(frontend: Frontend, lane: Lane, settings: SessionSettings) -> (Sessi
         owed: VecDeque::new(),
         busy,
         speaking: false,
+        heard: None,
         uncut: 0,
     };
     (Session { requests: requests_in, busy: busy_out }, events_out, driver)
@@ -105,6 +110,8 @@ pub struct Driver {
     busy: watch::Sender<bool>,
     /// Whether the pool was told that somebody speaks.
     speaking: bool,
+    /// When audio came last that is not cut yet.
+    heard: Option<Instant>,
     /// Samples at 16 kHz since the last cut, as the sender counts them: none is held back by a resampler.
     uncut: u64,
 }
@@ -155,7 +162,7 @@ impl Driver {
     }
 
     async fn live(&mut self) -> Result<(), End> {
-        if self.settings.lease == LeaseScope::Session {
+        if self.settings.scope() == LeaseScope::Session {
             self.backlog.set_scope(LeaseScope::Session);
         }
         while let Some(request) = self.next_request().await? {
@@ -163,23 +170,22 @@ impl Driver {
         }
         // What is being said when the last handle goes is worth its text, however short it is.
         let _ = self.hear(EarInput::Commit).await?;
-        self.turns.clear();
-        self.note_speaking();
+        self.forget_turn();
         self.read_all().await
     }
 
     /// The next request; meanwhile, texts are told. `None` when there will be no more.
     async fn next_request(&mut self) -> Result<Option<Request>, End> {
         loop {
-            let busy = self.turns.is_open() || !self.owed.is_empty();
-            self.busy.send_if_modified(|shown| mem::replace(shown, busy) != busy);
+            self.note_busy();
             let takes_more = !self.backlog.is_full() || self.backlog.overflows();
-            let blocked_from = self.backlog.blocked_from();
+            let (blocked_from, quiet_from) = (self.backlog.blocked_from(), self.quiet_from());
             tokio::select! {
                 biased;
                 step = self.backlog.next() => self.tell_step(step).await?,
                 request = self.requests.recv(), if takes_more => return Ok(request),
                 () = at(blocked_from), if !takes_more => {}
+                () = at(quiet_from) => self.note_speaking(),
                 () = self.events.closed() => return Err(End::Unheard),
             }
         }
@@ -211,8 +217,9 @@ impl Driver {
         }
         if !self.settings.endpoint.automatic {
             self.turns.begin();
-            self.note_speaking();
         }
+        self.heard = Some(Instant::now());
+        self.note_speaking();
         let samples = samples_in_bytes(self.settings.format, bytes.len());
         self.uncut += samples;
         match self.hear(EarInput::Bytes(bytes)).await? {
@@ -236,8 +243,7 @@ impl Driver {
 
     async fn clear(&mut self) -> Result<(), End> {
         let _ = self.hear(EarInput::Clear).await?;
-        self.turns.clear();
-        self.note_speaking();
+        self.forget_turn();
         self.uncut = 0;
         self.tell(SessionEvent::Cleared).await
     }
@@ -254,11 +260,12 @@ impl Driver {
             // The detector has let go of the silence before; what it has not is what a commit would cut.
             self.uncut = self.pending();
         }
-        if settings.lease != self.settings.lease {
-            self.backlog.set_scope(settings.lease);
+        if settings.scope() != self.settings.scope() {
+            self.backlog.set_scope(settings.scope());
         }
         self.backlog.keep(settings.keeping);
         self.settings = settings;
+        self.note_speaking();
     }
 
     /// Lets the ear hear something, and follows what it heard; gives the number of utterances that were cut.
@@ -281,6 +288,9 @@ impl Driver {
     async fn follow(&mut self, event: EndpointEvent) -> Result<(), End> {
         let mut told = Vec::new();
         let complete = self.turns.follow(event, &mut told);
+        if complete.is_some() {
+            self.heard = None;
+        }
         self.note_speaking();
         for event in told {
             self.tell(event).await?;
@@ -308,10 +318,34 @@ impl Driver {
         Ok(())
     }
 
-    /// Lets the pool know whether somebody speaks: from the first speech of an item (or the first audio, where the
-    /// client cuts) until it is complete.
+    /// Nobody has said anything since the last cut.
+    fn forget_turn(&mut self) {
+        self.turns.clear();
+        self.heard = None;
+        self.note_speaking();
+    }
+
+    /// Lets the connection know whether anybody gains by its end.
+    fn note_busy(&self) {
+        let keeps_slot = self.settings.scope() == LeaseScope::Session;
+        let busy = keeps_slot || self.turns.is_open() || !self.owed.is_empty();
+        self.busy.send_if_modified(|shown| mem::replace(shown, busy) != busy);
+    }
+
+    /// When a client that cuts by itself will have ceased to speak, if no more of its audio comes.
+    fn quiet_from(&self) -> Option<Instant> {
+        let heard = self.heard.filter(|_| self.speaking && !self.settings.endpoint.automatic);
+        heard.map(|heard| heard + SPEECH_LINGERS)
+    }
+
+    /// Lets the pool know whether somebody speaks: from the first speech of an item until it is complete, or, where the
+    /// client cuts, as long as its audio comes. That it has not committed for long means nothing: it may have left it.
     fn note_speaking(&mut self) {
-        let speaking = self.turns.is_open();
+        let speaking = if self.settings.endpoint.automatic {
+            self.turns.is_speech()
+        } else {
+            self.heard.is_some_and(|heard| heard.elapsed() < SPEECH_LINGERS)
+        };
         if mem::replace(&mut self.speaking, speaking) != speaking {
             self.backlog.set_speaking(speaking);
         }

@@ -28,6 +28,13 @@ pub struct SessionSettings {
     pub keeping: Keeping,
 }
 
+impl SessionSettings {
+    /// How long leases are kept: there is nothing to keep one for where nothing is read.
+    pub(super) fn scope(&self) -> LeaseScope {
+        if self.decode.is_some() { self.lease } else { LeaseScope::Utterance }
+    }
+}
+
 /// How much of what was said is kept until it can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keeping {

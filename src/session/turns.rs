@@ -48,6 +48,11 @@ impl Turns {
         self.open.is_some()
     }
 
+    /// Whether speech has begun in the item in progress, and has not stopped.
+    pub(super) fn is_speech(&self) -> bool {
+        self.open.is_some_and(|open| open.speaking)
+    }
+
     /// Forgets the item in progress and tells its name.
     pub(super) fn clear(&mut self) -> Option<ItemId> {
         self.open.take().map(|open| open.item)

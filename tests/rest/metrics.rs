@@ -41,11 +41,19 @@ async fn metrics_and_the_pool_agree() {
         let pool: serde_json::Value = serde_json::from_str(&server.get("/pool").await.body).unwrap();
         let metrics = server.get("/metrics").await.body;
         let gauge = |sample: &str| value(&metrics, sample);
-        for state in ["idle", "leased", "retired"] {
+        for state in ["idle", "leased", "warming", "retired"] {
             let slots = gauge(&format!("stenopool_pool_slots{{state=\"{state}\"}}"));
             assert_eq!(slots, pool["slots"][state].as_f64(), "{state}: {pool} {metrics}");
         }
         assert_eq!(gauge("stenopool_pool_waiting"), pool["queue"]["depth"].as_f64(), "{pool} {metrics}");
+        for state in ["connected", "speaking"] {
+            let sessions = gauge(&format!("stenopool_sessions{{state=\"{state}\"}}"));
+            assert_eq!(sessions, pool["sessions"][state].as_f64(), "{state}: {pool} {metrics}");
+        }
+        for kind in ["total", "free", "reserve"] {
+            let bytes = gauge(&format!("stenopool_device_memory_bytes{{kind=\"{kind}\"}}"));
+            assert_eq!(bytes, pool["device"]["memory"][format!("{kind}_bytes")].as_f64(), "{kind}: {pool}");
+        }
     }
 }
 

@@ -248,7 +248,7 @@ async fn the_pool_knows_who_speaks_from_the_first_speech_to_the_end_of_the_item(
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_client_cuts_its_audio_since_the_last_cut_is_speech() {
+async fn where_the_client_cuts_all_audio_is_speech_until_it_does() {
     let mut stage = Stage::new(Duration::ZERO, settings(false));
     assert_eq!(stage.speaking(), 0);
     stage.second(false).await;
@@ -257,5 +257,87 @@ async fn where_the_client_cuts_its_audio_since_the_last_cut_is_speech() {
     assert_eq!(stage.speaking(), 1);
     stage.command(Command::Commit).await;
     assert_eq!(stage.told(1).await, "committed0");
+    assert_eq!(stage.speaking(), 0);
+}
+
+impl Stage {
+    fn leased(&self) -> usize {
+        self.allocator.snapshot().slots.leased
+    }
+
+    /// What was sent so far is heard: a commit of nothing is answered behind it.
+    async fn heard(&mut self) {
+        self.command(Command::Append(vec![0])).await;
+        assert!(matches!(self.event().await, SessionEvent::Refused { .. }));
+    }
+}
+
+/// A change that comes within a virtual second.
+async fn within<T, E: std::fmt::Debug>(change: impl Future<Output = Result<T, E>>) {
+    tokio::time::timeout(Duration::from_secs(1), change).await.expect("it comes").unwrap();
+}
+
+/// Settings of a session that keeps its lease.
+fn dedicated(automatic: bool) -> SessionSettings {
+    SessionSettings { lease: LeaseScope::Session, ..settings(automatic) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_keeps_its_lease_is_busy_for_others_wait_for_its_slot() {
+    let mut stage = Stage::new(Duration::ZERO, dedicated(true));
+    assert_eq!(stage.told(1).await, "granted");
+    let mut busy = stage.session.busy();
+    within(busy.wait_for(|busy| *busy)).await;
+    stage.command(Command::Configure(settings(true))).await;
+    assert_eq!(stage.told(1).await, "released");
+    within(busy.wait_for(|busy| !*busy)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_does_not_read_takes_no_slot_until_it_does() {
+    let deaf = SessionSettings { decode: None, ..dedicated(false) };
+    let mut stage = Stage::new(Duration::ZERO, deaf.clone());
+    stage.utterance().await;
+    assert_eq!(stage.told(1).await, "committed0");
+    assert_eq!((stage.leased(), *stage.session.busy().borrow()), (0, false));
+    stage.command(Command::Configure(dedicated(false))).await;
+    assert_eq!(stage.told(1).await, "granted");
+    stage.command(Command::Configure(deaf)).await;
+    assert_eq!(stage.told(1).await, "released");
+    assert_eq!(stage.leased(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn audio_that_nobody_commits_does_not_keep_a_lease_for_ever() {
+    let mut stage = Stage::new(Duration::ZERO, dedicated(false));
+    assert_eq!(stage.told(1).await, "granted");
+    stage.second(false).await;
+    stage.heard().await;
+    assert_eq!((stage.speaking(), stage.leased()), (1, 1));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!((stage.speaking(), stage.leased()), (0, 1), "its audio has ceased");
+    assert_eq!(stage.told(1).await, "released");
+    assert_eq!(stage.leased(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_sends_its_audio_in_pieces_speaks_all_the_while() {
+    let mut stage = Stage::new(Duration::ZERO, settings(false));
+    for _ in 0..10 {
+        stage.command(Command::Append(vec![0; 320])).await;
+        stage.heard().await;
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        assert_eq!(stage.speaking(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn audio_that_the_detector_finds_silent_is_not_speech_once_it_is_in_charge() {
+    let mut stage = Stage::new(Duration::ZERO, settings(false));
+    stage.second(false).await;
+    stage.heard().await;
+    assert_eq!(stage.speaking(), 1);
+    stage.command(Command::Configure(settings(true))).await;
+    stage.heard().await;
     assert_eq!(stage.speaking(), 0);
 }
