@@ -114,9 +114,12 @@ impl Backlog {
         self.jam.blocks_from(self.keeping.patience)
     }
 
-    /// Whether what comes now has to be dropped: as much waits as may, and the decoder cannot help it.
+    /// Whether what comes now has to be dropped: as much waits as may, the oldest included, and the decoder cannot help
+    /// it.
     pub(super) fn overflows(&self) -> bool {
-        self.is_full() && self.blocked_from().is_some_and(|from| from <= Instant::now())
+        let Dropped { waiting, n_waiting, .. } = self.dropping(Span::default());
+        let is_over = n_waiting >= MOST_UTTERANCES || waiting >= self.keeping.audio;
+        is_over && self.blocked_from().is_some_and(|from| from <= Instant::now())
     }
 
     /// What there is to say about audio that is dropped now.

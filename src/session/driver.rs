@@ -332,20 +332,17 @@ impl Driver {
         self.busy.send_if_modified(|shown| mem::replace(shown, busy) != busy);
     }
 
-    /// When a client that cuts by itself will have ceased to speak, if no more of its audio comes.
+    /// When whoever speaks will have ceased to, if no more of its audio comes.
     fn quiet_from(&self) -> Option<Instant> {
-        let heard = self.heard.filter(|_| self.speaking && !self.settings.endpoint.automatic);
-        heard.map(|heard| heard + SPEECH_LINGERS)
+        self.heard.filter(|_| self.speaking).map(|heard| heard + SPEECH_LINGERS)
     }
 
     /// Lets the pool know whether somebody speaks: from the first speech of an item until it is complete, or, where the
-    /// client cuts, as long as its audio comes. That it has not committed for long means nothing: it may have left it.
+    /// client cuts, all the time; but only as long as audio comes. That an item is open for long means nothing: its
+    /// client may have left it.
     fn note_speaking(&mut self) {
-        let speaking = if self.settings.endpoint.automatic {
-            self.turns.is_speech()
-        } else {
-            self.heard.is_some_and(|heard| heard.elapsed() < SPEECH_LINGERS)
-        };
+        let audio_comes = self.heard.is_some_and(|heard| heard.elapsed() < SPEECH_LINGERS);
+        let speaking = audio_comes && (!self.settings.endpoint.automatic || self.turns.is_speech());
         if mem::replace(&mut self.speaking, speaking) != speaking {
             self.backlog.set_speaking(speaking);
         }
