@@ -32,7 +32,15 @@ enum Phase {
 struct Member {
     info: Arc<FlowInfo>,
     speaking: bool,
-    /// Its tickets in line and leases.
+    /// What it is to the ledger: itself, or its account.
+    account: FlowId,
+}
+
+/// What is one flow to the ledger.
+#[derive(Debug, Default)]
+struct Account {
+    members: usize,
+    /// Their tickets in line and leases.
     wants: usize,
 }
 
@@ -43,6 +51,8 @@ pub(super) struct Books {
     queue_limit: usize,
     ledger: Ledger,
     members: HashMap<FlowId, Member>,
+    accounts: HashMap<FlowId, Account>,
+    shared_accounts: HashMap<Arc<str>, FlowId>,
     line: BTreeMap<Ticket, InLine>,
     holdings: BTreeMap<SlotId, Holding>,
     /// When each slot was last known to work.
@@ -61,6 +71,8 @@ impl Books {
             queue_limit,
             ledger: Ledger::new(ledger),
             members: HashMap::new(),
+            accounts: HashMap::new(),
+            shared_accounts: HashMap::new(),
             line: BTreeMap::new(),
             holdings: BTreeMap::new(),
             proven: HashMap::new(),
@@ -82,15 +94,28 @@ impl Books {
     pub(super) fn enroll(&mut self, info: FlowInfo) -> FlowId {
         let id = FlowId(self.next_flow);
         self.next_flow += 1;
-        self.ledger.enroll(id, info.tier.weight, info.key);
-        self.members.insert(id, Member { info: Arc::new(info), speaking: false, wants: 0 });
+        let account = match &info.account {
+            Some(name) => *self.shared_accounts.entry(Arc::clone(name)).or_insert(id),
+            None => id,
+        };
+        self.ledger.enroll(account, info.tier.weight, info.key);
+        self.accounts.entry(account).or_default().members += 1;
+        self.members.insert(id, Member { info: Arc::new(info), speaking: false, account });
         id
     }
 
     pub(super) fn dismiss(&mut self, flow: FlowId) {
-        self.ledger.dismiss(flow);
-        self.members.remove(&flow);
-        self.service.forget(flow);
+        let Some(Member { info, account, .. }) = self.members.remove(&flow) else { return };
+        let Some(Account { members, .. }) = self.accounts.get_mut(&account) else { return };
+        *members -= 1;
+        if *members == 0 {
+            self.accounts.remove(&account);
+            if let Some(name) = &info.account {
+                self.shared_accounts.remove(name);
+            }
+            self.ledger.dismiss(account);
+            self.service.forget(account);
+        }
     }
 
     pub(super) fn set_speaking(&mut self, flow: FlowId, speaking: bool) {
@@ -99,19 +124,24 @@ impl Books {
         }
     }
 
+    /// What a member is to the ledger.
+    fn account_of(&self, flow: FlowId) -> FlowId {
+        self.members.get(&flow).map_or(flow, |member| member.account)
+    }
+
     /// Who keeps a lease wants nothing more, whether it works or not: that says nothing about fairness.
-    fn wants_more(&mut self, flow: FlowId, scope: LeaseScope, now: Instant) {
-        if let Some(member) = self.members.get_mut(&flow).filter(|_| scope == LeaseScope::Utterance) {
-            member.wants += 1;
-            self.service.wants(flow, now);
+    fn wants_more(&mut self, account: FlowId, scope: LeaseScope, now: Instant) {
+        if let Some(wanting) = self.accounts.get_mut(&account).filter(|_| scope == LeaseScope::Utterance) {
+            wanting.wants += 1;
+            self.service.wants(account, now);
         }
     }
 
-    fn wants_less(&mut self, flow: FlowId, scope: LeaseScope, now: Instant) {
-        if let Some(member) = self.members.get_mut(&flow).filter(|_| scope == LeaseScope::Utterance) {
-            member.wants -= 1;
-            if member.wants == 0 {
-                self.service.rests(flow, now);
+    fn wants_less(&mut self, account: FlowId, scope: LeaseScope, now: Instant) {
+        if let Some(wanting) = self.accounts.get_mut(&account).filter(|_| scope == LeaseScope::Utterance) {
+            wanting.wants -= 1;
+            if wanting.wants == 0 {
+                self.service.rests(account, now);
             }
         }
     }

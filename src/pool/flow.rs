@@ -39,12 +39,15 @@ pub struct FlowInfo {
     pub tier: Tier,
     /// With whom it shares a cap on leases.
     pub key: Option<KeyCap>,
+    /// With whom it shares its part: all flows of one account are one to the ledger, and are served in the order in which
+    /// they come.
+    pub account: Option<Arc<str>>,
 }
 
 impl FlowInfo {
     /// A live session, of the default tier and without a cap.
     pub fn session(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), kind: FlowKind::Session, tier: Tier::default(), key: None }
+        Self { name: name.into(), kind: FlowKind::Session, tier: Tier::default(), key: None, account: None }
     }
 
     /// A request, of the default tier and without a cap.

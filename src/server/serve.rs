@@ -9,6 +9,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
+
+/// Where a request comes from, or the proxy before it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
 
 /// How long accepting rests when the process has run out of something (file descriptors, mostly).
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -38,7 +43,7 @@ pub async fn serve(listener: TcpListener, server: Arc<Server>, grace: Duration) 
     let router = router(Arc::clone(&server));
     while let Some((stream, peer)) = server.stopping.run_until_cancelled(accept(&listener)).await {
         debug!(%peer, "connected");
-        let conversation = converse(stream, router.clone(), Arc::clone(&server));
+        let conversation = converse(stream, Peer(peer.ip()), router.clone(), Arc::clone(&server));
         connections.spawn(server.cut_off.clone().run_until_cancelled_owned(conversation));
     }
     drop(listener);
@@ -71,7 +76,7 @@ fn is_the_clients(error: &io::Error) -> bool {
 }
 
 /// Serves one connection to its end; when the server stops, to the end of the request in progress.
-async fn converse(stream: TcpStream, router: Router, server: Arc<Server>) {
+async fn converse(stream: TcpStream, peer: Peer, router: Router, server: Arc<Server>) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "no TCP_NODELAY");
     }
@@ -80,6 +85,7 @@ async fn converse(stream: TcpStream, router: Router, server: Arc<Server>) {
     let service = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<_>| {
         request.extensions_mut().insert(Arc::clone(&pulse));
+        request.extensions_mut().insert(peer);
         service.call(request)
     });
     let connection = http1::Builder::new()

@@ -5,6 +5,7 @@ use super::error::ApiError;
 use super::formats::{LogprobWire, TranscriptDocument, UsageWire, logprobs, render};
 use super::readings::Readings;
 use super::request::TranscriptionRequest;
+use super::serve::Peer;
 use super::upload::{self, Upload, UploadLimits};
 use super::{Caller, Server, SessionPermit};
 use crate::asr::Task;
@@ -38,9 +39,10 @@ pub(super) async fn transcribe(
     State(server): State<Arc<Server>>,
     Extension(caller): Extension<Arc<Caller>>,
     Extension(id): Extension<RequestId>,
+    Extension(peer): Extension<Peer>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    answer(&server, &caller, &id, request, Task::Transcribe).await
+    answer(&server, &caller, flow(&caller, &id, peer), request, Task::Transcribe).await
 }
 
 /// Writes down in English what is said.
@@ -48,16 +50,24 @@ pub(super) async fn translate(
     State(server): State<Arc<Server>>,
     Extension(caller): Extension<Arc<Caller>>,
     Extension(id): Extension<RequestId>,
+    Extension(peer): Extension<Peer>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    answer(&server, &caller, &id, request, Task::Translate).await
+    answer(&server, &caller, flow(&caller, &id, peer), request, Task::Translate).await
+}
+
+/// The flow of a request. All requests of one caller from one place share one part of the pool, so that who sends many
+/// files at once gets no more than who sends one, or than somebody who speaks.
+fn flow(caller: &Caller, id: &RequestId, Peer(peer): Peer) -> FlowInfo {
+    let account = Some(format!("{peer} {}", caller.name()).into());
+    caller.as_flow(FlowInfo { account, ..FlowInfo::request(id.as_str()) })
 }
 
 /// The doors are checked before the upload is read. A client that goes away drops this future, and all work with it.
 async fn answer(
     server: &Server,
     caller: &Arc<Caller>,
-    id: &RequestId,
+    flow: FlowInfo,
     request: Request,
     task: Task,
 ) -> Result<Response, ApiError> {
@@ -73,7 +83,6 @@ async fn answer(
         &server.settings.endpoint,
     )?;
     let reader = open(file, extension).await?;
-    let flow = caller.as_flow(FlowInfo::request(id.as_str()));
     let recording = Recording::start(
         reader,
         &server.frontend,

@@ -1,6 +1,7 @@
 use super::*;
 use crate::pool::{Class, Cost, KeyCap, KeyId, LeaseScope};
 use crate::telemetry::metrics::{refusals, render_untouched};
+use futures_util::FutureExt;
 use std::future::Future;
 use std::num::NonZeroU16;
 use std::pin::pin;
@@ -357,4 +358,42 @@ async fn leases_that_are_kept_say_nothing_about_fairness() {
     let _bob = allocator.acquire(&flows[1], kept, None).await.unwrap();
     tokio::time::advance(SECOND * 100).await;
     assert_eq!(allocator.snapshot().fairness, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn flows_of_one_account_share_one_part() {
+    let (allocator, _retired) = pool(1);
+    let many: Vec<_> = (0..3)
+        .map(|n| {
+            let account = Some("uploads".into());
+            allocator.enroll(FlowInfo { account, ..FlowInfo::request(format!("request {n}")) })
+        })
+        .collect();
+    let talker = flow(&allocator, "talker");
+    let mut uploads = Vec::new();
+    let mut order = String::new();
+    let mut held = allocator.acquire(&many[0], one(Class::Final), None).await.unwrap();
+    for request in &many {
+        uploads.push(allocator.enqueue(request, one(Class::Final), None).unwrap());
+    }
+    let mut talk: Vec<_> =
+        (0..2).map(|_| allocator.enqueue(&talker, one(Class::Final), None).unwrap()).collect();
+    while !(uploads.is_empty() && talk.is_empty()) {
+        tokio::time::advance(SECOND).await;
+        drop(held);
+        let next = |line: &mut Vec<Place>| line.first_mut().and_then(|place| place.lease().now_or_never());
+        held = if let Some(lease) = next(&mut talk) {
+            talk.remove(0);
+            order.push('t');
+            lease.unwrap()
+        } else {
+            order.push('u');
+            let lease = next(&mut uploads).expect("one of them is served");
+            uploads.remove(0);
+            lease.unwrap()
+        };
+    }
+    assert_eq!(order, "tutuu", "in turns with the talker, and not all uploads first");
+    drop((held, many));
+    assert_eq!(allocator.snapshot().queue.depth(), 0);
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 /// Somebody in line.
 #[derive(Debug)]
 pub(in crate::pool) struct InLine {
-    flow: FlowId,
+    account: FlowId,
     pub(super) info: Arc<FlowInfo>,
     pub(in crate::pool) ask: Ask,
     pub(in crate::pool) since: Instant,
@@ -70,13 +70,14 @@ impl Books {
         if newcomer {
             self.check_room()?;
         }
-        let enqueued = self.ledger.enqueue(flow, ask, self.age(now));
-        self.wants_more(flow, ask.scope, now);
+        let account = self.account_of(flow);
+        let enqueued = self.ledger.enqueue(account, ask, self.age(now));
+        self.wants_more(account, ask.scope, now);
         let info = Arc::clone(&self.members[&flow].info);
-        self.line.insert(enqueued.ticket, InLine { flow, info, ask, since: now, standing, deliver });
+        self.line.insert(enqueued.ticket, InLine { account, info, ask, since: now, standing, deliver });
         let replaced = enqueued.replaced.and_then(|ticket| self.line.remove(&ticket));
         if replaced.is_some() {
-            self.wants_less(flow, ask.scope, now);
+            self.wants_less(account, ask.scope, now);
         }
         Ok((enqueued.ticket, replaced))
     }
@@ -87,7 +88,7 @@ impl Books {
             return false;
         }
         if let Some(waiting) = self.line.remove(&ticket) {
-            self.wants_less(waiting.flow, waiting.ask.scope, now);
+            self.wants_less(waiting.account, waiting.ask.scope, now);
         }
         true
     }
@@ -107,7 +108,7 @@ impl Books {
         let Ask { scope, cost, .. } = waiting.ask;
         // A lease for one decode is asked for when the decode is ready; one that is kept rests at first.
         let idle_since = (scope == LeaseScope::Session).then_some(now);
-        let by = HeldBy::Flow(waiting.flow, Arc::clone(&waiting.info));
+        let by = HeldBy::Flow(waiting.account, Arc::clone(&waiting.info));
         let generation = grant.generation;
         self.holdings
             .insert(grant.slot, Holding { generation, by, scope, estimate: cost, since: now, idle_since });

@@ -248,6 +248,16 @@ async fn the_pool_knows_who_speaks_from_the_first_speech_to_the_end_of_the_item(
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_speaks_whose_audio_has_ceased_in_the_middle_of_a_word() {
+    let mut stage = Stage::new(Duration::ZERO, settings(true));
+    stage.second(true).await;
+    assert_eq!(stage.told(1).await, "started0");
+    assert_eq!(stage.speaking(), 1);
+    tokio::time::sleep(SPEECH_LINGERS * 2).await;
+    assert_eq!(stage.speaking(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_the_client_cuts_all_audio_is_speech_until_it_does() {
     let mut stage = Stage::new(Duration::ZERO, settings(false));
     assert_eq!(stage.speaking(), 0);
