@@ -101,7 +101,8 @@ async def by_server_vad(client, checks, row, pcm):
     await append(connection, bytes(RATE) + pcm + bytes(2 * RATE))
     events = await next_event(connection, COMPLETED)
     checks.equal(f"{row['file']} by server_vad", events[-1].transcript, row["text"])
-    kinds = [event.type for event in events if not event.type.endswith(".delta")]
+    # Deltas come as they come, and what the pool tells is not OpenAI's.
+    kinds = [event.type for event in events if not event.type.endswith(".delta") and not event.type.startswith("pool.")]
     order = [
         "input_audio_buffer.speech_started", "input_audio_buffer.speech_stopped", "input_audio_buffer.committed",
         "conversation.item.added", "conversation.item.done", COMPLETED,

@@ -180,6 +180,7 @@ impl SessionConfig {
             self.lease = bounds.lease.default;
             return Ok(());
         }
+        pool.only(&["lease", "resume"])?;
         if let Some(lease) = pool.get("lease")? {
             self.lease = bounds.lease.read(&lease)?;
         }

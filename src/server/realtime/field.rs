@@ -1,6 +1,6 @@
 //! Reading a JSON object field by field, so that a wrong value is named with its path.
 //!
-//! Unknown fields are not looked at: clients send more than any one server knows.
+//! Unknown fields are not looked at: clients send more than any one server knows. Only in what is ours they are refused.
 
 use super::fault::Fault;
 use crate::server::error::shortened;
@@ -28,6 +28,19 @@ impl<'a> Field<'a> {
     pub(super) fn get(&self, key: &str) -> Result<Option<Field<'a>>, Fault> {
         let object = self.value.as_object().ok_or_else(|| self.wrong("an object"))?;
         Ok(object.get(key).map(|value| Field { path: format!("{}.{key}", self.path), value }))
+    }
+
+    /// Checks that there are no fields but these: where all fields are ours, another one is misspelt.
+    ///
+    /// # Errors
+    ///
+    /// When there is one, or when this is not an object.
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), Fault> {
+        let object = self.value.as_object().ok_or_else(|| self.wrong("an object"))?;
+        let Some(stranger) = object.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
+        let message =
+            format!("{} has no field \"{}\"; it has {}", self.path, shortened(stranger), known.join(", "));
+        Err(self.fault("unknown_field", message))
     }
 
     /// Whether it is `null`, which clears what an omitted field would keep.

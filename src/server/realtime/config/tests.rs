@@ -308,6 +308,7 @@ fn what_the_pool_cannot_do_yet_is_refused() {
         (json!({ "resume": true }), "unsupported_value", "session.pool.resume"),
         (json!({ "resume": "yes" }), "invalid_value", "session.pool.resume"),
         (json!(7), "invalid_value", "session.pool"),
+        (json!({ "leases": "session" }), "unknown_field", "session.pool"),
     ];
     for (pool, code, param) in cases {
         assert_eq!(answer(pool), Some((code, param.to_owned())));
