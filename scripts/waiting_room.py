@@ -8,6 +8,7 @@ scenes:
              first estimate of each wait is compared with what it came to
   dedicated  --lease session --slots 2, three clients: the third waits at position 1, and is served when one leaves
   killed     a client is killed in the middle of a word: how long until its lease is free
+  uploads    --slots 1, one client speaks beside sixty uploads of half a minute, all at once: how long its texts wait
   agree      /pool and /metrics are read again and again while clients speak: they must say the same
 
 Needs the `websockets` package. Exits with 1 when something is not as it should be.
@@ -15,6 +16,7 @@ Needs the `websockets` package. Exits with 1 when something is not as it should 
 import argparse
 import asyncio
 import contextlib
+import io
 import json
 import math
 import pathlib
@@ -23,8 +25,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+import wave
 
 import websockets
 
@@ -228,6 +232,39 @@ async def killed(args):
         check("the lease of a killed client is free within a second", took < 1.0, f"{1000 * took:.0f} ms")
 
 
+def upload(address, recording):
+    """Sends a file to be transcribed; the server may end before it has answered."""
+    form = b'--X\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + recording + b"\r\n--X--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=X"}
+    request = urllib.request.Request(f"http://{address}/v1/audio/transcriptions", form, headers)
+    with contextlib.suppress(OSError):
+        urllib.request.urlopen(request, timeout=300).read()
+
+
+async def uploads(args):
+    rows = reliable(6)
+    rate = rows[0]["wav"][0]
+    said = b"".join(row["wav"][1] + bytes(2 * rate) for row in rows)
+    recording = io.BytesIO()
+    with wave.open(recording, "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes((said * 9)[:2 * rate * 30])
+    with server(args.binary, "--slots", "1", "--shutdown-grace-s", "1") as address:
+        crowd = [threading.Thread(target=upload, args=(address, recording.getvalue()), daemon=True) for _ in range(60)]
+        for thread in crowd:
+            thread.start()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while pool(address)["queue"]["depth"] < 30:
+                await asyncio.sleep(0.02)
+        client = await Client.connect(address, rate)
+        for row in rows:
+            await speak(client.connection, rate, row["wav"][1], False)
+        await client.settled()
+        waits = [event["pool"]["waited_ms"] for _, event in client.events(COMPLETED)]
+        check("somebody who speaks hardly waits beside sixty uploads", max(waits) < 1_000, f"at most {max(waits)} ms")
+        await client.close()
+
+
 def told_by_metrics(text):
     gauge = lambda sample: float(re.search(rf"^{re.escape(sample)} (\S+)$", text, re.M)[1])
     slots = {state: gauge(f'stenopool_pool_slots{{state="{state}"}}') for state in ("idle", "leased", "warming", "retired")}
@@ -262,7 +299,7 @@ async def agree(args):
             await client.close()
 
 
-SCENES = {"line": line, "dedicated": dedicated, "killed": killed, "agree": agree}
+SCENES = {"line": line, "dedicated": dedicated, "killed": killed, "uploads": uploads, "agree": agree}
 
 
 def main():
