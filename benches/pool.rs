@@ -17,6 +17,7 @@ fn main() {
         uncontended().await;
         waiting(10_000).await;
         waking(1_000).await;
+        looking(1_000, 256);
     });
     println!("\n{}", Scenario::evening().compare());
 }
@@ -81,6 +82,23 @@ async fn waking(n_sessions: usize) {
         took.extend(task.await.expect("no session panics"));
     }
     print_times(&format!("from a grant to the session that waited, {n_sessions} sessions on 8 slots"), took);
+}
+
+/// What `/pool` and `/metrics` look at, with so many sessions of which so many wait.
+fn looking(n_sessions: usize, n_waiting: usize) {
+    let allocator = pool(8);
+    let sessions: Vec<_> =
+        (0..n_sessions).map(|n| allocator.enroll(FlowInfo::session(format!("session-{n}")))).collect();
+    let enqueue = |flow| allocator.enqueue(flow, ask(), None).expect("nobody closes the pool");
+    let _line: Vec<Place> = sessions.iter().take(8 + n_waiting).map(enqueue).collect();
+    let mut took = Vec::new();
+    for _ in 0..1_000 {
+        let since = Instant::now();
+        let snapshot = allocator.snapshot();
+        took.push(since.elapsed());
+        assert_eq!(snapshot.queue.depth(), n_waiting);
+    }
+    print_times(&format!("one look at the pool, {n_sessions} sessions, {n_waiting} in line"), took);
 }
 
 /// Takes ten leases in turn and works 1 ms with each; gives the time from each grant until it was in hand.

@@ -40,7 +40,7 @@ pub struct FlowInfo {
     /// With whom it shares a cap on leases.
     pub key: Option<KeyCap>,
     /// With whom it shares its part: all flows of one account are one to the ledger, and are served in the order in which
-    /// they come.
+    /// they come. Not for flows with interims: a newer one takes the place of an older one of the whole account.
     pub account: Option<Arc<str>>,
 }
 
