@@ -18,7 +18,7 @@ const MODULES: &[(&str, &[&str])] = &[
     // `asr` and `vad`: the lanes and the endpoint settings that it hands to sessions.
     ("server", &["session", "pool", "gpu", "audio", "asr", "vad", "telemetry"]),
     ("store", &["telemetry"]),
-    ("load", &["audio", "pool", "telemetry"]),
+    ("load", &["audio", "vad", "pool", "telemetry"]),
     // The `Settings` values of the others.
     ("config", &["server", "pool", "asr", "vad", "gpu", "telemetry"]),
     (
@@ -36,12 +36,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("nvml_wrapper", &["gpu/nvml.rs"]),
     ("ort", &["vad"]),
+    ("plotters", &["load"]),
+    ("procfs", &["load"]),
     ("prometheus", &["telemetry"]),
-    ("reqwest", &["store"]),
+    // `store` fetches models; `load` is a client of servers.
+    ("reqwest", &["store", "load"]),
     ("rubato", &["audio"]),
     ("rustls", &["store"]),
-    ("serde", &["server", "config", "cli", "store"]),
-    ("serde_json", &["server", "cli", "store"]),
+    ("serde", &["server", "config", "cli", "store", "load"]),
+    ("serde_json", &["server", "cli", "store", "load"]),
     ("sha1", &["store"]),
     ("sha2", &["store", "config", "server"]),
     ("subtle", &["server"]),
@@ -49,6 +52,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("symphonia_adapter_libopus", &["audio"]),
     // `cli` reports on disks and on the machine; memory is the business of `gpu`.
     ("sysinfo", &["gpu", "cli"]),
+    ("tokio_tungstenite", &["load"]),
     ("toml", &["config", "store"]),
     ("tracing_subscriber", &["telemetry"]),
     ("whisper_rs", &["asr/whisper.rs"]),

@@ -3,6 +3,10 @@
 //! [`Scenario`] is an hour of many sessions on a few slots, played in virtual time through the ledger that also serves
 //! real sessions, and through a plain queue for comparison.
 
+mod clips;
+mod protocol;
 mod simulation;
 
+pub use clips::Clip;
+pub use protocol::{ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, Speaker, Stretch};
 pub use simulation::{Comparison, Discipline, Report, Scenario, Waits};

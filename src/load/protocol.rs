@@ -1,0 +1,168 @@
+//! What a virtual person needs of a server, whatever it speaks: somewhere to send speech, somewhere text comes from.
+//!
+//! One file for each protocol turns its wire into these few words. Nothing here knows when to speak or what is right:
+//! that is the person's and the diary's business.
+
+use crate::audio::SampleRate;
+use futures_util::future::BoxFuture;
+use std::time::Duration;
+
+/// A way to talk to servers of one kind; opens one connection for each person.
+pub trait Protocol: Send + Sync {
+    /// The rate of the samples that [`Speaker::say`] takes.
+    fn rate(&self) -> SampleRate;
+
+    /// Whether [`Final::heard`] says which part of the audio a text is of. Where it does not, a person has to wait for
+    /// its text before it speaks again, or nobody could tell what was late and what was lost.
+    fn tells_positions(&self) -> bool;
+
+    /// Opens a connection and waits until the server is ready for audio.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the connection.
+    fn connect(&self, person: u32) -> BoxFuture<'_, Result<Connection, ConnectError>>;
+}
+
+/// An open connection, in two halves that work side by side.
+pub struct Connection {
+    /// Where speech goes.
+    pub speaker: Box<dyn Speaker>,
+    /// Where text comes from.
+    pub listener: Box<dyn Listener>,
+}
+
+/// The sending half.
+pub trait Speaker: Send {
+    /// Says that the next samples belong to a recording, and no longer to the silence around it.
+    fn begin_turn(&mut self);
+
+    /// Sends the next samples of the stream: 16-bit mono at the protocol's rate. Waits while the server takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The connection is gone.
+    fn say<'a>(&'a mut self, samples: &'a [i16]) -> BoxFuture<'a, Result<(), Lost>>;
+
+    /// Says that the recording is over. A protocol that takes whole recordings sends it now.
+    ///
+    /// # Errors
+    ///
+    /// The connection is gone.
+    fn end_turn(&mut self) -> BoxFuture<'_, Result<(), Lost>>;
+
+    /// Tells the server that nothing more comes, as a well-behaved client does, and closes.
+    fn hang_up(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// The receiving half.
+pub trait Listener: Send {
+    /// The next thing worth knowing; `None` when the server has closed the connection in good order.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Heard>, Lost>>;
+}
+
+/// What a server said, in words that all protocols share.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    /// Text that may still change, or a piece of it.
+    Delta,
+    /// The final text of a stretch of speech.
+    Final(Final),
+    /// A stretch of speech that ended without text.
+    Failed {
+        /// The server's code for why.
+        code: String,
+        /// As in [`Final::heard`].
+        heard: Option<Stretch>,
+    },
+    /// A piece of the spoken reply, that long.
+    ReplyAudio(Duration),
+    /// The reply is complete.
+    ReplyDone,
+    /// An error that did not end the connection.
+    Trouble {
+        /// The server's code, or the protocol's word for it.
+        code: String,
+        /// The server's sentence.
+        message: String,
+    },
+}
+
+/// The final text of a stretch of speech, and what the server says of how it came about.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Final {
+    /// The text; empty when the server heard nothing in it.
+    pub text: String,
+    /// Which part of the stream it is of, if the protocol says so.
+    pub heard: Option<Stretch>,
+    /// How long it waited for a slot.
+    pub waited: Option<Duration>,
+    /// How long the decode took.
+    pub decoded: Option<Duration>,
+    /// Words in which it differs from the deltas before it.
+    pub diverged_words: Option<u64>,
+}
+
+/// A part of a person's stream, from its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stretch {
+    /// Where it begins.
+    pub start: Duration,
+    /// Where it ends.
+    pub end: Duration,
+}
+
+/// Why nobody is connected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody answers at the address.
+    #[error("cannot reach {url}: {reason}")]
+    Unreachable {
+        /// The address.
+        url: String,
+        /// What the network said.
+        reason: String,
+    },
+    /// Somebody answers, but speaks something else.
+    #[error("{url} does not speak {protocol}: {reason}")]
+    WrongProtocol {
+        /// The address.
+        url: String,
+        /// What was spoken to it.
+        protocol: &'static str,
+        /// What came back.
+        reason: String,
+    },
+    /// The server does not know the caller.
+    #[error("{url} refuses the key: {reason}")]
+    Unauthorized {
+        /// The address.
+        url: String,
+        /// What came back.
+        reason: String,
+    },
+    /// The server is full and says so.
+    #[error("the server is full: {reason}")]
+    Rejected {
+        /// What came back.
+        reason: String,
+    },
+}
+
+/// The connection ended before its time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the connection was lost ({code}): {reason}")]
+pub struct Lost {
+    /// `connection_lost`, the server's own code, or `rejected` when it turned us away.
+    pub code: String,
+    /// What is known about it.
+    pub reason: String,
+}
