@@ -7,8 +7,10 @@ mod clips;
 mod protocol;
 mod simulation;
 mod turns;
+mod words;
 
 pub use clips::Clip;
 pub use protocol::{ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, Speaker, Stretch};
 pub use simulation::{Comparison, Discipline, Report, Scenario, Waits};
 pub use turns::{Turn, TurnSettings, Turns, assign};
+pub use words::{word_errors, words};
