@@ -4,12 +4,14 @@
 //! real sessions, and through a plain queue for comparison.
 
 mod clips;
+mod leaks;
 mod protocol;
 mod simulation;
 mod turns;
 mod words;
 
 pub use clips::Clip;
+pub use leaks::{Leak, Spoken, leaks};
 pub use protocol::{ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, Speaker, Stretch};
 pub use simulation::{Comparison, Discipline, Report, Scenario, Waits};
 pub use turns::{Turn, TurnSettings, Turns, assign};
