@@ -8,5 +8,7 @@ mod protocol;
 mod simulation;
 
 pub use clips::Clip;
-pub use protocol::{ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, Speaker, Stretch};
+pub use protocol::{
+    ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, ProtocolName, Speaker, Stretch, Target,
+};
 pub use simulation::{Comparison, Discipline, Report, Scenario, Waits};
