@@ -15,8 +15,10 @@ mod words;
 pub use clips::Clip;
 pub use diary::{Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
 pub use leaks::{Leak, Spoken, leaks};
-pub use protocol::{ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, Speaker, Stretch};
 pub use report::{Lag, Quantiles, Report as LoadReport, RunFacts, ServerUsage};
+pub use protocol::{
+    ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, ProtocolName, Speaker, Stretch, Target,
+};
 pub use simulation::{Comparison, Discipline, Report, Scenario, Waits};
 pub use turns::{Turn, TurnSettings, Turns, assign};
 pub use words::{word_errors, words};

@@ -3,6 +3,16 @@
 //! One file for each protocol turns its wire into these few words. Nothing here knows when to speak or what is right:
 //! that is the person's and the diary's business.
 
+mod peer;
+mod realtime;
+mod socket;
+mod target;
+
+#[cfg(test)]
+mod scripted;
+
+pub use target::{ProtocolName, Target};
+
 use crate::audio::SampleRate;
 use futures_util::future::BoxFuture;
 use std::time::Duration;
@@ -41,7 +51,11 @@ pub trait Speaker: Send {
     ///
     /// # Errors
     ///
-    /// The connection is gone.
+    /// The connection is gone. Why it is gone is the [`Listener`]'s to say: it reads the server's last word.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, nobody knows whether the samples were sent: hang up.
     fn say<'a>(&'a mut self, samples: &'a [i16]) -> BoxFuture<'a, Result<(), Lost>>;
 
     /// Says that the recording is over. A protocol that takes whole recordings sends it now.
@@ -51,7 +65,8 @@ pub trait Speaker: Send {
     /// The connection is gone.
     fn end_turn(&mut self) -> BoxFuture<'_, Result<(), Lost>>;
 
-    /// Tells the server that nothing more comes, as a well-behaved client does, and closes.
+    /// Tells the server that nothing more comes, as a well-behaved client does, and closes. Takes 2 seconds at most; it
+    /// is faster when somebody listens meanwhile, because some servers have the last word.
     fn hang_up(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
@@ -61,7 +76,7 @@ pub trait Listener: Send {
     ///
     /// # Errors
     ///
-    /// The connection broke.
+    /// The connection broke, and we had not hung up. Said once; after it there is nothing more.
     ///
     /// # Cancel safety
     ///
@@ -123,6 +138,14 @@ pub struct Stretch {
 /// Why nobody is connected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
+    /// The address makes no sense.
+    #[error("{url} is not the address of a server: {reason}")]
+    BadAddress {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Nobody answers at the address.
     #[error("cannot reach {url}: {reason}")]
     Unreachable {
@@ -139,6 +162,14 @@ pub enum ConnectError {
         /// What was spoken to it.
         protocol: &'static str,
         /// What came back.
+        reason: String,
+    },
+    /// It speaks the protocol, and refuses what was asked for.
+    #[error("{url} refuses: {reason}")]
+    Refused {
+        /// The address.
+        url: String,
+        /// What it said.
         reason: String,
     },
     /// The server does not know the caller.
@@ -161,8 +192,21 @@ pub enum ConnectError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the connection was lost ({code}): {reason}")]
 pub struct Lost {
-    /// `connection_lost`, the server's own code, or `rejected` when it turned us away.
+    /// `connection_lost`, the server's own code, `closed_` and a WebSocket code, or `rejected` when it turned us away.
     pub code: String,
     /// What is known about it.
     pub reason: String,
 }
+
+impl Lost {
+    fn connection(reason: impl Into<String>) -> Self {
+        Self { code: "connection_lost".to_owned(), reason: reason.into() }
+    }
+
+    fn rejected(reason: impl Into<String>) -> Self {
+        Self { code: REJECTED.to_owned(), reason: reason.into() }
+    }
+}
+
+/// The code of everything that a server does not take because it is full.
+const REJECTED: &str = "rejected";
