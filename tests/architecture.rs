@@ -37,7 +37,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("nvml_wrapper", &["gpu/nvml.rs"]),
     ("ort", &["vad"]),
     ("plotters", &["load"]),
-    ("procfs", &["load"]),
+    // What processes use: `telemetry` tells it of our own, `load` looks at servers.
+    ("procfs", &["load", "telemetry"]),
     ("prometheus", &["telemetry"]),
     // `store` fetches models; `load` is a client of servers.
     ("reqwest", &["store", "load"]),

@@ -8,6 +8,8 @@ mod diary;
 mod leaks;
 mod protocol;
 mod report;
+mod http;
+mod server_watch;
 mod simulation;
 mod turns;
 mod words;
@@ -19,6 +21,7 @@ pub use report::{Lag, Quantiles, Report as LoadReport, RunFacts, ServerUsage};
 pub use protocol::{
     ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, ProtocolName, Speaker, Stretch, Target,
 };
+pub use server_watch::{PoolReading, ServerWatch, SizingReading, SlotsReading, Usage};
 pub use simulation::{Comparison, Discipline, Report, Scenario, Waits};
 pub use turns::{Turn, TurnSettings, Turns, assign};
 pub use words::{word_errors, words};

@@ -39,7 +39,7 @@ impl Reading {
         }
     }
 
-    /// The same as gauges.
+    /// The same as gauges; those of the process are not of the pool.
     pub(super) fn gauges(&self) -> Gauges {
         let Self { pool, capacity, .. } = self;
         let DeviceMemory { total, free } = capacity.memory;
@@ -61,6 +61,7 @@ impl Reading {
                 slots,
             }),
             alerts: self.alerts(),
+            ..Gauges::default()
         }
     }
 

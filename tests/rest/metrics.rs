@@ -21,6 +21,17 @@ async fn metrics_are_text_for_prometheus() {
 }
 
 #[tokio::test]
+async fn the_tasks_and_the_memory_of_the_process_are_told() {
+    let server = Stage::with(counting()).start().await;
+    let metrics = server.get("/metrics").await.body;
+    // At least the server and this very connection.
+    assert!(value(&metrics, "stenopool_runtime_tasks") >= Some(2.0), "{metrics}");
+    for sample in ["process_resident_memory_bytes", "process_open_fds", "process_threads"] {
+        assert!(value(&metrics, sample) > Some(0.0), "{sample}: {metrics}");
+    }
+}
+
+#[tokio::test]
 async fn metrics_need_a_key_where_keys_are_configured() {
     let server = Stage { keys: vec![key("ann", None)], ..Stage::with(counting()) }.start().await;
     assert_eq!(server.get("/metrics").await.refusal(), (401, "api_key_missing".into()));

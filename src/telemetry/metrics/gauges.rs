@@ -1,6 +1,10 @@
-//! What is now: one reading of the pool, the sessions and the device, handed in by whoever renders.
+//! What is now: one reading of the pool, the sessions, the device and the process, handed in by whoever renders.
 
-use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use super::process::Process;
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+
+/// The name of the gauge that counts tasks, which a load test looks for.
+pub(super) const TASKS: &str = "stenopool_runtime_tasks";
 
 /// The state of the server at one moment, all from one reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,6 +27,10 @@ pub struct Gauges {
     pub memory: Option<Memory>,
     /// What somebody should look into.
     pub alerts: Alerts,
+    /// Live tasks of the async runtime.
+    pub tasks: usize,
+    /// What the process uses, where the operating system says.
+    pub process: Option<Process>,
 }
 
 /// The memory of the device that decodes, in bytes.
@@ -54,7 +62,17 @@ pub struct Alerts {
 impl Gauges {
     /// All of it as metrics.
     pub(super) fn families(&self) -> Vec<MetricFamily> {
-        vec![build_info(), self.slots(), self.waiting(), self.sessions(), self.memory(), self.alerts()]
+        let mut families = vec![
+            build_info(),
+            self.slots(),
+            self.waiting(),
+            self.sessions(),
+            self.memory(),
+            self.alerts(),
+            self.tasks(),
+        ];
+        families.extend(self.process());
+        families
     }
 
     fn slots(&self) -> MetricFamily {
@@ -102,6 +120,42 @@ impl Gauges {
             [("capacity_lost", capacity_lost), ("queue_long", queue_long), ("memory_low", memory_low)];
         let help = "1 while somebody should look into it: slots that stay lost, a long line, little memory.";
         family("stenopool_alert", help, labelled("kind", &kinds.map(|(kind, on)| (kind, f64::from(on)))))
+    }
+
+    fn tasks(&self) -> MetricFamily {
+        let help = "Live tasks of the async runtime: connections, sessions, decodes on their way.";
+        family(TASKS, help, vec![metric(self.tasks as f64, &[])])
+    }
+
+    /// As for memory: without a reading there is no sample.
+    fn process(&self) -> [MetricFamily; 4] {
+        let gauge = |name, help, of: fn(&Process) -> u64| {
+            let metrics = self.process.iter().map(|process| metric(of(process) as f64, &[]));
+            family(name, help, metrics.collect())
+        };
+        [
+            self.cpu(),
+            gauge("process_open_fds", "Open file descriptors of the process.", |process| process.open_fds),
+            gauge("process_resident_memory_bytes", "Resident memory of the process.", |process| {
+                process.resident
+            }),
+            gauge("process_threads", "Threads of the process.", |process| process.threads),
+        ]
+    }
+
+    fn cpu(&self) -> MetricFamily {
+        let seconds = |process: &Process| {
+            let mut counter = Counter::default();
+            counter.set_value(process.cpu.as_secs_f64());
+            let mut metric = Metric::default();
+            metric.set_counter(counter);
+            metric
+        };
+        let help = "Processor time that all threads of the process took together.";
+        let metrics = self.process.iter().map(seconds).collect();
+        let mut family = family("process_cpu_seconds_total", help, metrics);
+        family.set_field_type(MetricType::COUNTER);
+        family
     }
 }
 

@@ -11,15 +11,17 @@
 mod exposition;
 mod gauges;
 mod labels;
+mod process;
 mod recorded;
 #[cfg(test)]
 mod tests;
 
 pub use gauges::{Alerts, Gauges, Memory};
 pub use labels::{LeaseScope, Module, Stability, Stage, WaitOutcome};
+pub use process::Process;
 
 use prometheus::TextEncoder;
-use prometheus::proto::MetricFamily;
+use prometheus::proto::{MetricFamily, MetricType};
 use recorded::{RECORDED, Recorded, count};
 use std::time::Duration;
 
@@ -86,6 +88,12 @@ pub(crate) fn render_untouched() -> String {
     render_with(&Recorded::new(), &Gauges::default())
 }
 
+/// How many tasks a server had when it gave this text; `None` when it does not say, as other servers do not.
+pub fn tasks_in(text: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(gauges::TASKS)?.strip_prefix(' '))?;
+    value.parse().ok()
+}
+
 fn render_with(recorded: &Recorded, now: &Gauges) -> String {
     let mut text = String::new();
     for family in now.families().iter().chain(&recorded.families()) {
@@ -98,7 +106,8 @@ fn write(family: &MetricFamily, text: &mut String) {
     if family.get_metric().is_empty() {
         // The encoder refuses these; their name and meaning are worth telling all the same.
         let (name, help) = (family.name(), family.help());
-        text.extend(["# HELP ", name, " ", help, "\n# TYPE ", name, " gauge\n"]);
+        let kind = if family.get_field_type() == MetricType::COUNTER { "counter" } else { "gauge" };
+        text.extend(["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"]);
         return;
     }
     let encoded = TextEncoder::new().encode_utf8(std::slice::from_ref(family), text);

@@ -11,6 +11,10 @@ type Entry = (&'static str, &'static str, &'static [(&'static str, &'static [&'s
 
 /// Every metric but [`BUILD_INFO`].
 const CATALOGUE: &[Entry] = &[
+    ("process_cpu_seconds_total", "counter", &[]),
+    ("process_open_fds", "gauge", &[]),
+    ("process_resident_memory_bytes", "gauge", &[]),
+    ("process_threads", "gauge", &[]),
     ("stenopool_alert", "gauge", &[("kind", &["capacity_lost", "memory_low", "queue_long"])]),
     ("stenopool_asr_audio_seconds_total", "counter", &[]),
     ("stenopool_asr_decode_seconds", "histogram", &[("stability", &["final", "interim"])]),
@@ -45,6 +49,7 @@ const CATALOGUE: &[Entry] = &[
         &[("outcome", &["deadline_exceeded", "draining", "granted", "superseded", "withdrawn"])],
     ),
     ("stenopool_pool_waiting", "gauge", &[]),
+    ("stenopool_runtime_tasks", "gauge", &[]),
     ("stenopool_sessions", "gauge", &[("state", &["connected", "speaking"])]),
     ("stenopool_turn_latency_seconds", "histogram", &[("stage", &["decode", "endpoint", "total", "wait"])]),
     ("stenopool_vad_speech_seconds_total", "counter", &[]),
@@ -79,8 +84,8 @@ fn label_values(family: &Family) -> BTreeMap<&str, BTreeSet<&str>> {
 
 #[test]
 fn the_whole_catalogue_stands_at_zero_before_anything_happened() {
-    let memory = Some(Memory::default());
-    let mut families = rendered(&Recorded::new(), &Gauges { memory, ..Gauges::default() });
+    let (memory, process) = (Some(Memory::default()), Some(Process::default()));
+    let mut families = rendered(&Recorded::new(), &Gauges { memory, process, ..Gauges::default() });
     let program = families.remove(BUILD_INFO).expect("the program says which it is");
     assert_eq!(program.samples.len(), 1);
     assert_eq!(program.samples[0].value.to_bits(), 1.0_f64.to_bits());
@@ -107,6 +112,21 @@ fn the_whole_catalogue_stands_at_zero_before_anything_happened() {
 fn memory_that_nobody_read_is_not_told_as_zero_bytes() {
     let families = rendered(&Recorded::new(), &Gauges::default());
     assert_eq!(families["stenopool_device_memory_bytes"].samples, []);
+    assert_eq!(families["process_cpu_seconds_total"], Family { kind: "counter".into(), samples: Vec::new() });
+}
+
+#[test]
+fn the_tasks_are_found_in_the_text_that_tells_them() {
+    let text = render_with(&Recorded::new(), &Gauges { tasks: 41, ..Gauges::default() });
+    assert_eq!(tasks_in(&text), Some(41));
+    for other in [
+        "",
+        "# HELP stenopool_runtime_tasks x\n",
+        "stenopool_runtime_tasks_more 3\n",
+        "stenopool_runtime_tasks many\n",
+    ] {
+        assert_eq!(tasks_in(other), None, "{other}");
+    }
 }
 
 #[test]
@@ -140,6 +160,8 @@ fn every_gauge_says_its_own_field() {
         sessions_speaking: 12,
         memory,
         alerts,
+        tasks: 13,
+        process: Some(Process { cpu: Duration::from_millis(1_500), resident: 14, open_fds: 15, threads: 16 }),
     };
     let families = rendered(&Recorded::new(), &now);
     let cases = [
@@ -155,6 +177,11 @@ fn every_gauge_says_its_own_field() {
         ("stenopool_pool_waiting", 10.0),
         ("stenopool_sessions state=connected", 11.0),
         ("stenopool_sessions state=speaking", 12.0),
+        ("stenopool_runtime_tasks", 13.0),
+        ("process_cpu_seconds_total", 1.5),
+        ("process_resident_memory_bytes", 14.0),
+        ("process_open_fds", 15.0),
+        ("process_threads", 16.0),
         ("stenopool_alert kind=capacity_lost", 0.0),
         ("stenopool_alert kind=queue_long", 1.0),
         ("stenopool_alert kind=memory_low", 0.0),
