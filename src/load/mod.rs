@@ -13,7 +13,7 @@ mod turns;
 mod words;
 
 pub use clips::Clip;
-pub use diary::{Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
+pub use diary::{Diary, Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
 pub use leaks::{Leak, Spoken, leaks};
 pub use protocol::{ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, Speaker, Stretch};
 pub use report::{Lag, Quantiles, Report as LoadReport, RunFacts, ServerUsage};
