@@ -12,7 +12,7 @@ mod simulation;
 mod turns;
 mod words;
 
-pub use clips::Clip;
+pub use clips::{Clip, Clips, ClipsError, speech_spans};
 pub use diary::{Diary, Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
 pub use leaks::{Leak, Spoken, leaks};
 pub use protocol::{ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, Speaker, Stretch};
