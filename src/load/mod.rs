@@ -14,8 +14,8 @@ mod simulation;
 mod turns;
 mod words;
 
-pub use clips::Clip;
-pub use diary::{Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
+pub use clips::{Clip, Clips, ClipsError, speech_spans};
+pub use diary::{Diary, Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
 pub use leaks::{Leak, Spoken, leaks};
 pub use report::{Lag, Quantiles, Report as LoadReport, RunFacts, ServerUsage};
 pub use protocol::{

@@ -200,8 +200,8 @@ fn a_late_generator_publishes_no_latency_and_fails() {
 
 #[test]
 fn many_samples_are_thinned_evenly() {
-    let mut person = PersonOutcome::default();
-    person.finals = (0..10_000).map(|n| heard("", n, true)).collect();
+    let finals = (0..10_000).map(|n| heard("", n, true)).collect();
+    let person = PersonOutcome { finals, ..PersonOutcome::default() };
     let samples = Report::of(facts(), &[person]).samples;
     assert_eq!(samples.len(), 4_000);
     let waits: Vec<f64> = samples.iter().map(|sample| sample[2]).collect();
