@@ -6,6 +6,7 @@ mod doctor;
 mod failure;
 mod flags;
 mod knees;
+mod loadtest;
 mod models;
 mod output;
 mod privacy;
@@ -17,6 +18,7 @@ use crate::config::{self, ConfigError, Settings};
 use crate::telemetry;
 use clap::{Args, Parser, Subcommand};
 use flags::{LogFlags, RecognizeFlags, ServeFlags, StoreFlags};
+use loadtest::LoadtestCommand;
 use models::ModelsCommand;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -40,6 +42,7 @@ Examples:
   STENOPOOL_API_KEY=… stenopool serve --bind 0.0.0.0:8080
   stenopool models pull base.en                   install a real model
   stenopool transcribe talk.m4a --format srt      a file, without a server
+  stenopool loadtest --url http://127.0.0.1:8080 --audio DIR --clients 20
   stenopool doctor                                what was found, what is missing, what to do
 
 Every setting is a flag, an environment variable (STENOPOOL_…, shown by --help) and a key of the file that --config names:
@@ -72,6 +75,8 @@ enum Command {
     Models(With<StoreFlags, ModelsCommand>),
     /// Look for everything the server needs, and say what is missing
     Doctor(With<ServeFlags, doctor::DoctorCommand>),
+    /// Let many virtual people talk to a server, and see how it does
+    Loadtest(With<StoreFlags, LoadtestCommand>),
 }
 
 /// A command and the settings that it can be told.
@@ -109,6 +114,10 @@ impl Command {
             Self::Doctor(With { command, flags }) => {
                 let settings = given.settings(&flags, "error")?;
                 block_on(command.run(settings))
+            }
+            Self::Loadtest(With { command, flags }) => {
+                let models = given.settings(&flags, "warn")?.models;
+                block_on(command.run(&models))
             }
         }
     }

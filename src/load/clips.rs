@@ -16,6 +16,7 @@ use crate::audio::{FileReader, Resampler, SampleRate, Span};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use table::{Defect, Row};
 
 /// One labelled recording.
@@ -33,6 +34,13 @@ pub struct Clip {
     pub rate: SampleRate,
     /// Where somebody speaks, counted in samples of 16 kHz whatever the rate, in order. Not empty where there is text.
     pub speech: Vec<Span>,
+}
+
+impl Clip {
+    /// How long it lasts.
+    pub fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.samples.len() as f64 / f64::from(self.rate.hertz()))
+    }
 }
 
 /// The name of the table in a folder of recordings.

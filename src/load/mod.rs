@@ -3,24 +3,29 @@
 //! [`Scenario`] is an hour of many sessions on a few slots, played in virtual time through the ledger that also serves
 //! real sessions, and through a plain queue for comparison.
 
+mod board;
 mod clips;
 mod diary;
+mod http;
 mod leaks;
+mod person;
 mod protocol;
 mod report;
-mod http;
+mod run;
 mod server_watch;
 mod simulation;
 mod turns;
 mod words;
 
+pub use board::Progress;
 pub use clips::{Clip, Clips, ClipsError, speech_spans};
 pub use diary::{Diary, Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
 pub use leaks::{Leak, Spoken, leaks};
-pub use report::{Lag, Quantiles, Report as LoadReport, RunFacts, ServerUsage};
 pub use protocol::{
     ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, ProtocolName, Speaker, Stretch, Target,
 };
+pub use report::{Lag, Quantiles, Report as LoadReport, RunFacts, ServerUsage};
+pub use run::{LoadError, LoadSettings, run};
 pub use server_watch::{PoolReading, ServerWatch, SizingReading, SlotsReading, Usage};
 pub use simulation::{Comparison, Discipline, Report, Scenario, Waits};
 pub use turns::{Turn, TurnSettings, Turns, assign};

@@ -188,6 +188,32 @@ pub enum ConnectError {
     },
 }
 
+impl ConnectError {
+    /// The stable name of this error in reports.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadAddress { .. } => "bad_address",
+            Self::Unreachable { .. } => "unreachable",
+            Self::WrongProtocol { .. } => "wrong_protocol",
+            Self::Refused { .. } => "refused",
+            Self::Unauthorized { .. } => "unauthorized",
+            Self::Rejected { .. } => REJECTED,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::BadAddress { .. } => "name the server as in http://127.0.0.1:8080",
+            Self::Unreachable { .. } => "start the server first, and check host and port",
+            Self::WrongProtocol { .. } => "choose another --protocol, or check host and port",
+            Self::Refused { .. } => "ask for what the server has",
+            Self::Unauthorized { .. } => "give its key with --api-key",
+            Self::Rejected { .. } => "wait until others have left, or raise the server's limits",
+        }
+    }
+}
+
 /// The connection ended before its time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the connection was lost ({code}): {reason}")]

@@ -1,7 +1,7 @@
 //! One turn in the diary: where it lies in the stream, when it was sent, what came of it.
 
 use super::{Fate, TurnOutcome};
-use crate::audio::{SampleRate, duration_of};
+use crate::audio::duration_of;
 use crate::load::clips::Clip;
 use crate::load::protocol::Stretch;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl Entry {
     pub(super) fn new(clip: Arc<Clip>, position: Duration) -> Self {
         let (start, end) = match (clip.speech.first(), clip.speech.last()) {
             (Some(first), Some(last)) => (duration_of(first.start), duration_of(last.end)),
-            _ => (Duration::ZERO, length(&clip)),
+            _ => (Duration::ZERO, clip.duration()),
         };
         Self {
             speech: Stretch { start: position + start, end: position + end },
@@ -88,7 +88,7 @@ impl Entry {
 
     /// How much of its recording was sent, if everything up to `position` was.
     pub(super) fn spoken(&self, position: Duration) -> Duration {
-        position.saturating_sub(self.position).min(length(&self.clip))
+        position.saturating_sub(self.position).min(self.clip.duration())
     }
 
     /// How much of its speech lies in `heard`.
@@ -161,10 +161,4 @@ impl Entry {
 
 fn length_of(stretch: Stretch) -> Duration {
     stretch.end.saturating_sub(stretch.start)
-}
-
-/// How long a recording lasts.
-pub(super) fn length(clip: &Clip) -> Duration {
-    let rate: SampleRate = clip.rate;
-    Duration::from_secs_f64(clip.samples.len() as f64 / f64::from(rate.hertz()))
 }

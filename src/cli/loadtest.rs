@@ -1,0 +1,166 @@
+//! `stenopool loadtest`: virtual people talk to a server, this one or another.
+
+mod flags;
+mod live;
+
+use super::assembly::open_store;
+use super::failure::Failure;
+use super::output;
+use crate::audio::Span;
+use crate::config::ModelSettings;
+use crate::load::{LoadError, run, speech_spans};
+use crate::vad::Silero;
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use flags::{LoadFlags, positive_seconds};
+use live::Live;
+use serde::Serialize;
+use std::fmt::Display;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const EXAMPLES: &str = "\
+Examples:
+  stenopool loadtest --url http://127.0.0.1:8080 --audio tests/recordings/eval --clients 8 --duration 60
+  stenopool loadtest --url ws://127.0.0.1:9090 --protocol whisperlive --audio DIR --json run.json
+  stenopool loadtest knee --url http://127.0.0.1:8080 --audio DIR --json knee.json --html knee.html
+  stenopool loadtest soak --url http://127.0.0.1:8080 --audio DIR --clients 50 --duration 900
+
+DIR has the recordings and a transcripts.tsv with the columns file and text (empty: silence or noise) and, if known,
+kind and segments (where somebody speaks, in seconds: 0.13-2.59). Every client gets recordings of its own, as far as they go.
+
+Final latency runs from the last speech of a recording to its final text, and counts for turns that begin after the ramp.
+A leak is a run of four or more words in a client's text that stands in another client's sentences and not in its own.
+The exit code is 1 when there were leaks, lost utterances, errors or refusals, and when the generator itself was late by
+more than 20 ms (99 of 100 frames): then no latency is told. Pin the two sides to different cores:
+  taskset -c 0 stenopool serve &  taskset -c 1 stenopool loadtest …";
+
+/// How many people talk where the user does not say.
+const PEOPLE: u32 = 8;
+
+/// How many people a search for the knee tries at most where the user does not say.
+const MOST_PEOPLE: u32 = 1_024;
+
+/// Puts a server under the load of many talking people, in real time.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = EXAMPLES)]
+pub(super) struct LoadtestCommand {
+    #[command(subcommand)]
+    kind: Option<Kind>,
+    #[command(flatten)]
+    plain: PlainFlags,
+}
+
+/// A run with a fixed number of people.
+#[derive(Debug, Args)]
+struct PlainFlags {
+    #[command(flatten)]
+    load: LoadFlags,
+    /// For how many seconds they talk, the ramp included
+    #[arg(long, value_name = "SECONDS", env = "STENOPOOL_DURATION", default_value = "60", value_parser = positive_seconds)]
+    duration: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+enum Kind {}
+
+impl LoadtestCommand {
+    /// Runs the test, prints the table and writes the files.
+    ///
+    /// # Errors
+    ///
+    /// When it could not begin, or its results could not be written.
+    pub(super) async fn run(self, models: &ModelSettings) -> anyhow::Result<ExitCode> {
+        let stop = stop_on_interrupt();
+        match self.kind {
+            None => self.plain.run(models, &stop).await,
+        }
+    }
+}
+
+impl PlainFlags {
+    async fn run(&self, models: &ModelSettings, stop: &CancellationToken) -> anyhow::Result<ExitCode> {
+        let settings = self.load.settings(self.duration, PEOPLE)?;
+        self.load.json.iter().try_for_each(|path| check_writable(path))?;
+        let clips = self.load.clips(models, &settings)?;
+        let live = Live::new(Some(settings.duration));
+        let report = run(&settings, &clips, &|progress| live.tell(&progress), stop).await;
+        live.clear();
+        let report = report.map_err(in_words)?;
+        deliver(&report, self.load.json.as_deref())?;
+        Ok(verdict(&report.failures()))
+    }
+}
+
+/// Where speech is in recordings whose table does not say so: the voice detector is asked.
+pub(super) fn label_by_ear(models: &ModelSettings) -> impl FnMut(&[f32]) -> Result<Vec<Span>, String> {
+    let store = open_store(models);
+    let mut detector: Option<Silero> = None;
+    move |samples| {
+        if detector.is_none() {
+            let runtime = store.onnx_runtime().map_err(|error| error.to_string())?;
+            let model = store.silero().map_err(|error| error.to_string())?;
+            detector = Some(Silero::load(&runtime, &model).map_err(|error| error.to_string())?);
+        }
+        let detector = detector.as_mut().expect("it was loaded above");
+        speech_spans(detector, samples).map_err(|error| error.to_string())
+    }
+}
+
+/// The first SIGINT or SIGTERM ends the run and reports what there is; the second ends the process.
+fn stop_on_interrupt() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            told.cancel();
+        }
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(130);
+        }
+    });
+    stop
+}
+
+/// A run may take an hour: whether its results can be written shows before it begins.
+fn check_writable(path: &Path) -> anyhow::Result<()> {
+    if is_stdout(path) {
+        return Ok(());
+    }
+    let opened = OpenOptions::new().append(true).create(true).open(path);
+    opened.map(drop).map_err(|error| {
+        Failure::new(format!("cannot write {}: {error}", path.display()), "choose another file").into()
+    })
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Prints the table, or the JSON where that goes to standard output; writes the JSON where it was asked for.
+fn deliver(report: &(impl Display + Serialize), json: Option<&Path>) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(report)? + "\n";
+    match json {
+        Some(path) if is_stdout(path) => return output::print(&text),
+        Some(path) => {
+            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?
+        }
+        None => {}
+    }
+    output::print(&format!("{report}\n"))
+}
+
+/// Says what went wrong, a line for each.
+fn verdict(failures: &[String]) -> ExitCode {
+    failures.iter().for_each(|failure| output::tell(&format!("error: {failure}")));
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn in_words(error: LoadError) -> Failure {
+    let hint = error.hint();
+    Failure::new(error.to_string(), hint)
+}

@@ -1,0 +1,255 @@
+//! When a person speaks: pauses, waiting for the text or the reply, interrupting it, and going home. Pure.
+//!
+//! All times are since the person's stream began.
+
+use crate::load::turns::{Turn, Turns};
+use std::time::Duration;
+
+/// How a person behaves.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    /// No turn begins from then on.
+    pub(super) until: Duration,
+    /// How long to wait for a text or a reply at most.
+    pub(super) patience: Duration,
+    pub(super) waits_for_text: bool,
+    pub(super) converses: bool,
+}
+
+/// What the person knows of the other side.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct View {
+    /// Something that was said has no final text yet.
+    pub(super) awaits_text: bool,
+    /// The spoken reply to what was said last, as far as it came.
+    pub(super) reply: Reply,
+}
+
+/// A spoken reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Reply {
+    /// When its first piece came.
+    pub(super) began: Option<Duration>,
+    /// How long it is so far.
+    pub(super) length: Duration,
+    /// Whether that is all.
+    pub(super) complete: bool,
+}
+
+impl Reply {
+    /// A piece of it came.
+    pub(super) fn hear(&mut self, now: Duration, length: Duration) {
+        self.began.get_or_insert(now);
+        self.length += length;
+    }
+
+    /// Whether the listener has heard it to its end.
+    fn is_over(&self, now: Duration) -> bool {
+        self.complete && self.began.is_none_or(|began| began + self.length <= now)
+    }
+
+    /// Whether it has been going on for so long.
+    fn has_gone_on(&self, how_long: Duration, now: Duration) -> bool {
+        self.began.is_some_and(|began| now >= began + how_long)
+    }
+}
+
+/// What to do with the next frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Go on with what is being said, or be silent.
+    Continue,
+    /// Begin to say this recording.
+    Say(usize),
+    /// It is over: hang up.
+    Leave,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    Pausing { until: Duration },
+    Speaking,
+    Listening { since: Duration },
+    Leaving { since: Duration },
+}
+
+/// What a person has yet to say, and what it is doing.
+#[derive(Debug)]
+pub(super) struct Agenda {
+    rules: Rules,
+    turns: Turns,
+    /// What it says next, or is saying until the recording is over.
+    turn: Turn,
+    phase: Phase,
+    /// Replies that did not come, or not to their end.
+    pub(super) missed_replies: u64,
+}
+
+impl Agenda {
+    pub(super) fn new(rules: Rules, mut turns: Turns) -> Self {
+        let turn = take(&mut turns);
+        let phase = Phase::Pausing { until: turn.pause };
+        Self { rules, turns, turn, phase, missed_replies: 0 }
+    }
+
+    /// What to do now. It is asked before every frame.
+    pub(super) fn step(&mut self, now: Duration, view: View) -> Step {
+        if let Phase::Listening { since } = self.phase {
+            self.listen(since, now, view);
+        }
+        match self.phase {
+            Phase::Pausing { .. } if now >= self.rules.until => {
+                self.phase = Phase::Leaving { since: now };
+                Step::Continue
+            }
+            Phase::Pausing { until } if now >= until => {
+                self.phase = Phase::Speaking;
+                Step::Say(self.turn.clip)
+            }
+            Phase::Leaving { since } if !view.awaits_text || now >= since + self.rules.patience => {
+                Step::Leave
+            }
+            _ => Step::Continue,
+        }
+    }
+
+    /// The recording is over.
+    pub(super) fn turn_ended(&mut self, now: Duration) {
+        self.turn = take(&mut self.turns);
+        let waits = self.rules.waits_for_text || self.rules.converses;
+        self.phase = if waits {
+            Phase::Listening { since: now }
+        } else {
+            Phase::Pausing { until: now + self.turn.pause }
+        };
+    }
+
+    /// Begins to think about what comes next when what was waited for has come, or nothing does; or cuts in.
+    fn listen(&mut self, since: Duration, now: Duration, view: View) {
+        let answered = !view.awaits_text && (!self.rules.converses || view.reply.is_over(now));
+        let interrupts = self.turn.interrupts.filter(|_| self.rules.converses);
+        let cuts_in = interrupts.is_some_and(|after| view.reply.has_gone_on(after, now));
+        let gave_up = now >= since + self.rules.patience;
+        if !(answered || cuts_in || gave_up) {
+            return;
+        }
+        if gave_up && !answered && self.rules.converses {
+            self.missed_replies += 1;
+        }
+        let pause = if cuts_in && !answered { Duration::ZERO } else { self.turn.pause };
+        self.phase = Phase::Pausing { until: now + pause };
+    }
+}
+
+fn take(turns: &mut Turns) -> Turn {
+    turns.next().expect("people always have something to say")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::turns::TurnSettings;
+
+    const UNTIL: Duration = Duration::from_secs(1_000);
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn agenda(waits_for_text: bool, interrupts: Option<f64>) -> Agenda {
+        let settings =
+            TurnSettings { duty: 0.5, interrupts: interrupts.unwrap_or_default(), ..TurnSettings::default() };
+        let rules =
+            Rules { until: UNTIL, patience: PATIENCE, waits_for_text, converses: interrupts.is_some() };
+        Agenda::new(rules, Turns::new(&settings, 0, &[Duration::from_secs(2)]))
+    }
+
+    /// Lets frames go by until something is to be done; says when that was.
+    fn next(agenda: &mut Agenda, from: Duration, view: View) -> (Duration, Step) {
+        let mut now = from;
+        loop {
+            now += Duration::from_millis(40);
+            assert!(now < UNTIL * 2, "it goes on for ever");
+            match agenda.step(now, view) {
+                Step::Continue => {}
+                step => return (now, step),
+            }
+        }
+    }
+
+    /// Speaks the first recording, for two seconds; gives the time of its end.
+    fn speak(agenda: &mut Agenda) -> Duration {
+        let (begun, step) = next(agenda, Duration::ZERO, View::default());
+        assert_eq!(step, Step::Say(0));
+        let ended = begun + Duration::from_secs(2);
+        agenda.turn_ended(ended);
+        ended
+    }
+
+    const AWAITING: View =
+        View { awaits_text: true, reply: Reply { began: None, length: Duration::ZERO, complete: false } };
+
+    #[test]
+    fn who_keeps_a_schedule_speaks_again_after_the_pause_whatever_has_come() {
+        let mut agenda = agenda(false, None);
+        let ended = speak(&mut agenda);
+        let pause = agenda.turn.pause;
+        let (again, step) = next(&mut agenda, ended, AWAITING);
+        assert_eq!(step, Step::Say(0));
+        assert!(again >= ended + pause && again < ended + pause + Duration::from_millis(80));
+    }
+
+    #[test]
+    fn who_waits_for_the_text_does_not_speak_before_it_is_there_or_patience_is_over() {
+        let mut agenda = agenda(true, None);
+        let ended = speak(&mut agenda);
+        let (again, _) = next(&mut agenda, ended, AWAITING);
+        assert!(again >= ended + PATIENCE + agenda.turn.pause);
+    }
+
+    #[test]
+    fn a_reply_is_heard_to_its_end_before_the_next_turn() {
+        let mut agenda = agenda(false, Some(0.0));
+        let ended = speak(&mut agenda);
+        let mut reply = Reply::default();
+        reply.hear(ended + Duration::from_secs(1), Duration::from_secs(6));
+        let unfinished = View { awaits_text: false, reply };
+        assert_eq!(agenda.step(ended + Duration::from_secs(20), unfinished), Step::Continue);
+        reply.complete = true;
+        let (again, _) = next(&mut agenda, ended, View { awaits_text: false, reply });
+        assert!(again >= ended + Duration::from_secs(7) + agenda.turn.pause);
+        assert_eq!(agenda.missed_replies, 0);
+    }
+
+    #[test]
+    fn who_interrupts_speaks_while_the_reply_goes_on() {
+        let mut agenda = agenda(false, Some(1.0));
+        let ended = speak(&mut agenda);
+        let mut reply = Reply::default();
+        reply.hear(ended, Duration::from_secs(600));
+        let after = agenda.turn.interrupts.expect("it always interrupts");
+        let (again, step) = next(&mut agenda, ended, View { awaits_text: false, reply });
+        assert_eq!(step, Step::Say(0));
+        assert!(
+            again >= ended + after && again < ended + after + Duration::from_millis(80),
+            "{again:?} {after:?}"
+        );
+    }
+
+    #[test]
+    fn a_reply_that_never_comes_is_missed_once() {
+        let mut agenda = agenda(false, Some(0.0));
+        let ended = speak(&mut agenda);
+        let (again, _) = next(&mut agenda, ended, View::default());
+        assert!(again >= ended + PATIENCE);
+        assert_eq!(agenda.missed_replies, 1);
+    }
+
+    #[test]
+    fn nothing_new_is_said_after_the_end_and_the_last_text_is_waited_for() {
+        for (view, waited) in [(View::default(), Duration::ZERO), (AWAITING, PATIENCE)] {
+            let mut agenda = agenda(false, None);
+            speak(&mut agenda);
+            let (left, step) = next(&mut agenda, UNTIL, view);
+            assert_eq!(step, Step::Leave);
+            assert!(left >= UNTIL + waited && left < UNTIL + waited + Duration::from_millis(200), "{left:?}");
+        }
+    }
+}

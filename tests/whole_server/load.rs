@@ -1,0 +1,87 @@
+//! A small load, by the command that makes large ones: no leak, no loss, no error.
+
+use super::server::Server;
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+/// The command, with the recordings that the repository has.
+fn loadtest(url: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stenopool"));
+    let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings/eval");
+    command.args(["loadtest", "--url", url, "--json", "-", "--audio"]).arg(recordings);
+    command
+}
+
+fn report(output: &Output) -> Value {
+    let told = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {told}"))
+}
+
+fn first_error(output: &Output) -> String {
+    let told = String::from_utf8_lossy(&output.stderr);
+    told.lines().find(|line| line.starts_with("error: ")).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn eight_people_who_talk_at_once_each_get_their_own_words_and_all_of_them() {
+    let server = Server::start(&["--slots", "2"]);
+    for protocol in ["realtime", "rest"] {
+        let mut command = loadtest(&format!("http://{}", server.address));
+        command.args(["--clients=8", "--duration=8", "--duty=0.5", "--protocol", protocol]);
+        let output = command.output().expect("the binary starts");
+        let report = report(&output);
+        assert_eq!(report["clients"], 8, "{protocol}");
+        for nothing in ["leaks", "lost_utterances", "rejected"] {
+            assert_eq!(report[nothing], 0, "{protocol}: {nothing} in {report:#}");
+        }
+        assert_eq!(report["errors"], Value::Object(serde_json::Map::default()), "{protocol}");
+        assert!(report["finals"].as_u64() >= Some(8), "{protocol}: everybody has said something: {report:#}");
+        assert!(report["wer"].as_f64() < Some(0.3), "{protocol}: {report:#}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_in_one_line() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let address = free.local_addr().expect("it is bound");
+    drop(free);
+    let output = loadtest(&format!("http://{address}")).output().expect("the binary starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(first_error(&output).contains("cannot reach"), "{}", first_error(&output));
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn a_server_that_speaks_something_else_is_told_in_one_line() {
+    let server = Server::start(&["--slots", "1"]);
+    let mut command = loadtest(&format!("http://{}", server.address));
+    let output = command.args(["--protocol", "whisperlive"]).output().expect("the binary starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(first_error(&output).contains("does not speak whisperlive"), "{}", first_error(&output));
+}
+
+#[test]
+fn what_was_measured_before_the_server_died_is_kept() {
+    let server = Server::start(&["--slots", "1"]);
+    let mut command = loadtest(&format!("http://{}", server.address));
+    command.args(["--clients=3", "--duration=600", "--ramp=0", "--duty=0.6", "--patience=5"]);
+    let mut running =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    wait_for_texts(&mut running);
+    drop(server);
+    let output = running.wait_with_output().expect("it is our child");
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("what there is is told");
+    assert!(report["finals"].as_u64() > Some(0), "{report:#}");
+    assert!(report["errors"]["connection_lost"].as_u64() > Some(0), "{report:#}");
+}
+
+/// Reads progress lines until one tells of a text.
+fn wait_for_texts(running: &mut Child) {
+    let mut lines =
+        BufReader::new(running.stderr.as_mut().expect("it is piped")).lines().map_while(Result::ok);
+    let tells = |line: &String| line.contains(" texts") && !line.contains(", 0 texts");
+    lines.find(tells).expect("it tells how it goes");
+}
