@@ -12,7 +12,7 @@ mod tests;
 pub use error::ClipsError;
 pub use speech::speech_spans;
 
-use crate::audio::{FileReader, Resampler, SampleRate, Span};
+use crate::audio::{FileReader, Resampler, SampleRate, Span, duration_of};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,8 +46,8 @@ impl Clip {
 /// The name of the table in a folder of recordings.
 const TABLE: &str = "transcripts.tsv";
 
-/// No recording may be longer, in samples of 16 kHz: ten minutes.
-const LONGEST: usize = 600 * 16_000;
+/// No recording may be longer.
+const LONGEST: Duration = Duration::from_mins(10);
 
 /// A folder of labelled recordings.
 #[derive(Debug)]
@@ -95,9 +95,9 @@ fn read_table(dir: &Path, table: &PathBuf) -> Result<Vec<u8>, ClipsError> {
 fn open(dir: &Path, rate: SampleRate, row: Row, label: &mut Label<'_>) -> Result<Clip, String> {
     let samples = decode(&dir.join(&row.file))?;
     let whole = Span::new(0, samples.len() as u64);
-    let mut speech = within(row.segments, whole)?;
+    let mut speech = within(&row.segments, whole)?;
     if speech.is_empty() && !row.text.is_empty() {
-        speech = within(label(&samples)?, whole)?;
+        speech = within(&label(&samples)?, whole)?;
         if speech.is_empty() {
             speech.push(whole);
         }
@@ -111,19 +111,25 @@ fn decode(path: &Path) -> Result<Vec<f32>, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let extension = path.extension().and_then(|extension| extension.to_str());
     let mut reader = FileReader::open(file, extension).map_err(|error| error.to_string())?;
+    // Not every file says how long it is, and not every file that does is right.
+    let mut length = reader.duration().unwrap_or_default();
     let mut samples = Vec::new();
-    while let Some(more) = reader.read().map_err(|error| error.to_string())? {
-        samples.extend(more);
-        if samples.len() > LONGEST {
-            return Err("it is longer than 10 minutes".to_owned());
+    while length <= LONGEST {
+        match reader.read().map_err(|error| error.to_string())? {
+            Some(more) => samples.extend(more),
+            None => break,
         }
+        length = duration_of(samples.len() as u64);
+    }
+    if length > LONGEST {
+        return Err("it is longer than 10 minutes".to_owned());
     }
     // Its text is of all of it: what is missing would count as the server's mistake.
     if reader.truncated() { Err("it breaks off before its end".to_owned()) } else { Ok(samples) }
 }
 
 /// Labels are rounded: the last may end a little after the recording does. One that begins there is of another file.
-fn within(speech: Vec<Span>, whole: Span) -> Result<Vec<Span>, String> {
+fn within(speech: &[Span], whole: Span) -> Result<Vec<Span>, String> {
     match speech.iter().find(|span| span.start >= whole.end) {
         None => Ok(speech.iter().map(|span| Span::new(span.start, span.end.min(whole.end))).collect()),
         Some(span) => Err(format!(
@@ -136,8 +142,8 @@ fn within(speech: Vec<Span>, whole: Span) -> Result<Vec<Span>, String> {
 
 fn at_rate(samples: &[f32], rate: SampleRate) -> Arc<[i16]> {
     let mut resampler = Resampler::new(SampleRate::SPEECH, rate);
-    let mut resampled = Vec::new();
-    resampler.push(samples, &mut resampled);
-    resampler.finish(&mut resampled);
-    resampled.iter().map(|sample| (sample * 32_767.0).round() as i16).collect()
+    let mut out = Vec::new();
+    resampler.push(samples, &mut out);
+    resampler.finish(&mut out);
+    out.iter().map(|sample| (sample * 32_767.0).round() as i16).collect()
 }

@@ -31,7 +31,7 @@ const ANY_KIND: &str = "all";
 /// The rows of a table.
 pub(super) fn rows(table: &[u8]) -> Result<Vec<Row>, Defect> {
     let text = std::str::from_utf8(table).map_err(|error| {
-        let line = 1 + table[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        let line = table[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
         Defect::Line(line, "it is not UTF-8".to_owned())
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
