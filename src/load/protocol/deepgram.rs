@@ -1,7 +1,7 @@
 //! Deepgram's WebSocket for live audio: 16 kHz PCM in binary frames, results that cover the stream piece by piece.
 
 use super::peer::{Peer, broke, parted, quote};
-use super::socket::{Encode, Read, Socket, connection, open, pcm16, unreadable};
+use super::socket::{Encode, Read, connection, open, pcm16, unreadable};
 use super::target::ask;
 use super::{ConnectError, Connection, Final, Heard, Lost, Protocol, Stretch, Target};
 use crate::audio::SampleRate;
@@ -58,7 +58,7 @@ impl Deepgram {
             Ok(None) => return Err(self.closed(None)),
             Ok(Some(Ok(_))) | Err(_) => {}
         }
-        Ok(self.ready(socket))
+        Ok(connection(socket, Linear16, Results))
     }
 
     /// Whether the first message is one of this protocol, and no objection.
@@ -72,10 +72,6 @@ impl Deepgram {
 
     fn closed(&self, lost: Option<Lost>) -> ConnectError {
         self.peer.closed_early(lost.unwrap_or_else(|| Lost::connection("it gave no reason")))
-    }
-
-    fn ready(&self, socket: Socket) -> Connection {
-        connection(socket, Linear16, Results)
     }
 }
 

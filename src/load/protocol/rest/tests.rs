@@ -21,9 +21,12 @@ fn stretch(start_ms: u64, end_ms: u64) -> Stretch {
 
 /// What is heard when uploads are answered so; models are not found.
 async fn heard(status: &'static str, body: &'static str) -> Heard {
-    let reply = move |asked: &Asked| match asked.head.starts_with("GET") {
-        true => ("404 Not Found", String::new()),
-        false => (status, body.to_owned()),
+    let reply = move |asked: &Asked| {
+        if asked.head.starts_with("GET") {
+            ("404 Not Found", String::new())
+        } else {
+            (status, body.to_owned())
+        }
     };
     let (url, _asked) = serve_http(reply).await;
     let mut connection = rest(&url).connect(0).await.unwrap();
@@ -42,7 +45,7 @@ async fn every_turn_is_a_recording_of_its_own() {
     let target = Target { key: Some("secret".into()), language: Some("de".into()), url, ..Target::default() };
     let connection = Rest::new(target).unwrap().connect(0).await.unwrap();
     let Connection { mut speaker, mut listener } = connection;
-    speaker.say(&[9; 16_000]).await.unwrap();
+    speaker.say(&vec![9; 16_000]).await.unwrap();
     say_turn(&mut speaker, 7, 8_000).await;
     speaker.say(&[9; 1_600]).await.unwrap();
     speaker.hang_up().await;
