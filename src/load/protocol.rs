@@ -3,10 +3,13 @@
 //! One file for each protocol turns its wire into these few words. Nothing here knows when to speak or what is right:
 //! that is the person's and the diary's business.
 
+mod deepgram;
 mod peer;
 mod realtime;
+mod rest;
 mod socket;
 mod target;
+mod whisperlive;
 
 #[cfg(test)]
 mod scripted;

@@ -84,7 +84,7 @@ impl Peer {
     }
 }
 
-/// The code and the sentence of an error in JSON, as OpenAI, Deepgram and FastAPI write it.
+/// The code and the sentence of an error in JSON, as the servers of OpenAI and Deepgram write it, and many in Python.
 pub(super) fn own_words(body: &[u8]) -> Option<(String, String)> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let error = body.get("error").unwrap_or(&body);

@@ -6,6 +6,7 @@ use serde_json::Value;
 use std::future::Future;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
@@ -99,6 +100,52 @@ pub(super) async fn answer(bytes: impl Into<Vec<u8>>) -> String {
         stream.write_all(&bytes).await.expect("the client reads");
     });
     url
+}
+
+/// What an HTTP client asked.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// Method, path and headers.
+    pub(super) head: String,
+    pub(super) body: Vec<u8>,
+}
+
+/// An HTTP server that answers every request with what `reply` makes of it: a status line's end and a body. What was
+/// asked comes out of the receiver, 64 requests at most.
+pub(super) async fn serve_http(
+    reply: impl Fn(&Asked) -> (&'static str, String) + Clone + Send + 'static,
+) -> (String, mpsc::Receiver<Asked>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let (asked_in, asked) = mpsc::channel(64);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (reply, asked_in) = (reply.clone(), asked_in.clone());
+            tokio::spawn(async move {
+                while let Some(asked) = ask(&mut stream).await {
+                    let (status, body) = reply(&asked);
+                    let length = body.len();
+                    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+                    asked_in.try_send(asked).expect("no test asks so much");
+                    stream.write_all(answer.as_bytes()).await.expect("the client reads");
+                }
+            });
+        }
+    });
+    (url, asked)
+}
+
+/// The next request on a connection, if there is one.
+async fn ask(stream: &mut TcpStream) -> Option<Asked> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).expect("headers are text");
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.map_or(0, |length| length.parse().expect("a number"))];
+    stream.read_exact(&mut body).await.ok()?;
+    Some(Asked { head, body })
 }
 
 /// A server that takes a connection, and from then on only time passes.

@@ -215,7 +215,7 @@ struct SocketListener<R> {
     heard: VecDeque<Heard>,
     hung_up: CancellationToken,
     /// The server's `Close`, once it came.
-    closed: Option<Option<CloseFrame>>,
+    closed: Option<CloseFrame>,
     over: CancellationToken,
     _over_when_dropped: DropGuard,
 }
@@ -234,7 +234,10 @@ impl<R: Read> SocketListener<R> {
                     Ok(heard) => self.heard.extend(heard),
                     Err(lost) => return self.end(Some(lost)),
                 },
-                Some(Ok(Message::Close(frame))) => self.closed = Some(frame),
+                Some(Ok(Message::Close(frame))) => {
+                    let silent = || CloseFrame { code: CloseCode::Status, reason: "".into() };
+                    self.closed = Some(frame.unwrap_or_else(silent));
+                }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return self.end(broke(&error)),
                 None => return self.end(None),
@@ -246,7 +249,7 @@ impl<R: Read> SocketListener<R> {
     /// Lets the answer to the server's `Close` leave: the library writes it when it is asked for what comes next.
     async fn take_leave(&mut self) -> Result<Option<Heard>, Lost> {
         let _ = timeout(ANSWER, self.stream.next()).await;
-        let frame = self.closed.take().flatten();
+        let frame = self.closed.take();
         self.end(parted(frame.as_ref()))
     }
 

@@ -1,6 +1,9 @@
 //! Which server, which protocol, and the address that follows from what a user typed.
 
+use super::deepgram::Deepgram;
 use super::realtime::Realtime;
+use super::rest::Rest;
+use super::whisperlive::WhisperLive;
 use super::{ConnectError, Protocol};
 use reqwest::Url;
 use std::fmt;
@@ -41,16 +44,25 @@ impl fmt::Debug for Target {
 pub enum ProtocolName {
     /// OpenAI's Realtime WebSocket.
     Realtime,
+    /// OpenAI's HTTP endpoint for recordings: one upload for each turn.
+    Rest,
+    /// WhisperLive's WebSocket.
+    Whisperlive,
+    /// Deepgram's WebSocket for live audio.
+    Deepgram,
 }
 
 impl ProtocolName {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Realtime];
+    pub const ALL: [Self; 4] = [Self::Realtime, Self::Rest, Self::Whisperlive, Self::Deepgram];
 
     /// As in `--protocol`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Realtime => "realtime",
+            Self::Rest => "rest",
+            Self::Whisperlive => "whisperlive",
+            Self::Deepgram => "deepgram",
         }
     }
 
@@ -58,10 +70,13 @@ impl ProtocolName {
     ///
     /// # Errors
     ///
-    /// [`ConnectError::BadAddress`].
+    /// [`ConnectError::BadAddress`]; [`ConnectError::Unreachable`] when this machine has no usable TLS.
     pub fn protocol(self, target: Target) -> Result<Arc<dyn Protocol>, ConnectError> {
         Ok(match self {
             Self::Realtime => Arc::new(Realtime::new(target)?),
+            Self::Rest => Arc::new(Rest::new(target)?),
+            Self::Whisperlive => Arc::new(WhisperLive::new(target)?),
+            Self::Deepgram => Arc::new(Deepgram::new(target)?),
         })
     }
 }

@@ -192,7 +192,7 @@ fn texts_may_come_in_another_order_than_speech() {
 #[test]
 fn a_server_that_does_not_tell_where_speech_is_is_understood() {
     let expected = Heard::Final(Final { text: "hello".into(), ..Final::default() });
-    assert_eq!(heard(&[completed("item_1", "hello")]), [expected.clone()]);
+    assert_eq!(heard(&[completed("item_1", "hello")]), std::slice::from_ref(&expected));
     assert_eq!(heard(&[started("item_1", 0), completed("item_1", "hello")]), [expected]);
 }
 

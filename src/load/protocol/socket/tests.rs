@@ -47,7 +47,7 @@ async fn try_to_open(url: &str) -> Result<Socket, ConnectError> {
 
 /// Why nobody gets in, with the address left out.
 async fn refusal(url: String) -> String {
-    let error = try_to_open(&url).await.err().expect("nobody gets in");
+    let error = try_to_open(&url).await.expect_err("nobody gets in");
     format!("{error}").replace(&url, "URL")
 }
 
