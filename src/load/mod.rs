@@ -4,12 +4,22 @@
 //! real sessions, and through a plain queue for comparison.
 
 mod clips;
+mod diary;
 mod http;
+mod leaks;
 mod protocol;
+mod report;
 mod server_watch;
 mod simulation;
+mod turns;
+mod words;
 
 pub use clips::Clip;
+pub use diary::{Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
+pub use leaks::{Leak, Spoken, leaks};
 pub use protocol::{ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, Speaker, Stretch};
+pub use report::{Lag, Quantiles, Report as LoadReport, RunFacts, ServerUsage};
 pub use server_watch::{PoolReading, ServerWatch, SizingReading, SlotsReading, Usage};
 pub use simulation::{Comparison, Discipline, Report, Scenario, Waits};
+pub use turns::{Turn, TurnSettings, Turns, assign};
+pub use words::{word_errors, words};

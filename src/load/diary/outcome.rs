@@ -1,0 +1,95 @@
+//! What is left of a person when its run is over.
+
+use crate::load::clips::Clip;
+use crate::load::protocol::Final;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What one person said, heard and missed.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PersonOutcome {
+    /// Its turns, in order.
+    pub turns: Vec<TurnOutcome>,
+    /// The finals, as they came.
+    pub finals: Vec<FinalOutcome>,
+    /// Wrong words, turn by turn.
+    pub scores: Vec<Score>,
+    /// Errors that came on the connection, by code: failed stretches of speech and trouble.
+    pub trouble: BTreeMap<String, u64>,
+    /// How much of its recordings was sent, without the silence between them.
+    pub spoken: Duration,
+}
+
+impl PersonOutcome {
+    /// Adds what the same person did on a later connection.
+    pub fn absorb(&mut self, later: PersonOutcome) {
+        self.turns.extend(later.turns);
+        self.finals.extend(later.finals);
+        self.scores.extend(later.scores);
+        for (code, count) in later.trouble {
+            *self.trouble.entry(code).or_default() += count;
+        }
+        self.spoken += later.spoken;
+    }
+
+    /// Finals with text that nobody said: they belong to no turn.
+    pub fn strays(&self) -> impl Iterator<Item = &str> {
+        self.finals.iter().filter(|heard| !heard.belongs).map(|heard| heard.told.text.as_str())
+    }
+}
+
+/// One turn of a person. Latencies are `None` where nothing came, where the recording has no speech, and in turns that
+/// were begun before people were at their pace.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TurnOutcome {
+    /// What was played.
+    pub clip: Arc<Clip>,
+    /// What became of it.
+    pub fate: Fate,
+    /// From the moment its last speech was sent to its last final.
+    pub final_latency: Option<Duration>,
+    /// From the moment its first speech was sent to the first delta.
+    pub first_delta: Option<Duration>,
+    /// From the moment its last speech was sent to the first sound of the reply.
+    pub first_audio: Option<Duration>,
+}
+
+/// What became of a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// There was nothing to be heard in it.
+    Silent,
+    /// Its text came.
+    Answered,
+    /// Its text never came, or only in part: it failed, or text came of what was said later.
+    Lost,
+    /// Its text had not come when the connection ended, and no later one either. Lost, if there was time enough.
+    Awaited,
+    /// It was broken off before all of its speech was sent.
+    Unfinished,
+}
+
+/// A final text, and what it belongs to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FinalOutcome {
+    /// As the server told it.
+    pub told: Final,
+    /// Whether it is of something that was said.
+    pub belongs: bool,
+    /// Whether it is of a turn that was begun when people were at their pace.
+    pub steady: bool,
+}
+
+/// How right a text is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Score {
+    /// Of what kind the recording is.
+    pub kind: String,
+    /// Words that were said; 0 for text of which nobody said anything.
+    pub words: u64,
+    /// Words to change in the text.
+    pub errors: u64,
+    /// Whether the text, or some of it, was still awaited at the end ([`Fate::Awaited`]).
+    pub awaited: bool,
+}
