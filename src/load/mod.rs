@@ -6,6 +6,7 @@
 mod clips;
 mod diary;
 mod http;
+mod knee;
 mod leaks;
 mod protocol;
 mod report;
@@ -16,6 +17,7 @@ mod words;
 
 pub use clips::Clip;
 pub use diary::{Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
+pub use knee::{Climb, Curve, Ended, KneeSettings, Verdict, find_knee};
 pub use leaks::{Leak, Spoken, leaks};
 pub use protocol::{ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, Speaker, Stretch};
 pub use report::{Lag, Quantiles, Report as LoadReport, RunFacts, ServerUsage};
