@@ -3,6 +3,7 @@
 //! [`Scenario`] is an hour of many sessions on a few slots, played in virtual time through the ledger that also serves
 //! real sessions, and through a plain queue for comparison.
 
+pub mod chart;
 mod clips;
 mod diary;
 mod http;
