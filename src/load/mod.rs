@@ -13,6 +13,7 @@ mod protocol;
 mod report;
 mod server_watch;
 mod simulation;
+mod soak;
 mod turns;
 mod words;
 
@@ -24,5 +25,6 @@ pub use protocol::{ConnectError, Connection, Final, Heard, Listener, Lost, Proto
 pub use report::{Lag, Quantiles, Report as LoadReport, RunFacts, ServerUsage};
 pub use server_watch::{PoolReading, ServerWatch, SizingReading, SlotsReading, Usage};
 pub use simulation::{Comparison, Discipline, Report, Scenario, Waits};
+pub use soak::{Growth, Levels, Rubbish, SoakReport, SoakSettings, soak};
 pub use turns::{Turn, TurnSettings, Turns, assign};
 pub use words::{word_errors, words};
