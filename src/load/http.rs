@@ -23,12 +23,14 @@ pub(super) fn client() -> reqwest::Result<Client> {
     Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE).build()
 }
 
-/// The address of a server for HTTP, if it is given for WebSockets; `None` for what is no such address.
+/// The address of a server for HTTP, also if it is given for WebSockets or without a scheme; `None` for what is no such
+/// address.
 pub(super) fn http_url(url: &str) -> Option<Url> {
     let for_http = match url.split_once("://") {
         Some(("ws", rest)) => format!("http://{rest}"),
         Some(("wss", rest)) => format!("https://{rest}"),
-        _ => url.to_owned(),
+        Some(_) => url.to_owned(),
+        None => format!("http://{url}"),
     };
     Url::parse(&for_http).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host())
 }
@@ -44,7 +46,7 @@ mod tests {
             ("wss://speech.example", Some("https://speech.example/")),
             ("http://127.0.0.1:9", Some("http://127.0.0.1:9/")),
             ("ftp://127.0.0.1:9", None),
-            ("127.0.0.1:9", None),
+            ("127.0.0.1:9", Some("http://127.0.0.1:9/")),
             ("", None),
         ];
         for (url, expected) in cases {

@@ -7,6 +7,8 @@ mod board;
 mod clips;
 mod diary;
 mod http;
+pub mod chart;
+mod knee;
 mod leaks;
 mod person;
 mod protocol;
@@ -14,6 +16,7 @@ mod report;
 mod run;
 mod server_watch;
 mod simulation;
+mod soak;
 mod turns;
 mod words;
 
@@ -26,7 +29,11 @@ pub use protocol::{
 };
 pub use report::{Lag, Quantiles, Report as LoadReport, RunFacts, ServerUsage};
 pub use run::{LoadError, LoadSettings, run};
+pub use clips::Clip;
+pub use diary::{Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
+pub use knee::{Climb, Curve, Ended, KneeSettings, Verdict, find_knee};
 pub use server_watch::{PoolReading, ServerWatch, SizingReading, SlotsReading, Usage};
 pub use simulation::{Comparison, Discipline, Report, Scenario, Waits};
+pub use soak::{Growth, Levels, Rubbish, SoakReport, SoakSettings, soak};
 pub use turns::{Turn, TurnSettings, Turns, assign};
 pub use words::{word_errors, words};

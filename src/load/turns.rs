@@ -3,7 +3,7 @@
 //! What it leaves out: who waits for whom. A person that waits for its text before it speaks again speaks less often
 //! than the duty says, as people do.
 
-mod chance;
+pub(super) mod chance;
 
 use chance::Chance;
 use std::cmp::Reverse;

@@ -92,7 +92,10 @@ mod tests {
 
     #[test]
     fn large_numbers_are_found_to_a_twentieth() {
-        assert_eq!(search(1, 10_000, 700), (vec![1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 768, 640, 704, 672], Some(672)));
+        assert_eq!(
+            search(1, 10_000, 700),
+            (vec![1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 768, 640, 704, 672], Some(672))
+        );
     }
 
     proptest! {

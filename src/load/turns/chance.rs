@@ -4,11 +4,11 @@ use std::f64::consts::TAU;
 
 /// `SplitMix64` (Steele, Lea, Flood, OOPSLA 2014). Made for seeds that follow on one another, as persons do.
 #[derive(Debug, Clone)]
-pub(super) struct Chance(u64);
+pub(in super::super) struct Chance(u64);
 
 impl Chance {
     /// The stream of one person.
-    pub(super) fn of_person(seed: u64, person: u32) -> Self {
+    pub(in super::super) fn of_person(seed: u64, person: u32) -> Self {
         let mut streams = Self(seed);
         Self(streams.next() ^ (u64::from(person) << 32))
     }
@@ -21,19 +21,19 @@ impl Chance {
     }
 
     /// Evenly distributed over [0, 1).
-    pub(super) fn unit(&mut self) -> f64 {
+    pub(in super::super) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Lognormal with that mean: a heavy tail, all values above zero. `spread` is the deviation of the logarithm.
-    pub(super) fn lognormal(&mut self, mean: f64, spread: f64) -> f64 {
+    pub(in super::super) fn lognormal(&mut self, mean: f64, spread: f64) -> f64 {
         let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
         let normal = radius * (TAU * self.unit()).cos();
         mean * (spread * normal - spread * spread / 2.0).exp()
     }
 
     /// Puts `items` into an order in which all are equally likely (Fisher and Yates).
-    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(in super::super) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, (self.unit() * (last + 1) as f64) as usize);
         }
