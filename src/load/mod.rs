@@ -4,9 +4,14 @@
 //! real sessions, and through a plain queue for comparison.
 
 mod clips;
+mod plan;
 mod protocol;
 mod simulation;
 
 pub use clips::Clip;
+pub use plan::{
+    Figures, Known, Length, Memory, Plan, PlanError, PlusMinus, Point, Question, Reach, Sample, Service,
+    Step, Tier, TierFigures, WaitFigures, plan,
+};
 pub use protocol::{ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, Speaker, Stretch};
 pub use simulation::{Comparison, Discipline, Report, Scenario, Waits};
