@@ -42,7 +42,7 @@ const CRATES: &[(&str, &[&str])] = &[
     // `store` fetches models; `load` is a client of servers.
     ("reqwest", &["store", "load"]),
     ("rubato", &["audio"]),
-    ("rustls", &["store"]),
+    ("rustls", &["store", "load"]),
     ("serde", &["server", "config", "cli", "store", "load"]),
     ("serde_json", &["server", "cli", "store", "load"]),
     ("sha1", &["store"]),

@@ -8,6 +8,7 @@ mod flags;
 mod knees;
 mod models;
 mod output;
+mod plan;
 mod privacy;
 mod serve;
 mod sizing;
@@ -72,6 +73,8 @@ enum Command {
     Models(With<StoreFlags, ModelsCommand>),
     /// Look for everything the server needs, and say what is missing
     Doctor(With<ServeFlags, doctor::DoctorCommand>),
+    /// Tell how many people fit on how many slots, and how long they wait
+    Plan(plan::PlanCommand),
 }
 
 /// A command and the settings that it can be told.
@@ -110,6 +113,7 @@ impl Command {
                 let settings = given.settings(&flags, "error")?;
                 block_on(command.run(settings))
             }
+            Self::Plan(command) => block_on(command.run()),
         }
     }
 }

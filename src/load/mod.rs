@@ -11,7 +11,7 @@ mod simulation;
 pub use clips::Clip;
 pub use plan::{
     Figures, Known, Length, Memory, Plan, PlanError, PlusMinus, Point, Question, Reach, Sample, Service,
-    Step, Tier, TierFigures, WaitFigures, plan,
+    Step, Tier, TierFigures, WaitFigures, plan, read_pool,
 };
 pub use protocol::{ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, Speaker, Stretch};
 pub use simulation::{Comparison, Discipline, Report, Scenario, Waits};

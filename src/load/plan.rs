@@ -7,6 +7,7 @@
 mod device;
 mod error;
 mod figures;
+mod live;
 mod search;
 mod service;
 mod sources;
@@ -17,6 +18,7 @@ mod tests;
 pub use device::Length;
 pub use error::PlanError;
 pub use figures::{Figures, PlusMinus, TierFigures, WaitFigures};
+pub use live::read_pool;
 pub use search::Step;
 pub use service::{Point, Reach, Sample, Service};
 pub use sources::Known;
@@ -195,14 +197,13 @@ pub fn plan(
     let room =
         question.slots.or(question.slots_per_device).or(known.slots).unwrap_or(SLOTS_PER_DEVICE).max(1);
     let mut search = Search::new(device, target_ms, progress);
+    if let (Some(people), Some(slots)) = (question.people, question.slots) {
+        can_work(&search, people, slots)?;
+    }
     let most = search.most_people(room);
     let layout = lay_out(&mut search, question, room, most)?;
-    let overloaded = PlanError::Overloaded {
-        people: u64::from(layout.people),
-        slots: layout.slots,
-        load: search.device().load(layout.people, layout.slots),
-    };
-    let figures = search.figures(layout.people, layout.slots).cloned().ok_or(overloaded)?;
+    let figures = search.figures(layout.people, layout.slots).cloned();
+    let figures = figures.expect("who is laid out can be served");
     let full = search.figures(most.max(1), room).map_or(0.0, |figures| figures.load);
     let device = search.device();
     Ok(Plan {
@@ -231,7 +232,7 @@ pub fn plan(
 /// One device with as few slots as it takes, or as many full devices as it takes, with the people spread evenly.
 fn lay_out(search: &mut Search<'_>, question: &Question, room: u16, most: u32) -> Result<Layout, PlanError> {
     let on_one = question.people.unwrap_or(u64::from(most)).try_into().unwrap_or(u32::MAX);
-    if question.slots.is_some() && on_one > 0 {
+    if question.slots.is_some() && (question.people.is_some() || most > 0) {
         return Ok(Layout { devices: 1, people: on_one, slots: room });
     }
     if most == 0 {
@@ -249,10 +250,18 @@ fn lay_out(search: &mut Search<'_>, question: &Question, room: u16, most: u32) -
     Ok(Layout { devices, people, slots: room })
 }
 
+/// # Errors
+///
+/// [`PlanError::Overloaded`] when so many people bring more work than the slots can do.
+fn can_work(search: &Search<'_>, people: u64, slots: u16) -> Result<(), PlanError> {
+    let load = search.device().load(people.try_into().unwrap_or(u32::MAX), slots);
+    if load < 1.0 { Ok(()) } else { Err(PlanError::Overloaded { people, slots, load }) }
+}
+
 fn hopeless(search: &mut Search<'_>, slots: u16) -> PlanError {
     let target_ms = search.target_ms();
-    let alone = search.figures(1, slots).map(|figures| figures.waits.final_p95_ms);
-    match alone {
+    let alone_ms = search.figures(1, slots).map(|figures| figures.waits.final_p95_ms);
+    match alone_ms {
         Some(alone_ms) => PlanError::Hopeless { alone_ms, slots, target_ms },
         None => PlanError::Overloaded { people: 1, slots, load: search.device().load(1, slots) },
     }

@@ -15,6 +15,8 @@ const PAUSE_SPREAD: f64 = 1.0;
 const TURNS_BEFORE: f64 = 10.0;
 /// Of each simulation, this part comes first and is not counted: the line has to form.
 const WARM_UP: f64 = 0.1;
+/// No simulation goes on for longer.
+const MOST_UTTERANCES: u32 = 2_000_000;
 
 /// What every simulated device has in common.
 #[derive(Debug, Clone)]
@@ -32,16 +34,15 @@ pub(super) struct Device<'a> {
 pub enum Length {
     /// Until so many utterances have been read, on average.
     Utterances(u32),
-    /// For so long.
+    /// For so long, or until two million utterances have been read: nobody learns anything from more.
     Time(Duration),
 }
 
 impl Device<'_> {
-    /// How long a person takes from one utterance to the next, on average.
+    /// How long a person takes from one utterance to the next, on average. The shortest pause is kept, whatever the duty.
     pub(super) fn cycle(&self) -> Duration {
         let speech = self.service.speech_per_utterance().as_secs_f64();
-        let least = self.service.mean_speech().as_secs_f64() + SHORTEST_PAUSE;
-        Duration::from_secs_f64((speech / self.duty).max(least))
+        Duration::from_secs_f64((speech / self.duty).max(speech + SHORTEST_PAUSE))
     }
 
     /// The work that so many people bring, of what the slots can do.
@@ -52,9 +53,10 @@ impl Device<'_> {
 
     /// Lets so many people speak.
     pub(super) fn simulate(&self, people: u32, slots: u16) -> Figures {
+        let until = |count| self.cycle().mul_f64(f64::from(count) / f64::from(people));
         let counted = match self.length {
-            Length::Time(time) => time,
-            Length::Utterances(count) => self.cycle().mul_f64(f64::from(count) / f64::from(people)),
+            Length::Time(time) => time.min(until(MOST_UTTERANCES)),
+            Length::Utterances(count) => until(count.min(MOST_UTTERANCES)),
         };
         let warm_up = counted.mul_f64(WARM_UP);
         let settings = LedgerSettings::default();
@@ -93,7 +95,7 @@ struct People<'a> {
     /// What a pause lasts beyond the shortest, on average, in seconds.
     mean_rest: f64,
     cycle: Duration,
-    people: Vec<Person>,
+    all: Vec<Person>,
 }
 
 struct Person {
@@ -117,14 +119,14 @@ impl<'a> People<'a> {
             estimate: Estimate::of(samples),
             mean_rest: rest.max(0.0),
             cycle,
-            people: (0..people).map(person).collect(),
+            all: (0..people).map(person).collect(),
         }
     }
 }
 
 impl Crowd for People<'_> {
     fn sessions(&self) -> usize {
-        self.people.len()
+        self.all.len()
     }
 
     fn habit(&self, _: usize) -> Habit {
@@ -133,7 +135,7 @@ impl Crowd for People<'_> {
 
     /// The first turn that is complete after somewhere in the middle of all that it ever says.
     fn arrival(&mut self, session: usize) -> Duration {
-        let begin = self.cycle.mul_f64(TURNS_BEFORE * self.people[session].chance.unit());
+        let begin = self.cycle.mul_f64(TURNS_BEFORE * self.all[session].chance.unit());
         let mut said = Duration::ZERO;
         while said < begin {
             said += self.pause(session);
@@ -143,7 +145,7 @@ impl Crowd for People<'_> {
     }
 
     fn say(&mut self, session: usize) -> Utterance {
-        let person = &mut self.people[session];
+        let person = &mut self.all[session];
         let Sample { speech, decode } =
             std::mem::replace(&mut person.next, pick(self.samples, &mut person.chance));
         let estimate = Cost(self.estimate.decode(speech).mul_f64(self.scale));
@@ -151,7 +153,7 @@ impl Crowd for People<'_> {
     }
 
     fn pause(&mut self, session: usize) -> Duration {
-        let person = &mut self.people[session];
+        let person = &mut self.all[session];
         let logarithm = PAUSE_SPREAD * person.chance.normal() - PAUSE_SPREAD * PAUSE_SPREAD / 2.0;
         let pause = SHORTEST_PAUSE + self.mean_rest * logarithm.exp();
         Duration::from_secs_f64(pause) + person.next.speech

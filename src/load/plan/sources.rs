@@ -70,6 +70,7 @@ struct ReportJson {
     clients: u32,
     duration_s: f64,
     duty: Option<f64>,
+    audio_seconds: Option<f64>,
     finals: u64,
     #[serde(default)]
     samples: Vec<[f64; 3]>,
@@ -97,10 +98,11 @@ impl ReportJson {
         Known { points, duty: self.duty, slots: self.slots, ..Known::default() }
     }
 
-    /// How often people really spoke decides the load, whatever the recordings looked like to the server.
+    /// What was played for each text decides how often people speak, whatever the recordings looked like to the server.
     fn speech_per_utterance(&self) -> Option<Duration> {
-        let time = f64::from(self.clients) * self.duration_s;
-        seconds(time * self.duty? / self.finals as f64).filter(|speech| !speech.is_zero())
+        let by_duty = || Some(f64::from(self.clients) * self.duration_s * self.duty?);
+        let played = self.audio_seconds.or_else(by_duty)?;
+        seconds(played / self.finals as f64).filter(|speech| !speech.is_zero())
     }
 
     fn overhead(&self) -> Option<Duration> {
@@ -173,6 +175,9 @@ mod tests {
         assert_eq!((point.people, point.samples.len(), known.slots), (10, 2, Some(1)));
         assert_eq!(point.speech_per_utterance, Some(Duration::from_secs(3)));
         assert_eq!(point.overhead, Some(Duration::from_millis(580)));
+        let played = REPORT.replace(r#""wer""#, r#""audio_seconds": 150.0, "wer""#);
+        let known = Known::read("report.json", &played).unwrap();
+        assert_eq!(known.points[0].speech_per_utterance, Some(Duration::from_millis(2_500)));
     }
 
     #[test]

@@ -32,7 +32,7 @@ fn device(service: &Service, duty: f64, utterances: u32) -> Device<'_> {
 
 /// So many people, each so seldom that together they bring this load: their arrivals are all but Poisson.
 fn crowd(service: &Service, slots: u16, load: f64, utterances: u32) -> Figures {
-    const PEOPLE: u32 = 500;
+    const PEOPLE: u32 = 2_000;
     let rate = load * f64::from(slots) / service.mean_decode(1).as_secs_f64();
     let duty = rate / f64::from(PEOPLE);
     device(service, duty, utterances).simulate(PEOPLE, slots)
@@ -52,30 +52,35 @@ fn close(what: &str, found: f64, expected: f64, tolerance: f64) {
 #[test]
 fn random_decodes_wait_as_erlang_says() {
     let service = exponential(0.2);
-    for (slots, load, tolerance) in
-        [(1, 0.5, 0.05), (1, 0.7, 0.06), (1, 0.85, 0.1), (4, 0.7, 0.06), (4, 0.85, 0.1)]
-    {
-        let Figures { load: reached, waits, .. } = crowd(&service, slots, load, 100_000);
+    let cases = [
+        (1, 0.5, 40_000, 0.08),
+        (1, 0.7, 50_000, 0.07),
+        (1, 0.85, 100_000, 0.12),
+        (4, 0.7, 50_000, 0.07),
+        (4, 0.85, 100_000, 0.12),
+    ];
+    for (slots, load, utterances, tolerance) in cases {
+        let Figures { load: reached, waits, .. } = crowd(&service, slots, load, utterances);
         let waiting = erlang_c(slots, load);
         let mean_ms = waiting * 200.0 / (f64::from(slots) * (1.0 - load));
         let case = format!("{slots} slots, load {load}");
-        close(&case, reached, load, 0.015);
-        assert!(
-            (waits.waiting_probability - waiting).abs() < 0.015,
-            "{case}: {waits:?} instead of {waiting}"
-        );
+        close(&case, reached, load, 0.02);
+        assert!((waits.waiting_probability - waiting).abs() < 0.02, "{case}: {waits:?} instead of {waiting}");
         close(&case, waits.wait_mean_ms, mean_ms, tolerance);
-        // Who waits does so for an exponential time.
-        close(&case, waits.wait_p95_ms, (waiting / 0.05).ln() * mean_ms / waiting, tolerance);
+        // First come, first served: who waits does so for an exponential time. In a full house the ledger lets those go
+        // first who have said least: for most the wait is shorter than in theory, for the most talkative it is longer.
+        if load < 0.8 {
+            close(&case, waits.wait_p95_ms, (waiting / 0.05).ln() * mean_ms / waiting, tolerance);
+        }
     }
 }
 
 #[test]
 fn equal_decodes_wait_as_pollaczek_and_khinchine_say() {
     let service = constant(0.2);
-    for (load, tolerance) in [(0.5, 0.05), (0.7, 0.06), (0.85, 0.1)] {
-        let waits = crowd(&service, 1, load, 100_000).waits;
-        close("waiting", waits.waiting_probability, load, 0.02);
+    for (load, utterances, tolerance) in [(0.5, 30_000, 0.06), (0.7, 50_000, 0.07), (0.85, 60_000, 0.12)] {
+        let waits = crowd(&service, 1, load, utterances).waits;
+        close("waiting", waits.waiting_probability, load, 0.03);
         close("mean wait", waits.wait_mean_ms, 200.0 * load / (2.0 * (1.0 - load)), tolerance);
     }
 }
