@@ -9,6 +9,7 @@ mod knees;
 mod loadtest;
 mod models;
 mod output;
+mod plan;
 mod privacy;
 mod serve;
 mod sizing;
@@ -77,6 +78,8 @@ enum Command {
     Doctor(With<ServeFlags, doctor::DoctorCommand>),
     /// Let many virtual people talk to a server, and see how it does
     Loadtest(With<StoreFlags, LoadtestCommand>),
+    /// Tell how many people fit on how many slots, and how long they wait
+    Plan(plan::PlanCommand),
 }
 
 /// A command and the settings that it can be told.
@@ -119,6 +122,7 @@ impl Command {
                 let models = given.settings(&flags, "warn")?.models;
                 block_on(command.run(&models))
             }
+            Self::Plan(command) => block_on(command.run()),
         }
     }
 }

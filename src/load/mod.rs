@@ -11,6 +11,7 @@ pub mod chart;
 mod knee;
 mod leaks;
 mod person;
+mod plan;
 mod protocol;
 mod report;
 mod run;
@@ -29,10 +30,12 @@ pub use protocol::{
 };
 pub use report::{Lag, Quantiles, Report as LoadReport, RunFacts, ServerUsage};
 pub use run::{LoadError, LoadSettings, run};
-pub use clips::Clip;
-pub use diary::{Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
 pub use knee::{Climb, Curve, Ended, KneeSettings, Verdict, find_knee};
 pub use server_watch::{PoolReading, ServerWatch, SizingReading, SlotsReading, Usage};
+pub use plan::{
+    Figures, Known, Length, Memory, Plan, PlanError, PlusMinus, Point, Question, Reach, Sample, Service,
+    Step, Tier, TierFigures, WaitFigures, plan, read_pool,
+};
 pub use simulation::{Comparison, Discipline, Report, Scenario, Waits};
 pub use soak::{Growth, Levels, Rubbish, SoakReport, SoakSettings, soak};
 pub use turns::{Turn, TurnSettings, Turns, assign};

@@ -1,19 +1,28 @@
 //! A discrete-event simulation of speaking sessions on slots: virtual time, seeded chance, the real ledger.
 //!
+//! [`World`] is the event loop, whoever its [`Crowd`] is: the [`Scenario`] below, or the people of a plan.
+//!
 //! What it leaves out on purpose: interims, speculation and batch work, slots that fail, the network. Every ticket is a
 //! final, because finals are what people wait for.
 
 mod chance;
+mod crowd;
 mod line;
+mod notes;
 mod report;
 mod world;
 
+pub(super) use chance::Chance;
+pub(super) use crowd::{Crowd, Habit};
+pub(super) use line::fair;
+pub(super) use notes::Served;
 pub use report::{Comparison, Report, Waits};
+pub(super) use world::World;
 
-use crate::pool::{Cost, LedgerSettings};
-use chance::Chance;
+use crate::pool::{Cost, LedgerSettings, Weight};
+use crowd::Evening;
+use std::iter::repeat_n;
 use std::time::Duration;
-use world::World;
 
 /// Who is next when a slot becomes free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +83,13 @@ impl Scenario {
 
     /// Plays the scenario with one discipline.
     pub fn run(&self, discipline: Discipline) -> Report {
-        World::new(self, discipline).run()
+        let sessions = self.backlogged.len() + self.ordinary as usize;
+        let line = match discipline {
+            Discipline::Fair => fair(self.slots, repeat_n(Weight::default(), sessions), self.ledger),
+            Discipline::FirstCome => line::first_come(self.slots),
+        };
+        let notes = World::new(Evening::new(self), line, self.ledger.starvation).run(self.duration);
+        report::report(&notes, self.backlogged.len(), self.duration * u32::from(self.slots))
     }
 
     /// Plays the same scenario with both disciplines.
@@ -97,12 +112,12 @@ impl Scenario {
 
 /// What is said at once, and what it takes to decode it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Utterance {
-    speech: Duration,
+pub(super) struct Utterance {
+    pub(super) speech: Duration,
     /// What the ledger is told beforehand.
-    estimate: Cost,
+    pub(super) estimate: Cost,
     /// What it really takes.
-    truth: Duration,
+    pub(super) truth: Duration,
 }
 
 impl Utterance {

@@ -7,20 +7,24 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// What the simulation needs of a pool.
-pub(super) trait Line {
+pub(in crate::load) trait Line {
     fn enqueue(&mut self, flow: FlowId, estimate: Cost, now: Duration) -> Ticket;
     fn grant(&mut self, now: Duration) -> Option<Grant>;
     fn release(&mut self, grant: Grant, held: Cost);
 }
 
-/// The real ledger, with so many flows of equal weight.
-pub(super) fn fair(slots: u16, flows: u64, settings: LedgerSettings) -> Box<dyn Line> {
+/// The real ledger, with a flow of each of these weights.
+pub(in crate::load) fn fair(
+    slots: u16,
+    flows: impl Iterator<Item = Weight>,
+    settings: LedgerSettings,
+) -> Box<dyn Line> {
     let mut ledger = Ledger::new(settings);
     for slot in 0..slots {
         ledger.add(SlotId(slot));
     }
-    for flow in 0..flows {
-        ledger.enroll(FlowId(flow), Weight::default(), None);
+    for (flow, weight) in (0..).zip(flows) {
+        ledger.enroll(FlowId(flow), weight, None);
     }
     Box::new(ledger)
 }

@@ -1,78 +1,34 @@
-//! What an hour was like: notes taken while it went on, and the figures made of them.
+//! What an hour was like: the figures made of what was noted.
 
+use super::notes::{Notes, Served};
 use crate::pool::{jain, percentile};
 use std::fmt;
 use std::time::Duration;
 
-/// What was noted while the simulation ran.
-#[derive(Debug)]
-pub(super) struct Notes {
-    starvation: Duration,
-    /// Slot time by session.
-    work: Vec<Duration>,
-    /// Of the ordinary sessions' finals.
-    waits: Vec<Duration>,
-    granted: Vec<Duration>,
-    longest_head_wait: Duration,
-    /// The most sessions whose next ticket was over the starvation bound at one time.
-    most_overdue: usize,
+/// What was noted, as figures. The first sessions are the backlogged ones; `capacity` is what all slots could have worked.
+pub(super) fn report(notes: &Notes, backlogged: usize, capacity: Duration) -> Report {
+    let worked: Duration = notes.work.iter().sum();
+    let shares: Vec<f64> = notes.work[..backlogged].iter().map(Duration::as_secs_f64).collect();
+    let ordinary = notes.served.iter().filter(|served| served.session >= backlogged);
+    Report {
+        grants: notes.served.len(),
+        // All got the same when nobody got anything.
+        jain: jain(&shares).unwrap_or(1.0),
+        largest_share: largest_share(&shares),
+        utilization: worked.as_secs_f64() / capacity.as_secs_f64(),
+        longest_head_wait: notes.longest_head_wait,
+        bound: bound(notes),
+        waits: Waits::of(ordinary.map(Served::waited).collect()),
+    }
 }
 
-impl Notes {
-    pub(super) fn new(sessions: usize, starvation: Duration) -> Self {
-        Self {
-            starvation,
-            work: vec![Duration::ZERO; sessions],
-            waits: Vec::new(),
-            granted: Vec::new(),
-            longest_head_wait: Duration::ZERO,
-            most_overdue: 0,
-        }
-    }
-
-    /// A ticket is granted while the heads of all sessions that wait have waited since then.
-    pub(super) fn grant(&mut self, now: Duration, heads: impl Iterator<Item = Duration>) {
-        let overdue = heads.filter(|since| now.saturating_sub(*since) > self.starvation).count();
-        self.most_overdue = self.most_overdue.max(overdue);
-        self.granted.push(now);
-    }
-
-    pub(super) fn head_wait(&mut self, waited: Duration) {
-        self.longest_head_wait = self.longest_head_wait.max(waited);
-    }
-
-    pub(super) fn wait(&mut self, waited: Duration) {
-        self.waits.push(waited);
-    }
-
-    pub(super) fn work(&mut self, session: usize, busy: Duration) {
-        self.work[session] += busy;
-    }
-
-    /// The figures. The first sessions are the backlogged ones; `capacity` is what all slots could have worked.
-    pub(super) fn report(self, backlogged: usize, capacity: Duration) -> Report {
-        let worked: Duration = self.work.iter().sum();
-        let shares: Vec<f64> = self.work[..backlogged].iter().map(Duration::as_secs_f64).collect();
-        Report {
-            grants: self.granted.len(),
-            // All got the same when nobody got anything.
-            jain: jain(&shares).unwrap_or(1.0),
-            largest_share: largest_share(&shares),
-            utilization: worked.as_secs_f64() / capacity.as_secs_f64(),
-            longest_head_wait: self.longest_head_wait,
-            bound: self.bound(),
-            waits: Waits::of(self.waits),
-        }
-    }
-
-    /// The longest that a head may wait: until it is over the starvation bound, and then four grants for each head over
-    /// it. Those took as long as the slowest such stretch of grants did.
-    fn bound(&self) -> Duration {
-        let stretch = 4 * self.most_overdue;
-        let pairs = self.granted.iter().zip(self.granted.iter().skip(stretch));
-        let slowest = pairs.map(|(from, to)| to.saturating_sub(*from)).max().unwrap_or_default();
-        self.starvation.saturating_add(slowest)
-    }
+/// The longest that a head may wait: until it is over the starvation bound, and then four grants for each head over it.
+/// Those took as long as the slowest such stretch of grants did.
+fn bound(notes: &Notes) -> Duration {
+    let stretch = 4 * notes.most_overdue;
+    let pairs = notes.served.iter().zip(notes.served.iter().skip(stretch));
+    let slowest = pairs.map(|(from, to)| to.granted.saturating_sub(from.granted)).max().unwrap_or_default();
+    notes.starvation.saturating_add(slowest)
 }
 
 /// The largest share as a multiple of an equal one.

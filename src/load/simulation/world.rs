@@ -1,19 +1,17 @@
 //! The world around the line: sessions that speak, think or push, decodes that take their time, and what is noted.
 
-use super::line::{self, Line};
-use super::report::{Notes, Report};
-use super::{Chance, Discipline, Scenario, Utterance};
+use super::Utterance;
+use super::crowd::{Crowd, Habit};
+use super::line::Line;
+use super::notes::{Notes, Served};
 use crate::pool::{Cost, FlowId, Grant, Ticket};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
-
-/// Ordinary sessions begin within this time, not all at once.
-const ARRIVAL: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// A session has said something and waits for its text.
+    /// A session has said something.
     Said(usize),
     /// A decode is over.
     Decoded(Ticket),
@@ -28,97 +26,83 @@ struct Decode {
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     utterance: Utterance,
+    said: Duration,
     since: Duration,
 }
 
-/// One session.
-#[derive(Debug)]
-struct Session {
-    /// Tickets that it keeps waiting; 0 for an ordinary one.
-    depth: usize,
+/// What a session has waiting.
+#[derive(Debug, Clone, Default)]
+struct Place {
     waiting: VecDeque<Ticket>,
     /// Since when the first of them is the first.
     head_since: Duration,
-    /// What it will say next.
-    next: Utterance,
-    chance: Chance,
+    /// Whether something is waiting or being decoded, for who has one thing decoded at a time.
+    busy: bool,
+    /// What waits for that, and since when.
+    behind: VecDeque<(Utterance, Duration)>,
 }
 
-impl Session {
-    fn new(depth: usize, mut chance: Chance) -> Self {
-        let next = Utterance::random(&mut chance);
-        Self { depth, waiting: VecDeque::new(), head_since: Duration::ZERO, next, chance }
-    }
-
-    fn say(&mut self) -> Utterance {
-        std::mem::replace(&mut self.next, Utterance::random(&mut self.chance))
-    }
-}
-
-pub(super) struct World<'a> {
-    scenario: &'a Scenario,
+/// A crowd, a line, and the time.
+pub(in crate::load) struct World<C> {
+    crowd: C,
     line: Box<dyn Line>,
     now: Duration,
     /// What comes next; the number keeps the order of what comes at the same time.
     events: BinaryHeap<Reverse<(Duration, u64, Event)>>,
     scheduled: u64,
-    sessions: Vec<Session>,
+    places: Vec<Place>,
+    /// Sessions that wait, by how long their first ticket is the first.
+    heads: BTreeSet<(Duration, usize)>,
     asked: BTreeMap<Ticket, Asked>,
     decodes: BTreeMap<Ticket, Decode>,
-    mean_pause: Duration,
     notes: Notes,
 }
 
-impl<'a> World<'a> {
-    pub(super) fn new(scenario: &'a Scenario, discipline: Discipline) -> Self {
-        let depths = scenario.backlogged.iter().copied().chain((0..scenario.ordinary).map(|_| 0));
-        // Each session has chances of its own, so that it says the same under every discipline.
-        let chance = |number| Chance::new(scenario.seed.wrapping_mul(1_000_003).wrapping_add(number));
-        let sessions: Vec<Session> =
-            (0..).zip(depths).map(|(number, depth)| Session::new(depth, chance(number))).collect();
-        let line = match discipline {
-            Discipline::Fair => line::fair(scenario.slots, sessions.len() as u64, scenario.ledger),
-            Discipline::FirstCome => line::first_come(scenario.slots),
-        };
+impl<C: Crowd> World<C> {
+    /// Nobody has said anything yet.
+    pub(in crate::load) fn new(crowd: C, line: Box<dyn Line>, starvation: Duration) -> Self {
+        let sessions = crowd.sessions();
         Self {
-            scenario,
+            crowd,
             line,
             now: Duration::ZERO,
             events: BinaryHeap::new(),
             scheduled: 0,
-            notes: Notes::new(sessions.len(), scenario.ledger.starvation),
-            sessions,
+            places: vec![Place::default(); sessions],
+            heads: BTreeSet::new(),
             asked: BTreeMap::new(),
             decodes: BTreeMap::new(),
-            mean_pause: scenario.mean_pause(),
+            notes: Notes::new(sessions, starvation),
         }
     }
 
-    pub(super) fn run(mut self) -> Report {
+    /// Lets `duration` pass and gives what was noted.
+    pub(in crate::load) fn run(mut self, duration: Duration) -> Notes {
         self.begin();
         self.serve();
         while let Some(Reverse((time, _, event))) = self.events.pop() {
-            if time > self.scenario.duration {
+            if time > duration {
                 break;
             }
             self.now = time;
             match event {
-                Event::Said(session) => self.ask(session),
+                Event::Said(session) => self.said(session),
                 Event::Decoded(ticket) => self.decoded(ticket),
             }
             self.serve();
         }
+        self.now = duration;
         self.end()
     }
 
     fn begin(&mut self) {
-        for index in 0..self.sessions.len() {
-            let session = &mut self.sessions[index];
-            if session.depth == 0 {
-                let arrival = ARRIVAL.mul_f64(session.chance.unit());
-                self.schedule(arrival, Event::Said(index));
+        for session in 0..self.places.len() {
+            if let Habit::Pushes(depth) = self.crowd.habit(session) {
+                (0..depth).for_each(|_| self.say(session));
+            } else {
+                let arrival = self.crowd.arrival(session);
+                self.schedule(arrival, Event::Said(session));
             }
-            (0..self.sessions[index].depth).for_each(|_| self.ask(index));
         }
     }
 
@@ -127,66 +111,101 @@ impl<'a> World<'a> {
         self.events.push(Reverse((self.now + after, self.scheduled, event)));
     }
 
-    fn ask(&mut self, index: usize) {
-        let session = &mut self.sessions[index];
-        let utterance = session.say();
-        let ticket = self.line.enqueue(FlowId(index as u64), utterance.estimate, self.now);
-        if session.waiting.is_empty() {
-            session.head_since = self.now;
+    fn said(&mut self, session: usize) {
+        self.say(session);
+        if self.crowd.habit(session) == Habit::SpeaksOn {
+            self.speak_again(session);
         }
-        session.waiting.push_back(ticket);
-        self.asked.insert(ticket, Asked { utterance, since: self.now });
+    }
+
+    fn speak_again(&mut self, session: usize) {
+        let pause = self.crowd.pause(session);
+        self.schedule(pause, Event::Said(session));
+    }
+
+    fn say(&mut self, session: usize) {
+        let utterance = self.crowd.say(session);
+        if self.places[session].busy {
+            self.places[session].behind.push_back((utterance, self.now));
+        } else {
+            self.ask(session, utterance, self.now);
+        }
+    }
+
+    fn ask(&mut self, session: usize, utterance: Utterance, said: Duration) {
+        let ticket = self.line.enqueue(FlowId(session as u64), utterance.estimate, self.now);
+        let one_at_a_time = self.crowd.habit(session) == Habit::SpeaksOn;
+        let place = &mut self.places[session];
+        place.busy = one_at_a_time;
+        if place.waiting.is_empty() {
+            place.head_since = self.now;
+            self.heads.insert((self.now, session));
+        }
+        place.waiting.push_back(ticket);
+        self.asked.insert(ticket, Asked { utterance, said, since: self.now });
     }
 
     fn serve(&mut self) {
         while let Some(grant) = self.line.grant(self.now) {
-            let asked = self.asked[&grant.ticket];
+            let asked = self.asked.remove(&grant.ticket).expect("who is served has asked");
             self.note_grant(grant, asked);
             self.decodes.insert(grant.ticket, Decode { grant, since: self.now });
             self.schedule(asked.utterance.truth, Event::Decoded(grant.ticket));
-            let index = grant.flow.0 as usize;
-            if self.sessions[index].depth > 0 {
-                self.ask(index);
+            let session = grant.flow.0 as usize;
+            if matches!(self.crowd.habit(session), Habit::Pushes(_)) {
+                self.say(session);
             }
         }
     }
 
     fn note_grant(&mut self, grant: Grant, asked: Asked) {
-        let heads = self.sessions.iter().filter(|session| !session.waiting.is_empty());
-        self.notes.grant(self.now, heads.map(|session| session.head_since));
-        let session = &mut self.sessions[grant.flow.0 as usize];
-        assert_eq!(session.waiting.pop_front(), Some(grant.ticket), "a session is served in its own order");
-        self.notes.head_wait(self.now.saturating_sub(session.head_since));
-        session.head_since = self.now;
-        if session.depth == 0 {
-            self.notes.wait(self.now.saturating_sub(asked.since));
+        let session = grant.flow.0 as usize;
+        let Asked { utterance, said, since } = asked;
+        let decode = utterance.truth;
+        self.notes.served(
+            Served { session, said, since, granted: self.now, decode },
+            self.heads.iter().map(|(since, _)| *since),
+        );
+        let place = &mut self.places[session];
+        assert_eq!(place.waiting.pop_front(), Some(grant.ticket), "a session is served in its own order");
+        self.notes.head_wait(self.now.saturating_sub(place.head_since));
+        self.heads.remove(&(place.head_since, session));
+        place.head_since = self.now;
+        if !place.waiting.is_empty() {
+            self.heads.insert((self.now, session));
         }
     }
 
     fn decoded(&mut self, ticket: Ticket) {
         let Decode { grant, since } = self.decodes.remove(&ticket).expect("what ends has begun");
-        let index = grant.flow.0 as usize;
-        self.asked.remove(&ticket);
-        self.notes.work(index, self.now.saturating_sub(since));
-        self.line.release(grant, Cost(self.now.saturating_sub(since)));
-        let session = &mut self.sessions[index];
-        if session.depth == 0 {
-            let pause = session.chance.pause(self.mean_pause);
-            let speech = session.next.speech;
-            self.schedule(pause + speech, Event::Said(index));
+        let session = grant.flow.0 as usize;
+        let held = self.now.saturating_sub(since);
+        self.notes.work(session, held);
+        self.line.release(grant, Cost(held));
+        match self.crowd.habit(session) {
+            Habit::Converses => self.speak_again(session),
+            Habit::SpeaksOn => self.go_on(session),
+            Habit::Pushes(_) => {}
+        }
+    }
+
+    /// What waited behind is next.
+    fn go_on(&mut self, session: usize) {
+        let place = &mut self.places[session];
+        place.busy = false;
+        if let Some((utterance, said)) = place.behind.pop_front() {
+            self.ask(session, utterance, said);
         }
     }
 
     /// Those who still wait and decodes that still run count as far as they came.
-    fn end(mut self) -> Report {
-        self.now = self.scenario.duration;
-        for session in self.sessions.iter().filter(|session| !session.waiting.is_empty()) {
-            self.notes.head_wait(self.now.saturating_sub(session.head_since));
+    fn end(mut self) -> Notes {
+        for (since, _) in &self.heads {
+            self.notes.head_wait(self.now.saturating_sub(*since));
         }
         for decode in self.decodes.values() {
             self.notes.work(decode.grant.flow.0 as usize, self.now.saturating_sub(decode.since));
         }
-        let capacity = self.now * u32::from(self.scenario.slots);
-        self.notes.report(self.scenario.backlogged.len(), capacity)
+        self.notes
     }
 }

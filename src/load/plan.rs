@@ -1,0 +1,294 @@
+//! How many people fit on how many slots: people and measured decodes in, slots, memory and waits out, by a simulation
+//! that runs the real [`Ledger`](crate::pool::Ledger).
+//!
+//! People speak as they do in a load test: each is a flow of its own, thinks for a heavy-tailed time and speaks on,
+//! whether its text has come or not. What it leaves out: interims, files, people who come and go, devices that fail.
+
+mod device;
+mod error;
+mod figures;
+mod live;
+mod search;
+mod service;
+mod sources;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use device::Length;
+pub use error::PlanError;
+pub use figures::{Figures, PlusMinus, TierFigures, WaitFigures};
+pub use live::read_pool;
+pub use search::Step;
+pub use service::{Point, Reach, Sample, Service};
+pub use sources::Known;
+
+use crate::pool::Weight;
+use device::Device;
+use search::Search;
+use serde::Serialize;
+use std::time::Duration;
+
+/// Finding the end of the speech with the server's own settings: 500 ms of silence, and what the detector lags behind.
+const OVERHEAD: Duration = Duration::from_millis(560);
+/// Where nobody says how many slots a device has, it has as many as a server takes at most by itself.
+const SLOTS_PER_DEVICE: u16 = 16;
+
+/// People who are treated alike.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tier {
+    /// What it is called.
+    pub name: String,
+    /// What each of them gets when all wait, relative to others.
+    pub weight: Weight,
+    /// How many of all people they are, relative to the shares of the other tiers.
+    pub share: f64,
+}
+
+/// A question.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// How many people there are; `None` for as many as one device serves.
+    pub people: Option<u64>,
+    /// The part of the time for which each speaks; more than 0 and less than 1.
+    pub duty: f64,
+    /// Who counts for more. Without any, all count the same.
+    pub tiers: Vec<Tier>,
+    /// Of 100 texts, 95 should come within this time after the end of the speech.
+    pub target: Duration,
+    /// So many slots, one device; `None` for as few as it takes, and as many devices.
+    pub slots: Option<u16>,
+    /// Slots that a device has room for; `None` for what the sources say.
+    pub slots_per_device: Option<u16>,
+    /// What of the final latency is neither waiting nor decoding; `None` for what the sources say.
+    pub overhead: Option<Duration>,
+    /// Where chance begins.
+    pub seed: u64,
+    /// How long each simulation is.
+    pub length: Length,
+}
+
+impl Question {
+    /// # Errors
+    ///
+    /// [`PlanError::Setting`] for a figure that makes no sense.
+    fn check(&self) -> Result<(), PlanError> {
+        let wrong = |what, value: String, expected| Err(PlanError::Setting { what, value, expected });
+        if !(self.duty > 0.0 && self.duty < 1.0) {
+            return wrong("the duty", self.duty.to_string(), "a part of the time: more than 0, less than 1");
+        }
+        if self.people == Some(0) {
+            return wrong("the number of people", "0".into(), "1 or more");
+        }
+        if self.slots == Some(0) || self.slots_per_device == Some(0) {
+            return wrong("the number of slots", "0".into(), "1 or more");
+        }
+        if self.target.is_zero() {
+            return wrong("the target", "0 ms".into(), "more than 0 ms");
+        }
+        if matches!(self.length, Length::Utterances(0) | Length::Time(Duration::ZERO)) {
+            return wrong("the simulated time", "0".into(), "more than 0");
+        }
+        if let Some(tier) = self.tiers.iter().find(|tier| !(tier.share > 0.0 && tier.share.is_finite())) {
+            return wrong("the share of a tier", tier.share.to_string(), "more than 0");
+        }
+        Ok(())
+    }
+}
+
+/// An answer. Shown as a table with the sentences that it needs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    /// How many people there are.
+    pub people: u64,
+    /// The part of the time for which each speaks.
+    pub duty: f64,
+    /// Mean length of an utterance.
+    pub utterance_s: f64,
+    /// How long a person takes from one utterance to the next, on average.
+    pub cycle_s: f64,
+    /// Mean decode, with so many people on a device.
+    pub decode_ms: f64,
+    /// What of the final latency is neither waiting nor decoding.
+    pub overhead_ms: f64,
+    /// What 95 of 100 final latencies should not exceed.
+    pub target_p95_ms: f64,
+    /// Whether they do not.
+    pub meets_target: bool,
+    /// How many devices it takes.
+    pub devices: u64,
+    /// How many people each of them serves, at most.
+    pub people_per_device: u32,
+    /// How many slots each of them needs.
+    pub slots_per_device: u16,
+    /// How many slots that is.
+    pub slots: u64,
+    /// What each device is like.
+    pub figures: Figures,
+    /// The most people on one device of `full_device_slots` slots.
+    pub users_per_device: u32,
+    /// Slots that a device has room for.
+    pub full_device_slots: u16,
+    /// The part of their time for which slots work with that many people.
+    pub full_device_load: f64,
+    /// What it takes of memory, as far as that is known.
+    pub memory: Memory,
+    /// How many utterances were simulated for each figure, and from which seed.
+    pub seed: u64,
+    /// What the answer takes for granted.
+    pub assumptions: Vec<String>,
+}
+
+/// Memory of a device, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Memory {
+    /// The weights, once for each device.
+    pub weights_bytes: Option<u64>,
+    /// Each slot.
+    pub slot_bytes: Option<u64>,
+    /// A device.
+    pub device_bytes: Option<u64>,
+    /// All devices.
+    pub total_bytes: Option<u64>,
+}
+
+impl Memory {
+    fn new(known: &Known, devices: u64, slots: u16) -> Self {
+        let device = known.weights_bytes.zip(known.slot_bytes);
+        let device = device.map(|(weights, slot)| weights + slot * u64::from(slots));
+        Self {
+            weights_bytes: known.weights_bytes,
+            slot_bytes: known.slot_bytes,
+            device_bytes: device,
+            total_bytes: device.map(|bytes| bytes.saturating_mul(devices)),
+        }
+    }
+}
+
+/// How people are spread.
+struct Layout {
+    devices: u64,
+    people: u32,
+    slots: u16,
+}
+
+/// Answers a question by simulation. The same question has the same answer.
+///
+/// # Errors
+///
+/// [`PlanError::Setting`] for a question without sense, [`PlanError::Overloaded`] when the slots are given and cannot do
+/// the work, [`PlanError::Hopeless`] when slots and devices are to be found and none would do.
+pub fn plan(
+    question: &Question,
+    service: &Service,
+    known: &Known,
+    progress: &mut dyn FnMut(Step),
+) -> Result<Plan, PlanError> {
+    question.check()?;
+    let target_ms = question.target.as_secs_f64() * 1e3;
+    let device = Device {
+        service,
+        duty: question.duty,
+        tiers: &question.tiers,
+        overhead: question.overhead.or(service.overhead()).unwrap_or(OVERHEAD),
+        seed: question.seed,
+        length: question.length,
+    };
+    let room =
+        question.slots.or(question.slots_per_device).or(known.slots).unwrap_or(SLOTS_PER_DEVICE).max(1);
+    let mut search = Search::new(device, target_ms, progress);
+    if let (Some(people), Some(slots)) = (question.people, question.slots) {
+        can_work(&search, people, slots)?;
+    }
+    let most = search.most_people(room);
+    let layout = lay_out(&mut search, question, room, most)?;
+    let figures = search.figures(layout.people, layout.slots).cloned();
+    let figures = figures.expect("who is laid out can be served");
+    let full = search.figures(most.max(1), room).map_or(0.0, |figures| figures.load);
+    let device = search.device();
+    Ok(Plan {
+        people: question.people.unwrap_or(u64::from(most)),
+        duty: question.duty,
+        utterance_s: service.mean_speech().as_secs_f64(),
+        cycle_s: device.cycle().as_secs_f64(),
+        decode_ms: service.mean_decode(layout.people).as_secs_f64() * 1e3,
+        overhead_ms: device.overhead.as_secs_f64() * 1e3,
+        target_p95_ms: target_ms,
+        meets_target: figures.waits.final_p95_ms <= target_ms,
+        devices: layout.devices,
+        people_per_device: layout.people,
+        slots_per_device: layout.slots,
+        slots: layout.devices.saturating_mul(u64::from(layout.slots)),
+        figures,
+        users_per_device: most,
+        full_device_slots: room,
+        full_device_load: full,
+        memory: Memory::new(known, layout.devices, layout.slots),
+        seed: question.seed,
+        assumptions: assumptions(question, service, known, layout.people.max(most)),
+    })
+}
+
+/// One device with as few slots as it takes, or as many full devices as it takes, with the people spread evenly.
+fn lay_out(search: &mut Search<'_>, question: &Question, room: u16, most: u32) -> Result<Layout, PlanError> {
+    let on_one = question.people.unwrap_or(u64::from(most)).try_into().unwrap_or(u32::MAX);
+    if question.slots.is_some() && (question.people.is_some() || most > 0) {
+        return Ok(Layout { devices: 1, people: on_one, slots: room });
+    }
+    if most == 0 {
+        return Err(hopeless(search, room));
+    }
+    if on_one <= most
+        && let Some(slots) = search.fewest_slots(on_one, room)
+    {
+        return Ok(Layout { devices: 1, people: on_one, slots });
+    }
+    let people = question.people.unwrap_or(u64::from(most));
+    let devices = people.div_ceil(u64::from(most));
+    // No more than `most`.
+    let people = people.div_ceil(devices) as u32;
+    Ok(Layout { devices, people, slots: room })
+}
+
+/// # Errors
+///
+/// [`PlanError::Overloaded`] when so many people bring more work than the slots can do.
+fn can_work(search: &Search<'_>, people: u64, slots: u16) -> Result<(), PlanError> {
+    let load = search.device().load(people.try_into().unwrap_or(u32::MAX), slots);
+    if load < 1.0 { Ok(()) } else { Err(PlanError::Overloaded { people, slots, load }) }
+}
+
+fn hopeless(search: &mut Search<'_>, slots: u16) -> PlanError {
+    let target_ms = search.target_ms();
+    let alone_ms = search.figures(1, slots).map(|figures| figures.waits.final_p95_ms);
+    match alone_ms {
+        Some(alone_ms) => PlanError::Hopeless { alone_ms, slots, target_ms },
+        None => PlanError::Overloaded { people: 1, slots, load: search.device().load(1, slots) },
+    }
+}
+
+/// What nobody measured.
+fn assumptions(question: &Question, service: &Service, known: &Known, most: u32) -> Vec<String> {
+    let mut assumed = Vec::new();
+    match service.reach(most) {
+        Reach::Assumed => assumed.push("decodes take as long as now, however many people there are".into()),
+        Reach::Below(people) | Reach::Beyond(people) => assumed.push(format!(
+            "decode times were measured with {people} people at {}, and are extrapolated to {most}",
+            if people < most { "most" } else { "least" }
+        )),
+        Reach::Measured => {}
+    }
+    if let Some(slots) = known.slots
+        && question.slots.or(question.slots_per_device).is_some_and(|wanted| wanted > slots)
+    {
+        assumed.push(format!("decodes on more slots are as fast as on the {slots} that were measured"));
+    }
+    if question.slots.or(question.slots_per_device).or(known.slots).is_none() {
+        assumed.push(format!("a device has room for {SLOTS_PER_DEVICE} slots"));
+    }
+    if question.overhead.or(service.overhead()).is_none() {
+        let overhead = OVERHEAD.as_millis();
+        assumed.push(format!("finding the end of the speech, and the network, take {overhead} ms"));
+    }
+    assumed
+}
