@@ -100,7 +100,8 @@ WL_FINALS = (
     "beams and int8. A segment is `completed` when its text came out equal `same_output_threshold` + 1 times more, or when "
     "another follows it in the same window. There is no end of speech in its protocol, and END_OF_AUDIO flushes nothing.")
 WL_REPEATS = (
-    "A sentence equal to the one before it is never completed (its server drops it as a repetition): the load test counts it as lost.")
+    "A sentence equal to the one before it is dropped by its server when it would be completed for repeating itself: the load test "
+    "counts it as lost.")
 
 RIVALS = (
     Rival("stenopool-fit", "Stenopool, fit", "realtime", stenopool("fit"), "http", health="/readyz",
