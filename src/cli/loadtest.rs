@@ -8,7 +8,10 @@ use super::failure::Failure;
 use super::output;
 use crate::audio::Span;
 use crate::config::ModelSettings;
-use crate::load::{LoadError, run, speech_spans};
+use crate::load::{
+    KneeSettings, LoadError, LoadSettings, ProtocolName, Rubbish, SoakSettings, chart, find_knee, run, soak,
+    speech_spans,
+};
 use crate::vad::Silero;
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -19,7 +22,6 @@ use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +47,10 @@ const PEOPLE: u32 = 8;
 /// How many people a search for the knee tries at most where the user does not say.
 const MOST_PEOPLE: u32 = 1_024;
 
+/// How long a soak warms up: long enough for the server to have allocated what it keeps.
+const WARM_UP_AT_LEAST: Duration = Duration::from_secs(20);
+const WARM_UP_AT_MOST: Duration = Duration::from_secs(120);
+
 /// Puts a server under the load of many talking people, in real time.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = EXAMPLES)]
@@ -66,7 +72,30 @@ struct PlainFlags {
 }
 
 #[derive(Debug, Subcommand)]
-enum Kind {}
+enum Kind {
+    /// Find out how many people can talk at once: raise their number until the texts come too late
+    Knee(KneeFlags),
+    /// Talk for long beside clients that misbehave, and see whether everything is as before
+    Soak(PlainFlags),
+}
+
+#[derive(Debug, Args)]
+struct KneeFlags {
+    #[command(flatten)]
+    load: LoadFlags,
+    /// How many milliseconds after the last word 95 of 100 final texts have to be there
+    #[arg(long, value_name = "MS", env = "STENOPOOL_LIMIT_MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    limit_ms: u64,
+    /// For how many seconds each number of people talks, the ramp included
+    #[arg(long, value_name = "SECONDS", env = "STENOPOOL_STEP", default_value = "60", value_parser = positive_seconds)]
+    step: Duration,
+    /// With how many people to begin
+    #[arg(long, value_name = "N", env = "STENOPOOL_FROM", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    from: u32,
+    /// Write the curve as one HTML page
+    #[arg(long, value_name = "FILE", env = "STENOPOOL_HTML")]
+    html: Option<PathBuf>,
+}
 
 impl LoadtestCommand {
     /// Runs the test, prints the table and writes the files.
@@ -77,6 +106,8 @@ impl LoadtestCommand {
     pub(super) async fn run(self, models: &ModelSettings) -> anyhow::Result<ExitCode> {
         let stop = stop_on_interrupt();
         match self.kind {
+            Some(Kind::Knee(flags)) => flags.run(models, &stop).await,
+            Some(Kind::Soak(flags)) => flags.soak(models, &stop).await,
             None => self.plain.run(models, &stop).await,
         }
     }
@@ -87,12 +118,70 @@ impl PlainFlags {
         let settings = self.load.settings(self.duration, PEOPLE)?;
         self.load.json.iter().try_for_each(|path| check_writable(path))?;
         let clips = self.load.clips(models, &settings)?;
-        let live = Live::new(Some(settings.duration));
+        let live = Live::new();
+        live.begin("", settings.duration);
         let report = run(&settings, &clips, &|progress| live.tell(&progress), stop).await;
         live.clear();
         let report = report.map_err(in_words)?;
         deliver(&report, self.load.json.as_deref())?;
         Ok(verdict(&report.failures()))
+    }
+
+    async fn soak(&self, models: &ModelSettings, stop: &CancellationToken) -> anyhow::Result<ExitCode> {
+        let settings = self.load.settings(self.duration, PEOPLE)?;
+        self.load.json.iter().try_for_each(|path| check_writable(path))?;
+        let clips = self.load.clips(models, &settings)?;
+        let live = Live::new();
+        let for_so_long = async |duration, stop| {
+            live.begin("", duration);
+            run(&settings.clone().lasting(duration), &clips, &|progress| live.tell(&progress), &stop).await
+        };
+        let report = soak(&soak_settings(&settings)?, &clips, for_so_long, stop).await;
+        live.clear();
+        let report = report.map_err(in_words)?;
+        deliver(&report, self.load.json.as_deref())?;
+        Ok(verdict(&report.failures()))
+    }
+}
+
+/// The same load, and who misbehaves beside it.
+fn soak_settings(load: &LoadSettings) -> Result<SoakSettings, Failure> {
+    let protocol = load.protocol.protocol(load.target.clone()).map_err(LoadError::from).map_err(in_words)?;
+    let (url, key) = (load.target.url.clone(), load.target.key.clone());
+    let rubbish = match load.protocol {
+        ProtocolName::Realtime => Rubbish::Realtime,
+        ProtocolName::Rest => Rubbish::Rest,
+        ProtocolName::Whisperlive | ProtocolName::Deepgram => Rubbish::Never,
+    };
+    Ok(SoakSettings {
+        warm_up: (load.duration / 10).clamp(WARM_UP_AT_LEAST, WARM_UP_AT_MOST),
+        duration: load.duration,
+        seed: load.turns.seed,
+        ..SoakSettings::new(url, key, protocol, rubbish)
+    })
+}
+
+impl KneeFlags {
+    async fn run(&self, models: &ModelSettings, stop: &CancellationToken) -> anyhow::Result<ExitCode> {
+        let load = self.load.settings(self.step, MOST_PEOPLE)?;
+        self.load.json.iter().chain(&self.html).try_for_each(|path| check_writable(path))?;
+        let clips = self.load.clips(models, &load)?;
+        let limit = Duration::from_millis(self.limit_ms);
+        let settings = KneeSettings { first: self.from.min(load.clients), most: load.clients, limit };
+        let live = Live::new();
+        let so_many = async |clients| {
+            live.begin(&format!("{clients} people: "), self.step);
+            run(&LoadSettings { clients, ..load.clone() }, &clips, &|progress| live.tell(&progress), stop)
+                .await
+        };
+        let curve = find_knee(&settings, so_many, stop).await;
+        live.clear();
+        if let Some(path) = &self.html {
+            let page = chart::page(&curve, &format!("How many people can talk to {}", self.load.url()));
+            std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        deliver(&curve, self.load.json.as_deref())?;
+        Ok(verdict(&Vec::from_iter(curve.complaint())))
     }
 }
 

@@ -15,6 +15,7 @@ pub use outcome::{Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
 
 use super::clips::Clip;
 use super::protocol::{Final, Heard, Stretch};
+use super::words::words;
 use entry::Entry;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -28,6 +29,8 @@ const NEAR: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Diary {
     tells_positions: bool,
+    /// How long a text may take before nobody waits for it any more.
+    patience: Duration,
     entries: Vec<Entry>,
     finals: Vec<Noted>,
     trouble: BTreeMap<String, u64>,
@@ -46,9 +49,12 @@ struct Noted {
 
 impl Diary {
     /// An empty book. `tells_positions` is what [`Protocol::tells_positions`](super::Protocol::tells_positions) says.
-    pub fn new(tells_positions: bool) -> Self {
+    ///
+    /// A text that has not come after `patience` is not awaited any more; when it comes, it counts all the same.
+    pub fn new(tells_positions: bool, patience: Duration) -> Self {
         Self {
             tells_positions,
+            patience,
             entries: Vec::new(),
             finals: Vec::new(),
             trouble: BTreeMap::new(),
@@ -87,9 +93,9 @@ impl Diary {
         }
     }
 
-    /// Whether some turn was sent to its end and has no final text yet.
+    /// Whether some turn was sent to its end and has no final text yet, although there is still hope.
     pub fn awaits_text(&self, now: Duration) -> bool {
-        self.entries.iter().any(|entry| entry.awaits_text(now))
+        self.entries.iter().any(|entry| entry.awaits_text(now, self.patience))
     }
 
     /// What is left when all is over. Latencies are told only of turns that begin at `steady_from` of the stream or later:
@@ -128,16 +134,18 @@ impl Diary {
 
     fn answer(&mut self, now: Duration, told: Final) {
         let heard = self.position(told.heard);
-        let turns = self.turns_of(heard, !told.text.is_empty());
+        // A full stop is no text.
+        let has_text = !words(&told.text).is_empty();
+        let turns = self.turns_of(heard, has_text);
         for turn in &turns {
-            self.entries[*turn].answer(now, heard);
+            self.entries[*turn].answer(now, heard, has_text);
         }
         // Whoever got a new text no longer hears the reply to the old one, even if nobody said that it is over.
         if self.replied < turns.last().copied() {
             self.replied = None;
         }
         // That there is no text in silence is no news.
-        if !turns.is_empty() || !told.text.is_empty() {
+        if !turns.is_empty() || has_text {
             self.finals.push(Noted { told, turns });
         }
     }

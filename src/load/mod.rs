@@ -4,10 +4,10 @@
 //! real sessions, and through a plain queue for comparison.
 
 mod board;
+pub mod chart;
 mod clips;
 mod diary;
 mod http;
-pub mod chart;
 mod knee;
 mod leaks;
 mod person;
@@ -24,18 +24,18 @@ mod words;
 pub use board::Progress;
 pub use clips::{Clip, Clips, ClipsError, speech_spans};
 pub use diary::{Diary, Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
+pub use knee::{Climb, Curve, Ended, KneeSettings, Verdict, find_knee};
 pub use leaks::{Leak, Spoken, leaks};
+pub use plan::{
+    Figures, Known, Length, Memory, Plan, PlanError, PlusMinus, Point, Question, Reach, Sample, Service,
+    Step, Tier, TierFigures, WaitFigures, plan, read_pool,
+};
 pub use protocol::{
     ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, ProtocolName, Speaker, Stretch, Target,
 };
 pub use report::{Lag, Quantiles, Report as LoadReport, RunFacts, ServerUsage};
 pub use run::{LoadError, LoadSettings, run};
-pub use knee::{Climb, Curve, Ended, KneeSettings, Verdict, find_knee};
 pub use server_watch::{PoolReading, ServerWatch, SizingReading, SlotsReading, Usage};
-pub use plan::{
-    Figures, Known, Length, Memory, Plan, PlanError, PlusMinus, Point, Question, Reach, Sample, Service,
-    Step, Tier, TierFigures, WaitFigures, plan, read_pool,
-};
 pub use simulation::{Comparison, Discipline, Report, Scenario, Waits};
 pub use soak::{Growth, Levels, Rubbish, SoakReport, SoakSettings, soak};
 pub use turns::{Turn, TurnSettings, Turns, assign};

@@ -9,6 +9,7 @@ use super::diary::{Diary, PersonOutcome};
 use super::protocol::{Connection, Heard, Listener, Lost, Speaker};
 use super::turns::Turns;
 use agenda::{Agenda, Reply, Rules, Step, View};
+use futures_util::future::join;
 use microphone::{FRAME, Microphone};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -55,7 +56,7 @@ impl Person {
     /// Dropping the future drops the connection and the diary.
     pub(super) async fn talk(self, connection: Connection) -> PersonOutcome {
         let steady_from = self.manners.steady_from;
-        let book = Book::new(self.manners.tells_positions);
+        let book = Book::new(Diary::new(self.manners.tells_positions, self.manners.patience));
         self.converse(connection, &book).await;
         book.close(steady_from)
     }
@@ -67,13 +68,14 @@ impl Person {
         let listening = listen(&mut *listener, book, &board);
         tokio::pin!(listening);
         let outcome = tokio::select! {
-            spoken = self.speak(speaker, book) => spoken,
+            spoken = self.speak(speaker, book) => spoken.map(Some),
             heard = &mut listening => Err(heard.err().unwrap_or_else(closed_early)),
-            () = stop.cancelled() => Ok(()),
+            () = stop.cancelled() => Ok(None),
         };
         match outcome {
             // What a server flushes at the end counts, too.
-            Ok(()) => drop(timeout(FAREWELL, listening).await),
+            Ok(Some(speaker)) => drop(join(speaker.hang_up(), timeout(FAREWELL, listening)).await),
+            Ok(None) => {}
             Err(lost) => {
                 board.error();
                 book.note(lost.code, lost.reason);
@@ -81,8 +83,9 @@ impl Person {
         }
     }
 
-    /// Sends a frame every [`FRAME`], of a recording or of silence, until the agenda says that it is over.
-    async fn speak(self, mut speaker: Box<dyn Speaker>, book: &Book) -> Result<(), Lost> {
+    /// Sends a frame every [`FRAME`], of a recording or of silence, until the agenda says that it is over. Gives the
+    /// speaker back for a farewell.
+    async fn speak(self, mut speaker: Box<dyn Speaker>, book: &Book) -> Result<Box<dyn Speaker>, Lost> {
         let mut microphone = Microphone::new(self.clips[0].rate);
         let mut agenda = Agenda::new(self.manners.rules(book.began), self.turns);
         let mut pace = Pace::new(book.began);
@@ -115,8 +118,7 @@ impl Person {
         for _ in 0..agenda.missed_replies {
             book.note("no_reply".into(), "the reply did not come, or not to its end".into());
         }
-        speaker.hang_up().await;
-        Ok(())
+        Ok(speaker)
     }
 }
 
@@ -161,8 +163,8 @@ struct Page {
 }
 
 impl Book {
-    fn new(tells_positions: bool) -> Self {
-        let page = Page { diary: Diary::new(tells_positions), reply: Reply::default() };
+    fn new(diary: Diary) -> Self {
+        let page = Page { diary, reply: Reply::default() };
         Self { began: Instant::now(), page: Mutex::new(page) }
     }
 

@@ -43,6 +43,13 @@ pub struct LoadSettings {
     pub patience: Duration,
 }
 
+impl LoadSettings {
+    /// The same for another duration; the ramp takes half of that at most.
+    pub fn lasting(self, duration: Duration) -> Self {
+        Self { ramp: self.ramp.min(duration / 2), duration, ..self }
+    }
+}
+
 /// Why there was no load test.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {

@@ -56,6 +56,23 @@ pub struct SoakSettings {
     pub seed: u64,
 }
 
+impl SoakSettings {
+    /// A quarter of an hour beside thirty at most who misbehave, twice in a second.
+    pub fn new(url: String, key: Option<String>, protocol: Arc<dyn Protocol>, rubbish: Rubbish) -> Self {
+        Self {
+            url,
+            key,
+            protocol,
+            rubbish,
+            duration: Duration::from_secs(900),
+            warm_up: Duration::from_secs(60),
+            pause: Duration::from_millis(500),
+            at_once: 30,
+            seed: 1,
+        }
+    }
+}
+
 /// What a server is sent that no protocol knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rubbish {

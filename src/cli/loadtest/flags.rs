@@ -35,6 +35,9 @@ pub(super) struct LoadFlags {
     /// Over how many seconds they arrive [default: a tenth of the duration, at most 10]
     #[arg(long, value_name = "SECONDS", env = "STENOPOOL_RAMP", value_parser = seconds)]
     ramp: Option<Duration>,
+    /// How many seconds of silence are between two turns at least
+    #[arg(long, value_name = "SECONDS", env = "STENOPOOL_SHORTEST_PAUSE", default_value = "1", value_parser = positive_seconds)]
+    shortest_pause: Duration,
     /// What to speak with the server: realtime, rest, whisperlive or deepgram
     #[arg(long, value_name = "NAME", env = "STENOPOOL_PROTOCOL", default_value = "realtime")]
     protocol: ProtocolName,
@@ -91,7 +94,7 @@ impl LoadFlags {
                 duty: self.duty,
                 seed: self.seed,
                 interrupts: if self.conversation { INTERRUPTS } else { 0.0 },
-                ..TurnSettings::default()
+                shortest_pause: self.shortest_pause,
             },
             waits_for_text: self.wait_for_text,
             patience: self.patience,

@@ -4,7 +4,7 @@ use crate::cli::output;
 use crate::load::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Without a terminal, a line after each so long.
@@ -13,51 +13,65 @@ const EVERY: Duration = Duration::from_secs(10);
 /// The progress line, on standard error.
 pub(super) struct Live {
     drawn: ProgressBar,
-    total: Option<Duration>,
+    terminal: bool,
+    state: Mutex<State>,
+}
+
+/// What the line is about.
+#[derive(Default)]
+struct State {
+    /// What goes on.
+    what: String,
+    /// How long it takes.
+    total: Duration,
     /// When the next line is due, where there is no terminal to draw on.
-    next_line: Option<Mutex<Duration>>,
+    next_line: Duration,
 }
 
 impl Live {
-    /// A line for a run of `total`, if that is known.
-    pub(super) fn new(total: Option<Duration>) -> Self {
+    pub(super) fn new() -> Self {
         let terminal = std::io::stderr().is_terminal();
         let drawn = if terminal { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         let style = ProgressStyle::with_template("{spinner} {msg}").expect("the template is valid");
-        Self { drawn: drawn.with_style(style), total, next_line: (!terminal).then(|| Mutex::new(EVERY)) }
+        Self { drawn: drawn.with_style(style), terminal, state: Mutex::default() }
+    }
+
+    /// A run begins that takes so long.
+    pub(super) fn begin(&self, what: &str, total: Duration) {
+        *self.state() = State { what: what.to_owned(), total, next_line: EVERY };
     }
 
     /// Shows how it is going.
     pub(super) fn tell(&self, progress: &Progress) {
-        let line = self.line(progress);
-        let Some(next_line) = &self.next_line else {
+        let mut state = self.state();
+        let line = state.line(progress);
+        if self.terminal {
             self.drawn.set_message(line);
             self.drawn.tick();
-            return;
-        };
-        let mut next_line = next_line.lock().expect("nobody panics with it");
-        // A run that begins anew, as the next step of a curve does, begins to count anew.
-        if progress.elapsed < EVERY {
-            *next_line = EVERY;
-        }
-        if progress.elapsed >= *next_line {
+        } else if progress.elapsed >= state.next_line {
             output::tell(&line);
-            *next_line = progress.elapsed + EVERY;
+            state.next_line = progress.elapsed + EVERY;
         }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the line away.
     pub(super) fn clear(&self) {
         self.drawn.finish_and_clear();
     }
+}
 
+impl State {
     fn line(&self, progress: &Progress) -> String {
         let Progress { elapsed, connected, speaking, finals, errors, lag_p99 } = progress;
-        let elapsed = elapsed.as_secs();
-        let total = self.total.map_or(String::new(), |total| format!(" of {}", total.as_secs()));
+        let (what, elapsed, total) = (&self.what, elapsed.as_secs(), self.total.as_secs());
         let lag = lag_p99.as_secs_f64() * 1e3;
         format!(
-            "{elapsed}{total} s  {connected} connected, {speaking} speaking, {finals} texts, {errors} errors, own lag {lag:.1} ms"
+            "{what}{elapsed} of {total} s, {connected} connected, {speaking} speaking, {finals} texts, {errors} errors, \
+             own lag {lag:.1} ms"
         )
     }
 }

@@ -71,9 +71,10 @@ impl Entry {
         self.failed || self.heard_until.is_some_and(|until| until + EARLY >= self.speech.end)
     }
 
-    /// Whether its text should come: all of it was sent by now, and the server is not done with it.
-    pub(super) fn awaits_text(&self, now: Duration) -> bool {
-        self.has_text() && self.last_sent.is_some_and(|sent| sent <= now) && !self.settled()
+    /// Whether its text should come: all of it was sent by now, not too long ago, and the server is not done with it.
+    pub(super) fn awaits_text(&self, now: Duration, patience: Duration) -> bool {
+        let hopes = |sent| sent <= now && now < sent + patience;
+        self.has_text() && self.last_sent.is_some_and(hopes) && !self.settled()
     }
 
     /// Everything up to `position` has been sent by `now`.
@@ -110,11 +111,13 @@ impl Entry {
     }
 
     /// A final came. The server has heard the turn to the end of that; without a position, to the end of the turn if
-    /// that was sent.
-    pub(super) fn answer(&mut self, now: Duration, heard: Option<Stretch>) {
+    /// that was sent. What only says that nothing more comes is not what people wait for.
+    pub(super) fn answer(&mut self, now: Duration, heard: Option<Stretch>, has_text: bool) {
         let until = heard.map(|heard| heard.end).or(self.last_sent.map(|_| self.speech.end));
         self.heard_until = self.heard_until.max(until);
-        self.last_final = Some(now);
+        if has_text || self.last_final.is_none() {
+            self.last_final = Some(now);
+        }
     }
 
     pub(super) fn fail(&mut self) {

@@ -42,7 +42,7 @@ fn clip(speech: &str, text: &str) -> Arc<Clip> {
 
 /// Plays a day to its last line.
 fn diary(tells_positions: bool, day: &str) -> Diary {
-    let mut diary = Diary::new(tells_positions);
+    let mut diary = Diary::new(tells_positions, Duration::from_secs(30));
     let mut clock = 0;
     for line in day.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let words: Vec<&str> = line.split(' ').collect();
