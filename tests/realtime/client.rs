@@ -68,7 +68,7 @@ impl Writer {
 impl Client {
     /// Connects without a key.
     pub(crate) async fn connect(served: &Served, query: &str) -> Self {
-        let (socket, _) = connect_async(served.url(query)).await.expect("the client is let in");
+        let (socket, _) = Box::pin(connect_async(served.url(query))).await.expect("the client is let in");
         Self { socket }
     }
 
@@ -77,7 +77,7 @@ impl Client {
         let mut request = served.url("").into_client_request().expect("a request");
         let protocols = format!("realtime, openai-insecure-api-key.{key}").parse().expect("a header value");
         request.headers_mut().insert("sec-websocket-protocol", protocols);
-        let (socket, response) = connect_async(request).await.expect("the client is let in");
+        let (socket, response) = Box::pin(connect_async(request)).await.expect("the client is let in");
         assert_eq!(response.headers()["sec-websocket-protocol"], "realtime");
         Self { socket }
     }

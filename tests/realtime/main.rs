@@ -4,6 +4,7 @@
 //! `heard N` where N is its peak in hundredths, so that whose words came out is whose samples went in.
 
 mod client;
+mod driver;
 mod endings;
 mod server;
 mod waiting;
