@@ -87,6 +87,8 @@ def parsed():
     if args.quick:
         vars(args).update(QUICK)
     args.limits_ms = [limit for limit in args.limits_ms if limit]
+    # The summary is about one person alone.
+    args.ladder = sorted({1, *args.ladder})
     return args
 
 

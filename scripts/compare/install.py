@@ -75,7 +75,7 @@ def install_package(place, package, say):
     if is_installed(place, package):
         say(f"{package.folder}: is there")
         return
-    say(f"{package.folder}: installing (torch alone is 6 GB)" if not package.borrows else f"{package.folder}: installing")
+    say(f"{package.folder}: installing ({package.size})")
     python = place.python(package.folder)
     if not python.exists():
         checked([sys.executable, "-m", "venv", place.folder / package.folder], "no virtual environment")

@@ -21,9 +21,10 @@ class Package:
     # Whose packages it may import besides its own: torch is 6 GB and need not be there twice.
     borrows: str = ""
     left_out: str = ""
+    size: str = "0.5 GB"
 
 
-WHISPERLIVEKIT = Package("whisperlivekit", needs=("whisperlivekit==0.2.26", "safetensors==0.8.0", "imageio-ffmpeg==0.8.1"))
+WHISPERLIVEKIT = Package("whisperlivekit", needs=("whisperlivekit==0.2.26", "safetensors==0.8.0", "imageio-ffmpeg==0.8.1"), size="6.4 GB, most of it torch")
 WHISPER_LIVE = Package(
     "whisper-live",
     # Its own pins of what its faster_whisper server on a CPU imports. torch comes from whisperlivekit's environment: it
@@ -114,10 +115,10 @@ RIVALS = (
     Rival("whisper-live", "WhisperLive 0.10.0", "whisperlive", whisper_live(), "ws", package=WHISPER_LIVE,
           notes=("Single-model mode with a custom model, and what a client gets that asks for nothing: threshold 10.",
                  WL_FINALS, WL_REPEATS)),
-    Rival("whisper-live-soon", "WhisperLive 0.10.0, soonest finals", "whisperlive", whisper_live("--repeats", "1"), "ws",
+    Rival("whisper-live-soon", "WhisperLive 0.10.0, threshold 1", "whisperlive", whisper_live("--repeats", "1"), "ws",
           package=WHISPER_LIVE,
-          notes=("The same with `same_output_threshold` 1, the lowest that still asks for equal texts: the best a client can ask for. "
-                 "Half-said sentences then become finals when somebody hesitates.", WL_FINALS, WL_REPEATS)),
+          notes=("The same with `same_output_threshold` 1, which a client may ask for: three equal readings make a final, and no longer "
+                 "twelve. Half-said sentences become finals when somebody hesitates. Else as above.",)),
     Rival("whisper-live-rest", "WhisperLive 0.10.0, REST", "rest", whisper_live_rest, "http", health="/health", port="rest_port",
           package=WHISPER_LIVE,
           notes=(REST_TURN, FULL_WINDOW, "int8, 5 beams; decodes on its event loop, one request at a time.")),
@@ -128,7 +129,7 @@ RIVALS = (
                  "`safetensors` is not among its dependencies. LocalAgreement, its other policy, did worse here.",
                  "It sends words as finals while they are said (`is_final` with `start` and `duration`) and the last of a turn "
                  "with `speech_final`. It keeps audio and text across pauses of less than 5 s (a constant), and the demo model was "
-                 "never trained to go on from several sentences: after such pauses its texts suffer, as a real model's would not.")),
+                 "never trained to go on from several sentences: after such pauses its texts suffer, and part of that is the model's doing.")),
     Rival("whisperlivekit-rest", "WhisperLiveKit 0.2.26, REST", "rest", whisperlivekit, "http", health="/health",
           package=WHISPERLIVEKIT,
           notes=(REST_TURN, "Runs the recording through the same streaming policy in pieces of a second. Needs ffmpeg for every request.")),
