@@ -25,7 +25,7 @@ pub use sources::Known;
 
 use crate::pool::Weight;
 use device::Device;
-use search::Search;
+use search::{MOST_PEOPLE, Search};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -252,10 +252,18 @@ fn lay_out(search: &mut Search<'_>, question: &Question, room: u16, most: u32) -
 
 /// # Errors
 ///
-/// [`PlanError::Overloaded`] when so many people bring more work than the slots can do.
+/// [`PlanError::Overloaded`] when so many people bring more work than the slots can do, [`PlanError::Setting`] when they
+/// are more than anybody plans for one device.
 fn can_work(search: &Search<'_>, people: u64, slots: u16) -> Result<(), PlanError> {
     let load = search.device().load(people.try_into().unwrap_or(u32::MAX), slots);
-    if load < 1.0 { Ok(()) } else { Err(PlanError::Overloaded { people, slots, load }) }
+    if load >= 1.0 {
+        return Err(PlanError::Overloaded { people, slots, load });
+    }
+    if people > u64::from(MOST_PEOPLE) {
+        let (what, value) = ("the number of people on one device", people.to_string());
+        return Err(PlanError::Setting { what, value, expected: "at most 100000, or no --slots" });
+    }
+    Ok(())
 }
 
 fn hopeless(search: &mut Search<'_>, slots: u16) -> PlanError {

@@ -5,7 +5,7 @@ use super::figures::Figures;
 use std::collections::BTreeMap;
 
 /// No device is planned for more people.
-const MOST_PEOPLE: u32 = 100_000;
+pub(super) const MOST_PEOPLE: u32 = 100_000;
 
 /// A simulation is about to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

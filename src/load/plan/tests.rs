@@ -211,6 +211,8 @@ fn questions_without_sense_are_refused_and_hopeless_ones_answered_at_once() {
     }
     let crowd = Question { people: Some(1_000_000_000_000), slots: Some(1), ..question() };
     assert!(matches!(answer(&crowd), Err(PlanError::Overloaded { .. })));
+    let many = Question { people: Some(200_000), slots: Some(60_000), ..question() };
+    assert!(matches!(answer(&many), Err(PlanError::Setting { .. })));
     let hasty = Question { target: Duration::from_millis(400), ..question() };
     assert!(matches!(answer(&hasty), Err(PlanError::Hopeless { .. })));
 }
