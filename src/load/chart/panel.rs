@@ -2,6 +2,7 @@
 
 use super::escape;
 use super::scale::{Scale, written};
+use plotters::coord::Shift;
 use plotters::coord::ranged1d::{KeyPointHint, Ranged, ValueFormatter};
 use plotters::drawing::DrawingAreaErrorKind;
 use plotters::prelude::*;
@@ -20,6 +21,8 @@ const LIMIT: RGBColor = RGBColor(0xC6, 0x28, 0x28);
 const KNEE: RGBColor = RGBColor(0x2E, 0x7D, 0x32);
 
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 type Failure = DrawingAreaErrorKind<std::io::Error>;
 
@@ -80,7 +83,7 @@ impl Panel {
         for line in &self.lines {
             line.draw(&mut chart)?;
         }
-        self.name_knee(&chart)?;
+        self.name_knee(&root, &chart)?;
         root.present()
     }
 
@@ -108,14 +111,11 @@ impl Panel {
     }
 
     /// Writes the knee above its line, where no other line is.
-    fn name_knee(&self, chart: &Chart<'_, '_>) -> Result<(), Failure> {
+    fn name_knee(&self, root: &Area<'_>, chart: &Chart<'_, '_>) -> Result<(), Failure> {
         let Some(knee) = self.knee.map(f64::from) else { return Ok(()) };
         let (at, top) = chart.backend_coord(&(knee, self.values().end()));
         let style = letters(12, KNEE).pos(Pos::new(HPos::Center, VPos::Bottom));
-        let area = chart.plotting_area().strip_coord_spec();
-        // Coordinates of the picture, while the area counts from its own corner.
-        let (left, above) = area.get_base_pixel();
-        area.draw(&Text::new(format!("knee {}", written(knee)), (at - left, top - above - 4), style))
+        root.draw(&Text::new(format!("knee {}", written(knee)), (at, top - 4), style))
     }
 
     fn people(&self) -> Axis {
