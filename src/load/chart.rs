@@ -14,18 +14,17 @@ const STYLE: &str = include_str!("chart/style.css");
 
 /// The page. What comes from outside (the title, addresses, errors) is escaped.
 pub fn page(curve: &Curve, title: &str) -> String {
-    let title = escape(title);
-    let mut page = format!(
+    let (title, conclusion) = (escape(title), escape(&curve.conclusion()));
+    let charts: Vec<String> = panels(curve).iter().map(figure).collect();
+    let (facts, charts, table) = (facts(curve), charts.concat(), table(curve));
+    format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
-    );
-    page += &format!("<p class=\"conclusion\">{}</p>\n{}", escape(&curve.conclusion()), facts(curve));
-    page += "<div class=\"charts\">\n";
-    page.extend(panels(curve).iter().map(figure));
-    page += &format!("</div>\n{}</main>\n</body>\n</html>\n", table(curve));
-    page
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n\
+         <p class=\"conclusion\">{conclusion}</p>\n{facts}<div class=\"charts\">\n{charts}</div>\n{table}</main>\n\
+         </body>\n</html>\n"
+    )
 }
 
 /// What was measured, and how.
@@ -115,18 +114,23 @@ fn figure(panel: &Panel) -> String {
 }
 
 fn table(curve: &Curve) -> String {
-    let heads: String = COLUMNS.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
+    let heads = each_in("<th scope=\"col\">", "</th>", &COLUMNS.map(String::from));
     let mut rows = String::new();
     for report in &curve.points {
         let class = if curve.knee == Some(report.clients) { " class=\"knee\"" } else { "" };
         let [people, cells @ ..] = curve.row(report).map(|cell| escape(&cell));
-        let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
+        let cells = each_in("<td>", "</td>", &cells);
         let _ = writeln!(rows, "<tr{class}><th scope=\"row\">{people}</th>{cells}</tr>");
     }
     format!(
         "<div class=\"table\" tabindex=\"0\" role=\"region\" aria-label=\"All figures\">\n<table>\n\
          <caption>All figures</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n"
     )
+}
+
+/// Every text between these tags.
+fn each_in(open: &str, close: &str, texts: &[String]) -> String {
+    texts.iter().flat_map(|text| [open, text, close]).collect()
 }
 
 /// Text as it may stand in HTML, between tags and in quoted attributes.

@@ -80,7 +80,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     /// Answers every request with what stands for its path, and with 404 otherwise.
-    async fn answering(answers: &'static [(&'static str, &'static str)]) -> String {
+    async fn answering(answers: Vec<(&'static str, String)>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/v1/realtime", listener.local_addr().unwrap());
         tokio::spawn(async move {
@@ -89,7 +89,8 @@ mod tests {
                 let read = stream.read(&mut request).await.unwrap();
                 let request = String::from_utf8_lossy(&request[..read]).into_owned();
                 let found = answers.iter().find(|(path, _)| request.starts_with(&format!("GET {path} ")));
-                let (status, body) = found.map_or(("404 Not Found", ""), |(_, body)| ("200 OK", *body));
+                let (status, body) =
+                    found.map_or(("404 Not Found", ""), |(_, body)| ("200 OK", body.as_str()));
                 let allowed = request.to_lowercase().contains("authorization: bearer secret");
                 let status = if allowed { status } else { "401 Unauthorized" };
                 let head =
@@ -124,7 +125,11 @@ mod tests {
 
     #[tokio::test]
     async fn one_of_ours_says_how_many_tasks_it_has() {
-        let url = answering(&[("/metrics", "# HELP x y\nstenopool_runtime_tasks 17\n")]).await;
+        let url = answering(vec![(
+            "/metrics",
+            metrics::render(&metrics::Gauges { tasks: 17, ..Default::default() }),
+        )])
+        .await;
         assert_eq!(watch(&url).tasks().await, Some(17));
         assert_eq!(watch(&url).pool().await.map(|pool| pool.model), None);
         assert_eq!(ServerWatch::of(&url).tasks().await, None, "without a key");
@@ -132,7 +137,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_is_none_of_ours_says_nothing() {
-        let url = answering(&[("/metrics", "process_threads 3\n"), ("/pool", "<html>hello</html>")]).await;
+        let url = answering(vec![
+            ("/metrics", "process_threads 3\n".into()),
+            ("/pool", "<html>hello</html>".into()),
+        ])
+        .await;
         assert_eq!((watch(&url).tasks().await, watch(&url).pool().await.is_some()), (None, false));
         let silent = watch("http://127.0.0.1:1");
         assert_eq!((silent.tasks().await, silent.pool().await.is_some()), (None, false));

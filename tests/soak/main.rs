@@ -35,7 +35,7 @@ async fn talk(served: &Served, times: u64) -> LoadReport {
     LoadReport { finals: times, turns: times, ..LoadReport::default() }
 }
 
-/// Talks and misbehaves until `enough` acts were tried.
+/// People who talk, and their bad company.
 async fn soaked(served: &Served, rubbish: Rubbish) -> SoakReport {
     let settings = SoakSettings {
         url: format!("http://{}", served.address),
@@ -56,7 +56,8 @@ async fn soaked(served: &Served, rubbish: Rubbish) -> SoakReport {
         }
         Ok::<_, Infallible>(report)
     };
-    let done = soak(&settings, &[clip()], people, &CancellationToken::new()).await;
+    let (clips, stop) = ([clip()], CancellationToken::new());
+    let done = Box::pin(soak(&settings, &clips, people, &stop)).await;
     done.expect("the people were let in")
 }
 

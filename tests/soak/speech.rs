@@ -33,7 +33,7 @@ struct Mouth(SplitSink<Socket, Message>);
 
 struct Ear(SplitStream<Socket>);
 
-fn lost(reason: impl ToString) -> Lost {
+fn lost(reason: &dyn ToString) -> Lost {
     Lost { code: "connection_lost".into(), reason: reason.to_string() }
 }
 
@@ -64,7 +64,7 @@ impl Speaker for Mouth {
 
     fn say<'a>(&'a mut self, samples: &'a [i16]) -> BoxFuture<'a, Result<(), Lost>> {
         let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-        Box::pin(async { self.0.send(Message::binary(bytes)).await.map_err(lost) })
+        Box::pin(async { self.0.send(Message::binary(bytes)).await.map_err(|error| lost(&error)) })
     }
 
     fn end_turn(&mut self) -> BoxFuture<'_, Result<(), Lost>> {
@@ -81,7 +81,7 @@ impl Speaker for Mouth {
 impl Listener for Ear {
     fn next(&mut self) -> BoxFuture<'_, Result<Option<Heard>, Lost>> {
         Box::pin(async {
-            let message = self.0.next().await.transpose().map_err(lost)?;
+            let message = self.0.next().await.transpose().map_err(|error| lost(&error))?;
             Ok(message.map(|_| Heard::Delta))
         })
     }

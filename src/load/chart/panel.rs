@@ -2,7 +2,9 @@
 
 use super::escape;
 use super::scale::{Scale, written};
+use plotters::coord::Shift;
 use plotters::coord::ranged1d::{KeyPointHint, Ranged, ValueFormatter};
+use plotters::drawing::DrawingAreaErrorKind;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -17,6 +19,12 @@ const GRID: RGBColor = RGBColor(0xDD, 0xDD, 0xDD);
 const PAPER: RGBColor = RGBColor(0xFF, 0xFF, 0xFF);
 const LIMIT: RGBColor = RGBColor(0xC6, 0x28, 0x28);
 const KNEE: RGBColor = RGBColor(0x2E, 0x7D, 0x32);
+
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+type Failure = DrawingAreaErrorKind<std::io::Error>;
 
 /// A chart of some quantity over the number of people.
 pub(super) struct Panel {
@@ -61,59 +69,53 @@ impl Panel {
         format!("{} in {} by number of people: {}", self.title, self.unit, lines.join(", "))
     }
 
-    fn draw(&self, target: &mut String) -> Result<(), Box<dyn std::error::Error + '_>> {
+    fn draw(&self, target: &mut String) -> Result<(), Failure> {
         let root = SVGBackend::with_string(target, SIZE).into_drawing_area();
-        let (x, y) = (self.people(), self.values());
         let mut chart = ChartBuilder::on(&root)
             .margin_top(22)
             .margin_right(14)
             .margin_left(2)
             .x_label_area_size(40)
             .y_label_area_size(56)
-            .build_cartesian_2d(x.clone(), y.clone())?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID)
-            .axis_style(INK)
-            .x_desc("people connected")
-            .y_desc(self.unit)
-            .x_labels(x.ticks.len())
-            .y_labels(y.ticks.len())
-            .x_label_style(letters(12))
-            .y_label_style(letters(12))
-            .axis_desc_style(letters(13))
-            .x_label_formatter(&|n| written(*n))
-            .y_label_formatter(&|value| written(*value))
-            .draw()?;
+            .build_cartesian_2d(self.people(), self.values())?;
+        self.draw_axes(&mut chart)?;
+        self.draw_bounds(&mut chart)?;
+        for line in &self.lines {
+            line.draw(&mut chart)?;
+        }
+        self.name_knee(&root, &chart)?;
+        root.present()
+    }
+
+    fn draw_axes(&self, chart: &mut Chart<'_, '_>) -> Result<(), Failure> {
+        let mut mesh = chart.configure_mesh();
+        mesh.disable_x_mesh().light_line_style(TRANSPARENT).bold_line_style(GRID).axis_style(INK);
+        mesh.x_desc("people connected").y_desc(self.unit).axis_desc_style(letters(13, INK));
+        mesh.x_label_style(letters(12, INK)).y_label_style(letters(12, INK));
+        mesh.x_label_formatter(&|n| written(*n)).y_label_formatter(&|value| written(*value));
+        mesh.draw()
+    }
+
+    /// The limit and the knee, as dashes from end to end.
+    fn draw_bounds(&self, chart: &mut Chart<'_, '_>) -> Result<(), Failure> {
+        let (x, y) = (self.people(), self.values());
         if let Some(limit) = self.limit {
             let ends = [(x.start(), limit), (x.end(), limit)];
             chart.draw_series(DashedLineSeries::new(ends, 6, 4, LIMIT.stroke_width(1)))?;
         }
-        if let Some(knee) = self.knee {
-            let ends = [(f64::from(knee), y.start()), (f64::from(knee), y.end())];
+        if let Some(knee) = self.knee.map(f64::from) {
+            let ends = [(knee, y.start()), (knee, y.end())];
             chart.draw_series(DashedLineSeries::new(ends, 3, 3, KNEE.stroke_width(1)))?;
-            let (at, top) = chart.backend_coord(&(f64::from(knee), y.end()));
-            let style = letters(12).color(&KNEE).pos(Pos::new(HPos::Center, VPos::Bottom));
-            root.draw(&Text::new(format!("knee {}", written(knee.into())), (at, top - 4), style))?;
         }
-        for line in &self.lines {
-            let color = LINES[line.color % LINES.len()];
-            let points = || line.points.iter().map(|(n, value, passed)| ((f64::from(*n), *value), *passed));
-            chart.draw_series(LineSeries::new(points().map(|(point, _)| point), color.stroke_width(2)))?;
-            // Of a load that did not pass, the point is hollow.
-            chart.draw_series(points().map(|(point, passed)| {
-                let inside = if passed { color } else { PAPER };
-                EmptyElement::at(point)
-                    + Circle::new((0, 0), 4, color.filled())
-                    + Circle::new((0, 0), 2, inside.filled())
-            }))?;
-        }
-        root.present()?;
-        drop(chart);
-        drop(root);
         Ok(())
+    }
+
+    /// Writes the knee above its line, where no other line is.
+    fn name_knee(&self, root: &Area<'_>, chart: &Chart<'_, '_>) -> Result<(), Failure> {
+        let Some(knee) = self.knee.map(f64::from) else { return Ok(()) };
+        let (at, top) = chart.backend_coord(&(knee, self.values().end()));
+        let style = letters(12, KNEE).pos(Pos::new(HPos::Center, VPos::Bottom));
+        root.draw(&Text::new(format!("knee {}", written(knee)), (at, top - 4), style))
     }
 
     fn people(&self) -> Axis {
@@ -128,9 +130,25 @@ impl Panel {
     }
 }
 
-/// Letters of that size, in the colour of the text.
-fn letters(size: u32) -> TextStyle<'static> {
-    ("sans-serif", size).into_font().color(&INK)
+impl Line {
+    fn draw(&self, chart: &mut Chart<'_, '_>) -> Result<(), Failure> {
+        let color = LINES[self.color % LINES.len()];
+        let points = || self.points.iter().map(|(n, value, passed)| ((f64::from(*n), *value), *passed));
+        chart.draw_series(LineSeries::new(points().map(|(point, _)| point), color.stroke_width(2)))?;
+        // Of a load that did not pass, the point is hollow.
+        chart.draw_series(points().map(|(point, passed)| {
+            let inside = if passed { color } else { PAPER };
+            EmptyElement::at(point)
+                + Circle::new((0, 0), 4, color.filled())
+                + Circle::new((0, 0), 2, inside.filled())
+        }))?;
+        Ok(())
+    }
+}
+
+/// Letters of that size.
+fn letters(size: u32, color: RGBColor) -> TextStyle<'static> {
+    ("sans-serif", size).into_font().color(&color)
 }
 
 /// An axis with exactly these ticks.

@@ -64,7 +64,7 @@ fn round_up(value: f64) -> f64 {
 
 /// A value as it is written at an axis: without places that say nothing, thousands apart.
 pub(super) fn written(value: f64) -> String {
-    let decimals = if value.fract().abs() < 1e-9 { 0 } else { 1 };
+    let decimals = usize::from(value.fract().abs() >= 1e-9);
     let text = format!("{value:.decimals$}");
     let (whole, fraction) = text.split_once('.').map_or((text.as_str(), ""), |(whole, rest)| (whole, rest));
     let mut apart = String::new();
