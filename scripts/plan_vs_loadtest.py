@@ -43,7 +43,7 @@ def server(args):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    flags = ["--bind", address, "--model", "demo", "--slots", "1", "--threads", "1", "--window", "full"]
+    flags = ["--bind", address, "--model", "demo", "--slots", "1", "--threads", "1", "--window", args.window]
     process = subprocess.Popen(pinned(args.server_core, args.binary, "--log", "warn", "serve", *flags),
                                stdout=subprocess.DEVNULL, cwd=ROOT)
     try:
@@ -172,7 +172,7 @@ def table(args, rows):
     ms = lambda figure: f"{figure:.0f} ms"
     lines = [
         f"# `stenopool plan` against `stenopool loadtest` on {args.machine}", "",
-        f"`scripts/plan_vs_loadtest.py`: the demo model, full window, 1 slot on one core of its own, duty {args.duty:g}. `plan` knew",
+        f"`scripts/plan_vs_loadtest.py`: the demo model, {args.window} window, 1 slot on one core of its own, duty {args.duty:g}. `plan` knew",
         "two calibrations with other numbers of people and nothing else. Each cell: predicted / measured.", "",
         "| people | utterances | load | waiting | mean wait | p95 wait | p95 scatters by | p95 final | verdict |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|---|",
@@ -203,6 +203,7 @@ def main():
     parser.add_argument("--utterances", type=int, default=2_000, help="for each load; fewer than 1000 prove nothing")
     parser.add_argument("--calibration-seconds", type=float, default=180)
     parser.add_argument("--duty", type=float, default=0.3)
+    parser.add_argument("--window", default="full", choices=["fit", "full"], help="what the encoder looks at")
     parser.add_argument("--server-core", type=int, default=0)
     parser.add_argument("--client-core", type=int, default=1)
     parser.add_argument("--machine", default=machine(), help="what to call this machine")
@@ -215,7 +216,7 @@ def main():
     args.out.mkdir(exist_ok=True)
     name = "plan-" + re.sub(r"[^a-z0-9]+", "-", args.machine.lower()).strip("-")
     (args.out / f"{name}.md").write_text(table(args, rows))
-    (args.out / f"{name}.json").write_text(json.dumps({"machine": args.machine, "duty": args.duty, "rows": rows}, indent=2) + "\n")
+    (args.out / f"{name}.json").write_text(json.dumps({"machine": args.machine, "duty": args.duty, "window": args.window, "rows": rows}, indent=2) + "\n")
     print(f"\n{table(args, rows)}\n{args.out / name}.md")
     sys.exit(0 if all(row["agrees"] for row in rows) else 1)
 

@@ -29,7 +29,7 @@
 //! | [`session`] | one live conversation or one recording: audio in, text out | `audio`, `vad`, `asr`, `pool`, `telemetry` |
 //! | [`server`] | HTTP and WebSocket edge, wire formats, keys | `session`, `asr`, `vad`, `audio`, `telemetry`, snapshots of `pool` and `gpu` |
 //! | [`store`] | models: manifest, search path, download, checksums, the embedded demo model | nothing of ours |
-//! | [`load`] | the real [`pool::Ledger`] in simulation | `audio`, `pool` |
+//! | [`load`] | load test, soak, knee, plan: drives servers from outside, and the real [`pool::Ledger`] in simulation | `audio`, `vad`, `pool`, `telemetry` |
 //! | [`config`] | settings as written → settings as meant | the `Settings` of the others |
 //! | [`cli`] | commands; the only place that wires things together | everything |
 //!
@@ -62,6 +62,10 @@
 //! | [`asr::Lane`], [`asr::Job`] | a session's way to a slot; one decode on its way, with its lease |
 //! | [`asr::Hypothesis`], [`asr::Segment`], [`asr::Transcript`] | the reading of an utterance; timed text; a reading and what it took |
 //! | [`session::Recording`], [`session::Part`] | a file being transcribed; the text of one stretch of it |
+//! | [`load::Clip`], [`load::Turns`], [`load::Diary`] | a labelled recording; when a virtual person says which; the book of what it said and what came back |
+//! | [`load::Protocol`], [`load::Speaker`], [`load::Listener`] | a way to talk to servers of one kind; the halves of a connection |
+//! | [`load::LoadReport`], [`load::Curve`], [`load::SoakReport`] | what a load showed; latency over the number of people, and the knee; what a long load left behind |
+//! | [`load::Plan`], [`load::Service`], [`load::Scenario`] | how many people fit; how long utterances and their decodes are, as measured; an hour played in virtual time |
 //!
 //! # How a sample travels
 //!
@@ -106,6 +110,13 @@
 //!
 //! [`asr::Engine`] is the seam that keeps the future open: today each slot is a thread with a whisper.cpp state over
 //! one shared context. Nothing outside `asr` can tell.
+//!
+//! # How many people fit
+//!
+//! [`load::run`] lets virtual people talk to a server, ours or another: each has a connection, a microphone that is always
+//! on, a schedule that does not wait for the server, and a [`load::Diary`], which says afterwards what was late, lost or
+//! somebody else's. [`load::find_knee`] raises their number, [`load::soak`] adds clients that misbehave, and
+//! [`load::plan`] answers without a server, by playing the same people through the real ledger with service times that were measured.
 //!
 //! # Threads
 //!

@@ -157,6 +157,7 @@ fn soak_settings(load: &LoadSettings) -> Result<SoakSettings, Failure> {
         warm_up: (load.duration / 10).clamp(WARM_UP_AT_LEAST, WARM_UP_AT_MOST),
         duration: load.duration,
         seed: load.turns.seed,
+        at_once: (load.clients as usize / 5).clamp(2, 16),
         ..SoakSettings::new(url, key, protocol, rubbish)
     })
 }

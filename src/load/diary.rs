@@ -114,7 +114,7 @@ impl Diary {
                 .iter()
                 .map(|noted| FinalOutcome {
                     told: noted.told.clone(),
-                    belongs: !noted.turns.is_empty(),
+                    turn: noted.turns.first().copied(),
                     steady: noted.turns.iter().copied().any(is_steady),
                 })
                 .collect(),

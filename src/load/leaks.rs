@@ -29,6 +29,9 @@ pub struct Spoken {
 pub struct Leak {
     /// In whose text they stand; clients are counted from 0.
     pub client: u32,
+    /// In which of its texts, counted from 0.
+    #[serde(skip)]
+    pub text: usize,
     /// The words.
     pub words: String,
     /// Whose they are: the first other client that has the sentence.
@@ -45,11 +48,12 @@ pub fn leaks(people: &[Spoken]) -> Vec<Leak> {
     let index = Index::new(&own);
     let mut found = Vec::new();
     for (client, (person, own)) in (0..).zip(people.iter().zip(&own)) {
-        for words in &person.heard {
+        for (text, words) in person.heard.iter().enumerate() {
             let heard = vocabulary.read(words);
             let runs = foreign_runs(&index, client, &heard, own);
             found.extend(runs.into_iter().map(|run| Leak {
                 client,
+                text,
                 words: words[run.start..run.end].join(" "),
                 whose: run.whose,
             }));

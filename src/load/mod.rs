@@ -10,6 +10,7 @@ mod diary;
 mod http;
 mod knee;
 mod leaks;
+mod mishearing;
 mod person;
 mod plan;
 mod protocol;

@@ -7,7 +7,7 @@ use super::board::{Board, Lag};
 use super::clips::Clip;
 use super::diary::{Diary, PersonOutcome};
 use super::protocol::{Connection, Heard, Listener, Lost, Speaker};
-use super::turns::Turns;
+pub(super) use agenda::Topics;
 use agenda::{Agenda, Reply, Rules, Step, View};
 use futures_util::future::join;
 use microphone::{FRAME, Microphone};
@@ -24,7 +24,7 @@ pub(super) struct Person {
     /// What it can say, at the protocol's rate.
     pub(super) clips: Vec<Arc<Clip>>,
     /// What it says when.
-    pub(super) turns: Turns,
+    pub(super) topics: Topics,
     pub(super) manners: Arc<Manners>,
     pub(super) board: Arc<Board>,
 }
@@ -87,7 +87,7 @@ impl Person {
     /// speaker back for a farewell.
     async fn speak(self, mut speaker: Box<dyn Speaker>, book: &Book) -> Result<Box<dyn Speaker>, Lost> {
         let mut microphone = Microphone::new(self.clips[0].rate);
-        let mut agenda = Agenda::new(self.manners.rules(book.began), self.turns);
+        let mut agenda = Agenda::new(self.manners.rules(book.began), self.topics);
         let mut pace = Pace::new(book.began);
         let mut speaking = None;
         loop {

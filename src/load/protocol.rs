@@ -238,4 +238,4 @@ impl Lost {
 }
 
 /// The code of everything that a server does not take because it is full.
-const REJECTED: &str = "rejected";
+pub(super) const REJECTED: &str = "rejected";

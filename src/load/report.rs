@@ -9,6 +9,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(super) use figures::leaks_among;
 pub use quantiles::Quantiles;
 
 use super::leaks::Leak;
@@ -39,6 +40,8 @@ pub struct RunFacts {
     pub server: ServerUsage,
     /// How many slots the server says it has.
     pub slots: Option<u16>,
+    /// Words that look like leaks, and that came again when the recording was said alone.
+    pub misheard: Vec<Leak>,
     /// Whether it ended before its time.
     pub interrupted: bool,
 }
@@ -112,6 +115,10 @@ pub struct Report {
     pub turns: u64,
     /// The first leaks.
     pub leaked: Vec<Leak>,
+    /// Wrong readings that happen to stand in another client's sentences, at most twenty: no leaks, because the recognizer
+    /// reads them so when nobody else is there, too.
+    #[serde(default)]
+    pub misheard: Vec<Leak>,
     /// How many slots the server says it has.
     pub slots: Option<u16>,
     /// The part of their time in which slots decoded finals.

@@ -3,12 +3,15 @@
 use super::board::{Board, Progress};
 use super::clips::Clip;
 use super::diary::PersonOutcome;
+use super::leaks::Leak;
+use super::mishearing;
 use super::person::{Manners, Person};
 use super::protocol::{ConnectError, Connection, Protocol, ProtocolName, Target};
-use super::report::{Report as LoadReport, RunFacts, ServerUsage};
+use super::report::{Report as LoadReport, RunFacts, ServerUsage, leaks_among};
 use super::server_watch::{ServerWatch, Usage};
-use super::turns::{TurnSettings, Turns, assign};
+use super::turns::{Turn, TurnSettings, Turns, assign};
 use std::collections::BTreeMap;
+use std::iter;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,18 +100,26 @@ pub async fn run(
     let mut watched = Watched::new(&settings.target);
     let crowd = Crowd::new(settings, protocol, clips, stop);
     let board = Arc::clone(&crowd.board);
+    let alone = Alone {
+        protocol: Arc::clone(&crowd.protocol),
+        board: Arc::clone(&board),
+        patience: settings.patience,
+    };
     let (people, turned_away) = watched.during(&board, progress, crowd.talk(first)).await;
+    let elapsed = board.progress().elapsed;
+    let misheard = watched.during(&board, progress, alone.misheard(&people, stop)).await;
     let facts = RunFacts {
         protocol: settings.protocol.as_str().to_owned(),
         url: settings.target.url.clone(),
         clients: settings.clients,
-        duration: board.progress().elapsed,
+        duration: elapsed,
         duty: settings.turns.duty,
         rejected: turned_away.rejected,
         connection_errors: turned_away.errors,
         lag_p99: board.lag.p99(),
         slots: watched.slots().await,
         server: watched.used().await,
+        misheard,
         interrupted: stop.is_cancelled(),
     };
     Ok(LoadReport::of(facts, &people))
@@ -162,7 +173,12 @@ impl Crowd {
             let clips: Vec<_> = set.into_iter().map(|clip| Arc::clone(&clips[clip])).collect();
             let lengths: Vec<_> = clips.iter().map(|clip| clip.duration()).collect();
             let turns = Turns::new(&settings.turns, number, &lengths);
-            Person { clips, turns, manners: Arc::clone(&manners), board: Arc::clone(&board) }
+            Person {
+                clips,
+                topics: Box::new(turns),
+                manners: Arc::clone(&manners),
+                board: Arc::clone(&board),
+            }
         };
         let people = (0..).zip(sets).map(person).collect();
         Self { protocol, people, ramp: settings.ramp, board }
@@ -211,6 +227,48 @@ async fn visit(
         () = stop.cancelled() => return Ok(PersonOutcome::default()),
     };
     Ok(person.talk(connection).await)
+}
+
+/// Somebody who says recordings again when everybody else has gone.
+struct Alone {
+    protocol: Arc<dyn Protocol>,
+    board: Arc<Board>,
+    patience: Duration,
+}
+
+impl Alone {
+    /// Which of the words that look like leaks the recognizer reads when nobody else is there, too.
+    async fn misheard(&self, people: &[PersonOutcome], stop: &CancellationToken) -> Vec<Leak> {
+        let found = leaks_among(people);
+        let mut again = BTreeMap::new();
+        for clip in mishearing::suspects(&found, people) {
+            if let (false, Ok(connection)) = (stop.is_cancelled(), self.protocol.connect(0).await) {
+                let file = clip.file.clone();
+                again.insert(file, self.say(clip, connection, stop).await);
+            }
+        }
+        mishearing::misheard(&found, people, &again)
+    }
+
+    /// The final texts of one recording.
+    async fn say(&self, clip: Arc<Clip>, connection: Connection, stop: &CancellationToken) -> Vec<String> {
+        let now = Instant::now();
+        let turn = Turn { pause: Duration::from_secs(1), clip: 0, interrupts: None };
+        let manners = Manners {
+            // It is under way then, and over before another one could begin.
+            until: now + turn.pause * 3 / 2,
+            steady_from: now,
+            patience: self.patience,
+            waits_for_text: true,
+            converses: false,
+            tells_positions: self.protocol.tells_positions(),
+            stop: stop.clone(),
+        };
+        let topics = Box::new(iter::repeat(turn));
+        let person =
+            Person { clips: vec![clip], topics, manners: Arc::new(manners), board: Arc::clone(&self.board) };
+        person.talk(connection).await.finals.into_iter().map(|heard| heard.told.text).collect()
+    }
 }
 
 /// The server while it is under load.

@@ -57,7 +57,7 @@ pub struct SoakSettings {
 }
 
 impl SoakSettings {
-    /// A quarter of an hour beside thirty at most who misbehave, twice in a second.
+    /// A quarter of an hour beside ten at most who misbehave, three times in a second.
     pub fn new(url: String, key: Option<String>, protocol: Arc<dyn Protocol>, rubbish: Rubbish) -> Self {
         Self {
             url,
@@ -66,8 +66,8 @@ impl SoakSettings {
             rubbish,
             duration: Duration::from_secs(900),
             warm_up: Duration::from_secs(60),
-            pause: Duration::from_millis(500),
-            at_once: 30,
+            pause: Duration::from_millis(300),
+            at_once: 10,
             seed: 1,
         }
     }

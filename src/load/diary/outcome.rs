@@ -35,7 +35,7 @@ impl PersonOutcome {
 
     /// Finals with text that nobody said: they belong to no turn.
     pub fn strays(&self) -> impl Iterator<Item = &str> {
-        self.finals.iter().filter(|heard| !heard.belongs).map(|heard| heard.told.text.as_str())
+        self.finals.iter().filter(|heard| heard.turn.is_none()).map(|heard| heard.told.text.as_str())
     }
 }
 
@@ -75,8 +75,8 @@ pub enum Fate {
 pub struct FinalOutcome {
     /// As the server told it.
     pub told: Final,
-    /// Whether it is of something that was said.
-    pub belongs: bool,
+    /// The first of the turns that it is of; `None` where nobody said anything.
+    pub turn: Option<usize>,
     /// Whether it is of a turn that was begun when people were at their pace.
     pub steady: bool,
 }

@@ -123,7 +123,7 @@ proptest! {
         all[victim].push(planted.clone());
         let mut people: Vec<_> = all.into_iter().map(|own| Spoken { heard: own.clone(), own }).collect();
         people[thief].heard[0].extend(planted.clone());
-        let leak = Leak { client: thief as u32, words: planted.join(" "), whose: victim as u32 };
+        let leak = Leak { client: thief as u32, text: 0, words: planted.join(" "), whose: victim as u32 };
         prop_assert_eq!(leaks(&people), [leak]);
     }
 

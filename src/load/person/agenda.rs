@@ -2,7 +2,7 @@
 //!
 //! All times are since the person's stream began.
 
-use crate::load::turns::{Turn, Turns};
+use crate::load::turns::Turn;
 use std::time::Duration;
 
 /// How a person behaves.
@@ -54,6 +54,9 @@ impl Reply {
     }
 }
 
+/// What somebody says, one thing after the other, without end.
+pub(in crate::load) type Topics = Box<dyn Iterator<Item = Turn> + Send>;
+
 /// What to do with the next frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
@@ -74,10 +77,9 @@ enum Phase {
 }
 
 /// What a person has yet to say, and what it is doing.
-#[derive(Debug)]
 pub(super) struct Agenda {
     rules: Rules,
-    turns: Turns,
+    topics: Topics,
     /// What it says next, or is saying until the recording is over.
     turn: Turn,
     phase: Phase,
@@ -86,10 +88,10 @@ pub(super) struct Agenda {
 }
 
 impl Agenda {
-    pub(super) fn new(rules: Rules, mut turns: Turns) -> Self {
-        let turn = take(&mut turns);
+    pub(super) fn new(rules: Rules, mut topics: Topics) -> Self {
+        let turn = take(&mut topics);
         let phase = Phase::Pausing { until: turn.pause };
-        Self { rules, turns, turn, phase, missed_replies: 0 }
+        Self { rules, topics, turn, phase, missed_replies: 0 }
     }
 
     /// What to do now. It is asked before every frame.
@@ -115,7 +117,7 @@ impl Agenda {
 
     /// The recording is over.
     pub(super) fn turn_ended(&mut self, now: Duration) {
-        self.turn = take(&mut self.turns);
+        self.turn = take(&mut self.topics);
         let waits = self.rules.waits_for_text || self.rules.converses;
         self.phase = if waits {
             Phase::Listening { since: now }
@@ -141,14 +143,14 @@ impl Agenda {
     }
 }
 
-fn take(turns: &mut Turns) -> Turn {
-    turns.next().expect("people always have something to say")
+fn take(topics: &mut Topics) -> Turn {
+    topics.next().expect("people always have something to say")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::turns::TurnSettings;
+    use crate::load::turns::{TurnSettings, Turns};
 
     const UNTIL: Duration = Duration::from_secs(1_000);
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -158,7 +160,7 @@ mod tests {
             TurnSettings { duty: 0.5, interrupts: interrupts.unwrap_or_default(), ..TurnSettings::default() };
         let rules =
             Rules { until: UNTIL, patience: PATIENCE, waits_for_text, converses: interrupts.is_some() };
-        Agenda::new(rules, Turns::new(&settings, 0, &[Duration::from_secs(2)]))
+        Agenda::new(rules, Box::new(Turns::new(&settings, 0, &[Duration::from_secs(2)])))
     }
 
     /// Lets frames go by until something is to be done; says when that was.

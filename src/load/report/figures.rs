@@ -3,7 +3,8 @@
 use super::quantiles::rounded;
 use super::{Lag, Quantiles, Report, RunFacts};
 use crate::load::diary::{Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
-use crate::load::leaks::{Spoken, leaks};
+use crate::load::leaks::{Leak, Spoken, leaks};
+use crate::load::protocol::REJECTED;
 use crate::load::words::words;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,8 +22,10 @@ impl Report {
     /// The figures of a run. The clients are `people`, in order.
     pub fn of(run: RunFacts, people: &[PersonOutcome]) -> Self {
         let heard = Everyone { people, interrupted: run.interrupted };
-        let leaked = leaks(&people.iter().map(spoken).collect::<Vec<_>>());
+        let (misheard, leaked): (Vec<_>, Vec<_>) =
+            leaks_among(people).into_iter().partition(|leak| run.misheard.contains(leak));
         let scores: Vec<&Score> = heard.scores().collect();
+        let mut errors = errors(run.connection_errors, people);
         let report = Self {
             clients: run.clients,
             duration_s: rounded(run.duration.as_secs_f64(), 3),
@@ -37,8 +40,8 @@ impl Report {
             diverged_words: heard.finals().map(|heard| heard.told.diverged_words).fold(None, sum),
             leaks: leaked.len() as u64,
             lost_utterances: heard.lost(),
-            rejected: run.rejected,
-            errors: errors(run.connection_errors, people),
+            rejected: run.rejected + errors.remove(REJECTED).unwrap_or(0),
+            errors,
             lag_ms: Lag { p99: milliseconds(run.lag_p99) },
             server: run.server,
             wer_by_kind: wer_by_kind(&scores),
@@ -46,6 +49,7 @@ impl Report {
             waited_share: heard.waited_share(),
             turns: heard.turns().count() as u64,
             leaked: leaked.into_iter().take(LEAKS_TOLD).collect(),
+            misheard: misheard.into_iter().take(LEAKS_TOLD).collect(),
             slots: run.slots,
             utilization: heard.utilization(run.slots, run.duration),
             samples: thinned(heard.finals().filter(|heard| heard.steady).filter_map(sample).collect()),
@@ -130,6 +134,11 @@ impl<'a> Everyone<'a> {
         let capacity = f64::from(slots?) * duration.as_secs_f64();
         if decodes.is_empty() { None } else { ratio(busy, capacity) }
     }
+}
+
+/// All runs of words of one person in the texts of another.
+pub(in crate::load) fn leaks_among(people: &[PersonOutcome]) -> Vec<Leak> {
+    leaks(&people.iter().map(spoken).collect::<Vec<_>>())
 }
 
 /// What leaks are looked for in.

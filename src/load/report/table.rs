@@ -47,7 +47,7 @@ impl Report {
             ("slots", self.slots_used()),
             ("word error", self.word_error()),
             ("words that diverged", known(self.diverged_words)),
-            ("leaks", self.leaks.to_string()),
+            ("leaks", self.leaks_told()),
             ("lost utterances", self.lost_utterances.to_string()),
             ("rejected", self.rejected.to_string()),
             ("errors", self.errors_told()),
@@ -68,6 +68,13 @@ impl Report {
         match self.wer_by_kind.len() {
             0 | 1 => percent(self.wer),
             _ => format!("{} ({})", percent(self.wer), kinds.collect::<Vec<_>>().join(", ")),
+        }
+    }
+
+    fn leaks_told(&self) -> String {
+        match self.misheard.len() {
+            0 => self.leaks.to_string(),
+            n => format!("{} (and {n} wrong readings that come again when nobody else is there)", self.leaks),
         }
     }
 

@@ -27,7 +27,7 @@ fn heard(text: &str, waited: u64, steady: bool) -> FinalOutcome {
     let stretch = Stretch { start: SECOND, end: SECOND * 3 };
     let (waited, decoded) = (Some(ms(waited)), Some(ms(500)));
     let told = Final { text: text.into(), heard: Some(stretch), waited, decoded, diverged_words: None };
-    FinalOutcome { told, belongs: true, steady }
+    FinalOutcome { told, turn: Some(0), steady }
 }
 
 fn score(kind: &str, words: u64, errors: u64, awaited: bool) -> Score {
