@@ -90,8 +90,8 @@ struct KneeFlags {
     #[arg(long, value_name = "SECONDS", env = "STENOPOOL_STEP", default_value = "60", value_parser = positive_seconds)]
     step: Duration,
     /// With how many people to begin
-    #[arg(long, value_name = "N", env = "STENOPOOL_FROM", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    from: u32,
+    #[arg(long, value_name = "N", env = "STENOPOOL_FIRST", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    first: u32,
     /// Write the curve as one HTML page
     #[arg(long, value_name = "FILE", env = "STENOPOOL_HTML")]
     html: Option<PathBuf>,
@@ -168,7 +168,7 @@ impl KneeFlags {
         self.load.json.iter().chain(&self.html).try_for_each(|path| check_writable(path))?;
         let clips = self.load.clips(models, &load)?;
         let limit = Duration::from_millis(self.limit_ms);
-        let settings = KneeSettings { first: self.from.min(load.clients), most: load.clients, limit };
+        let settings = KneeSettings { first: self.first.min(load.clients), most: load.clients, limit };
         let live = Live::new();
         let so_many = async |clients| {
             live.begin(&format!("{clients} people: "), self.step);
