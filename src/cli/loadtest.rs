@@ -9,8 +9,8 @@ use super::output;
 use crate::audio::Span;
 use crate::config::ModelSettings;
 use crate::load::{
-    KneeSettings, LoadError, LoadSettings, ProtocolName, Rubbish, SoakSettings, chart, find_knee, run, soak,
-    speech_spans,
+    Course, KneeSettings, LoadError, LoadSettings, ProtocolName, Rubbish, SoakSettings, chart, find_knee,
+    run, soak, speech_spans,
 };
 use crate::vad::Silero;
 use anyhow::Context;
@@ -120,7 +120,7 @@ impl PlainFlags {
         let clips = self.load.clips(models, &settings)?;
         let live = Live::new();
         live.begin("", settings.duration);
-        let report = run(&settings, &clips, &|progress| live.tell(&progress), stop).await;
+        let report = run(&settings, &clips, &|progress| live.tell(&progress), &course(stop)).await;
         live.clear();
         let report = report.map_err(in_words)?;
         deliver(&report, self.load.json.as_deref())?;
@@ -132,9 +132,9 @@ impl PlainFlags {
         self.load.json.iter().try_for_each(|path| check_writable(path))?;
         let clips = self.load.clips(models, &settings)?;
         let live = Live::new();
-        let for_so_long = async |duration, stop| {
+        let for_so_long = async |duration, course| {
             live.begin("", duration);
-            run(&settings.clone().lasting(duration), &clips, &|progress| live.tell(&progress), &stop).await
+            run(&settings.clone().lasting(duration), &clips, &|progress| live.tell(&progress), &course).await
         };
         let report = soak(&soak_settings(&settings)?, &clips, for_so_long, stop).await;
         live.clear();
@@ -172,8 +172,13 @@ impl KneeFlags {
         let live = Live::new();
         let so_many = async |clients| {
             live.begin(&format!("{clients} people: "), self.step);
-            run(&LoadSettings { clients, ..load.clone() }, &clips, &|progress| live.tell(&progress), stop)
-                .await
+            run(
+                &LoadSettings { clients, ..load.clone() },
+                &clips,
+                &|progress| live.tell(&progress),
+                &course(stop),
+            )
+            .await
         };
         let curve = find_knee(&settings, so_many, stop).await;
         live.clear();
@@ -184,6 +189,10 @@ impl KneeFlags {
         deliver(&curve, self.load.json.as_deref())?;
         Ok(verdict(&Vec::from_iter(curve.complaint())))
     }
+}
+
+fn course(stop: &CancellationToken) -> Course {
+    Course { stop: stop.clone(), ..Course::default() }
 }
 
 /// Where speech is in recordings whose table does not say so: the voice detector is asked.

@@ -35,7 +35,7 @@ pub use protocol::{
     ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, ProtocolName, Speaker, Stretch, Target,
 };
 pub use report::{Lag, Quantiles, Report as LoadReport, RunFacts, ServerUsage};
-pub use run::{LoadError, LoadSettings, run};
+pub use run::{Course, LoadError, LoadSettings, run};
 pub use server_watch::{PoolReading, ServerWatch, SizingReading, SlotsReading, Usage};
 pub use simulation::{Comparison, Discipline, Report, Scenario, Waits};
 pub use soak::{Growth, Levels, Rubbish, SoakReport, SoakSettings, soak};

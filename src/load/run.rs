@@ -53,6 +53,16 @@ impl LoadSettings {
     }
 }
 
+/// How a run hears that it is to end, and how others hear that it has.
+#[derive(Debug, Clone, Default)]
+pub struct Course {
+    /// Cancel it to end the run early, with what there is.
+    pub stop: CancellationToken,
+    /// Cancelled when everybody has spoken. What is said again then, to see whether words leaked or were misheard, is
+    /// said when nobody else is connected: whoever keeps the people company leaves now.
+    pub over: CancellationToken,
+}
+
 /// Why there was no load test.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -90,8 +100,9 @@ pub async fn run(
     settings: &LoadSettings,
     clips: &[Arc<Clip>],
     progress: &(dyn Fn(Progress) + Sync),
-    stop: &CancellationToken,
+    course: &Course,
 ) -> Result<LoadReport, LoadError> {
+    let stop = &course.stop;
     if clips.is_empty() {
         return Err(LoadError::NothingToSay);
     }
@@ -107,6 +118,7 @@ pub async fn run(
     };
     let (people, turned_away) = watched.during(&board, progress, crowd.talk(first)).await;
     let elapsed = board.progress().elapsed;
+    course.over.cancel();
     let misheard = watched.during(&board, progress, alone.misheard(&people, stop)).await;
     let facts = RunFacts {
         protocol: settings.protocol.as_str().to_owned(),

@@ -13,6 +13,7 @@ pub use report::SoakReport;
 use super::clips::Clip;
 use super::protocol::Protocol;
 use super::report::Report;
+use super::run::Course;
 use super::server_watch::{ServerWatch, Usage};
 use culprit::Culprit;
 use mischief::{ANYBODY, Acts, OURS};
@@ -99,20 +100,24 @@ pub enum Rubbish {
 pub async fn soak<E>(
     settings: &SoakSettings,
     clips: &[Arc<Clip>],
-    run: impl AsyncFn(Duration, CancellationToken) -> Result<Report, E>,
+    run: impl AsyncFn(Duration, Course) -> Result<Report, E>,
     stop: &CancellationToken,
 ) -> Result<SoakReport, E> {
     let watch = Arc::new(ServerWatch::of(&settings.url).with_key(settings.key.clone()));
     let company = Company { culprit: Culprit::new(settings, clips), settings, watch: Arc::clone(&watch) };
-    company.beside(settings.seed, run(settings.warm_up, stop.child_token())).await.report?;
+    company.beside(settings.seed, run(settings.warm_up, course(stop))).await.report?;
     let baseline = at_rest(&watch, stop, still()).await;
     // Other acts than before, so that more is tried.
     let seed = settings.seed.wrapping_add(1);
-    let together = company.beside(seed, run(settings.duration, stop.child_token())).await;
+    let together = company.beside(seed, run(settings.duration, course(stop))).await;
     let load = together.report?;
     let back = |levels: &Levels| levels.growth(&baseline).iter().all(|growth| growth.passed != Some(false));
     let after = at_rest(&watch, stop, back).await;
     Ok(SoakReport::new(load, [baseline, after], together.misbehaved, together.rss_series))
+}
+
+fn course(stop: &CancellationToken) -> Course {
+    Course { stop: stop.child_token(), over: CancellationToken::new() }
 }
 
 /// Those who misbehave, and whoever looks at the server meanwhile.

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use stenopool::load::{LoadReport, Rubbish, SoakReport, SoakSettings, soak};
+use stenopool::load::{Course, LoadReport, Rubbish, SoakReport, SoakSettings, soak};
 use tokio_util::sync::CancellationToken;
 
 /// Somebody who says so many things, and gets the text of each.
@@ -48,7 +48,7 @@ async fn soaked(served: &Served, rubbish: Rubbish) -> SoakReport {
         at_once: 24,
         seed: 7,
     };
-    let people = async |duration: Duration, _: CancellationToken| {
+    let people = async |duration: Duration, _: Course| {
         let mut report = LoadReport::default();
         let began = tokio::time::Instant::now();
         while began.elapsed() < duration {
