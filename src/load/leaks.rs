@@ -1,16 +1,18 @@
 //! Proof of isolation: looks for what one client said in the text of another. Pure.
 //!
 //! A leak is a run of four or more words in a client's text that stands in another client's sentences and not in its
-//! own. Runs are as long as they can be, so one sentence in the wrong place is one leak. The definition takes a
-//! mistake of the recognizer for a leak when it happens to yield somebody else's words; sentences that differ from one
-//! another keep that from happening.
+//! own. Runs are as long as they can be, so one sentence in the wrong place is one leak. A mistake of the recognizer that
+//! happens to yield somebody else's words is found here, too; [`mishearing`](super::mishearing) tells it apart.
 
 mod index;
 #[cfg(test)]
 mod tests;
 
+use super::diary::PersonOutcome;
+use super::words::words;
 use index::{Index, Vocabulary, stands_in};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Words that a run must have at least. Fewer are alike by chance.
 const SHORTEST: usize = 4;
@@ -30,12 +32,26 @@ pub struct Leak {
     /// In whose text they stand; clients are counted from 0.
     pub client: u32,
     /// In which of its texts, counted from 0.
-    #[serde(skip)]
+    #[serde(default)]
     pub text: usize,
     /// The words.
     pub words: String,
     /// Whose they are: the first other client that has the sentence.
     pub whose: u32,
+}
+
+/// All leaks among these people.
+pub(super) fn leaks_among(people: &[PersonOutcome]) -> Vec<Leak> {
+    leaks(&people.iter().map(spoken).collect::<Vec<_>>())
+}
+
+/// What leaks are looked for in.
+fn spoken(person: &PersonOutcome) -> Spoken {
+    let own: BTreeSet<&str> = person.turns.iter().map(|turn| turn.clip.text.as_str()).collect();
+    Spoken {
+        heard: person.finals.iter().map(|heard| words(&heard.told.text)).collect(),
+        own: own.into_iter().map(words).collect(),
+    }
 }
 
 /// All leaks among these clients, by client and by where they stand in its text.

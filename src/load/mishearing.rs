@@ -27,18 +27,28 @@ pub(super) fn suspects(found: &[Leak], people: &[PersonOutcome]) -> Vec<Arc<Clip
     suspects.into_values().take(MOST).collect()
 }
 
-/// Those that came again when the recording was said alone. `again` has the texts by file.
-pub(super) fn misheard(
-    found: &[Leak],
+/// What was found of one client's words in another's text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Isolation {
+    /// Words that leaked.
+    pub leaked: Vec<Leak>,
+    /// Words that look like it, and that the recognizer reads when nobody else is there, too.
+    pub misheard: Vec<Leak>,
+}
+
+/// Tells the two apart by the texts that came when recordings were said alone, by their files.
+pub(super) fn judge(
+    found: Vec<Leak>,
     people: &[PersonOutcome],
     again: &BTreeMap<String, Vec<String>>,
-) -> Vec<Leak> {
-    let is_misheard = |leak: &&Leak| {
+) -> Isolation {
+    let is_misheard = |leak: &Leak| {
         let Some(clip) = said(leak, people) else { return false };
-        let texts = again.get(&clip.file).into_iter().flatten();
-        texts.into_iter().any(|text| is_misreading(&words(&leak.words), &words(&clip.text), &words(text)))
+        let mut texts = again.get(&clip.file).into_iter().flatten();
+        texts.any(|text| is_misreading(&words(&leak.words), &words(&clip.text), &words(text)))
     };
-    found.iter().filter(is_misheard).cloned().collect()
+    let (misheard, leaked) = found.into_iter().partition(is_misheard);
+    Isolation { leaked, misheard }
 }
 
 /// What was being said when foreign words came.

@@ -9,10 +9,10 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub(super) use figures::leaks_among;
 pub use quantiles::Quantiles;
 
 use super::leaks::Leak;
+use super::mishearing::Isolation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,6 +28,8 @@ pub struct RunFacts {
     pub clients: u32,
     /// How long they were at it.
     pub duration: Duration,
+    /// How much of that lies between the ramp and the time at which nothing new was said.
+    pub steady: Duration,
     /// The part of the time in which a person was to play a recording.
     pub duty: f64,
     /// Connections that a full server turned away.
@@ -40,10 +42,12 @@ pub struct RunFacts {
     pub server: ServerUsage,
     /// How many slots the server says it has.
     pub slots: Option<u16>,
-    /// Words that look like leaks, and that came again when the recording was said alone.
-    pub misheard: Vec<Leak>,
-    /// Whether it ended before its time.
-    pub interrupted: bool,
+    /// What was found of one client's words in another's text.
+    pub isolation: Isolation,
+    /// Whether somebody stopped it.
+    pub stopped: bool,
+    /// Whether everybody had gone before its time.
+    pub broke_off: bool,
 }
 
 /// What the process of the server used, as far as it could be seen.
@@ -139,7 +143,18 @@ impl Report {
             .then(|| format!("{} of {}", count(self.lost_utterances, "lost utterance"), self.turns));
         let rejected = (self.rejected > 0).then(|| count(self.rejected, "rejected connection"));
         let errors = self.errors.iter().map(|(code, errors)| format!("{} {code}", count(*errors, "error")));
-        leaks.into_iter().chain(lost).chain(rejected).chain(errors).chain(self.unpublished.clone()).collect()
+        let silent =
+            (self.audio_seconds == 0.0).then(|| "nothing was said: the run was too short".to_owned());
+        let early = self.interrupted.then(|| "ended before its time".to_owned());
+        silent
+            .into_iter()
+            .chain(early)
+            .chain(leaks)
+            .chain(lost)
+            .chain(rejected)
+            .chain(errors)
+            .chain(self.unpublished.clone())
+            .collect()
     }
 
     fn leak_failure(&self) -> String {

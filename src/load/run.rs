@@ -1,29 +1,24 @@
 //! A load test: so many people, a ramp, a while of talking, and what came of it.
 
+mod alone;
+mod watched;
+
 use super::board::{Board, Progress};
 use super::clips::Clip;
 use super::diary::PersonOutcome;
-use super::leaks::Leak;
-use super::mishearing;
+use super::mishearing::Isolation;
 use super::person::{Manners, Person};
 use super::protocol::{ConnectError, Connection, Protocol, ProtocolName, Target};
-use super::report::{Report as LoadReport, RunFacts, ServerUsage, leaks_among};
-use super::server_watch::{ServerWatch, Usage};
-use super::turns::{Turn, TurnSettings, Turns, assign};
+use super::report::{Report as LoadReport, RunFacts};
+use super::turns::{TurnSettings, Turns, assign};
+use alone::Alone;
 use std::collections::BTreeMap;
-use std::iter;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-
-/// How often the progress is told.
-const TICK: Duration = Duration::from_millis(500);
-
-/// How often the server's processes are looked at, which takes some milliseconds.
-const LOOK: Duration = Duration::from_secs(5);
+use watched::Watched;
 
 /// What to do to which server.
 #[derive(Debug, Clone)]
@@ -72,6 +67,9 @@ pub enum LoadError {
     /// There is nothing to say.
     #[error("there are no recordings to say")]
     NothingToSay,
+    /// It was to end before anybody was connected.
+    #[error("stopped before anybody was connected")]
+    Stopped,
 }
 
 impl LoadError {
@@ -80,6 +78,7 @@ impl LoadError {
         match self {
             Self::Connect(error) => error.hint(),
             Self::NothingToSay => "name a folder with recordings and their transcripts.tsv",
+            Self::Stopped => "nothing was measured",
         }
     }
 }
@@ -102,39 +101,39 @@ pub async fn run(
     progress: &(dyn Fn(Progress) + Sync),
     course: &Course,
 ) -> Result<LoadReport, LoadError> {
-    let stop = &course.stop;
     if clips.is_empty() {
         return Err(LoadError::NothingToSay);
     }
     let protocol = settings.protocol.protocol(settings.target.clone())?;
-    let first = protocol.connect(0).await?;
-    let mut watched = Watched::new(&settings.target);
-    let crowd = Crowd::new(settings, protocol, clips, stop);
-    let board = Arc::clone(&crowd.board);
-    let alone = Alone {
-        protocol: Arc::clone(&crowd.protocol),
-        board: Arc::clone(&board),
-        patience: settings.patience,
+    let first = tokio::select! {
+        first = protocol.connect(0) => first?,
+        () = course.stop.cancelled() => return Err(LoadError::Stopped),
     };
+    let mut watched = Watched::new(&settings.target);
+    let crowd = Crowd::new(settings, Arc::clone(&protocol), clips, &course.stop);
+    let board = Arc::clone(&crowd.board);
     let (people, turned_away) = watched.during(&board, progress, crowd.talk(first)).await;
-    let elapsed = board.progress().elapsed;
-    course.over.cancel();
-    let misheard = watched.during(&board, progress, alone.misheard(&people, stop)).await;
     let facts = RunFacts {
         protocol: settings.protocol.as_str().to_owned(),
         url: settings.target.url.clone(),
         clients: settings.clients,
-        duration: elapsed,
+        duration: board.progress().elapsed,
+        steady: settings.duration.min(board.progress().elapsed).saturating_sub(settings.ramp),
         duty: settings.turns.duty,
         rejected: turned_away.rejected,
         connection_errors: turned_away.errors,
         lag_p99: board.lag.p99(),
+        stopped: course.stop.is_cancelled(),
+        broke_off: board.progress().elapsed < settings.duration,
         slots: watched.slots().await,
         server: watched.used().await,
-        misheard,
-        interrupted: stop.is_cancelled(),
+        isolation: Isolation::default(),
     };
-    Ok(LoadReport::of(facts, &people))
+    course.over.cancel();
+    watched.until_empty().await;
+    let alone = Alone::new(protocol, settings.patience, &course.stop);
+    let isolation = watched.during(alone.board(), progress, alone.judge(&people)).await;
+    Ok(LoadReport::of(RunFacts { isolation, ..facts }, &people))
 }
 
 /// Those who could not get in.
@@ -239,100 +238,4 @@ async fn visit(
         () = stop.cancelled() => return Ok(PersonOutcome::default()),
     };
     Ok(person.talk(connection).await)
-}
-
-/// Somebody who says recordings again when everybody else has gone.
-struct Alone {
-    protocol: Arc<dyn Protocol>,
-    board: Arc<Board>,
-    patience: Duration,
-}
-
-impl Alone {
-    /// Which of the words that look like leaks the recognizer reads when nobody else is there, too.
-    async fn misheard(&self, people: &[PersonOutcome], stop: &CancellationToken) -> Vec<Leak> {
-        let found = leaks_among(people);
-        let mut again = BTreeMap::new();
-        for clip in mishearing::suspects(&found, people) {
-            if let (false, Ok(connection)) = (stop.is_cancelled(), self.protocol.connect(0).await) {
-                let file = clip.file.clone();
-                again.insert(file, self.say(clip, connection, stop).await);
-            }
-        }
-        mishearing::misheard(&found, people, &again)
-    }
-
-    /// The final texts of one recording.
-    async fn say(&self, clip: Arc<Clip>, connection: Connection, stop: &CancellationToken) -> Vec<String> {
-        let now = Instant::now();
-        let turn = Turn { pause: Duration::from_secs(1), clip: 0, interrupts: None };
-        let manners = Manners {
-            // It is under way then, and over before another one could begin.
-            until: now + turn.pause * 3 / 2,
-            steady_from: now,
-            patience: self.patience,
-            waits_for_text: true,
-            converses: false,
-            tells_positions: self.protocol.tells_positions(),
-            stop: stop.clone(),
-        };
-        let topics = Box::new(iter::repeat(turn));
-        let person =
-            Person { clips: vec![clip], topics, manners: Arc::new(manners), board: Arc::clone(&self.board) };
-        person.talk(connection).await.finals.into_iter().map(|heard| heard.told.text).collect()
-    }
-}
-
-/// The server while it is under load.
-struct Watched {
-    server: ServerWatch,
-    before: Option<Usage>,
-    rss_bytes: Option<u64>,
-}
-
-impl Watched {
-    fn new(target: &Target) -> Self {
-        let server = ServerWatch::of(&target.url).with_key(target.key.clone());
-        let before = server.usage();
-        Self { server, before, rss_bytes: before.map(|usage| usage.rss_bytes) }
-    }
-
-    /// Tells how it goes, and looks at what the server uses, while `work` goes on.
-    async fn during<T>(
-        &mut self,
-        board: &Board,
-        progress: &(dyn Fn(Progress) + Sync),
-        work: impl Future<Output = T>,
-    ) -> T {
-        let mut work = pin!(work);
-        let mut tick = interval(TICK);
-        let mut look = interval(LOOK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        look.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                _ = tick.tick() => progress(board.progress()),
-                _ = look.tick() => self.look(),
-            }
-        }
-    }
-
-    fn look(&mut self) {
-        self.rss_bytes = self.rss_bytes.max(self.server.usage().map(|usage| usage.rss_bytes));
-    }
-
-    async fn slots(&self) -> Option<u16> {
-        self.server.pool().await.map(|pool| pool.slots.total)
-    }
-
-    async fn used(&mut self) -> ServerUsage {
-        self.look();
-        let cpu = |after: Usage| Some(after.cpu.saturating_sub(self.before?.cpu).as_secs_f64());
-        ServerUsage {
-            cpu_seconds: self.server.usage().and_then(cpu),
-            rss_bytes: self.rss_bytes,
-            device_memory_bytes: self.server.pool().await.and_then(|pool| pool.device_memory_used()),
-        }
-    }
 }

@@ -3,9 +3,8 @@
 use super::quantiles::rounded;
 use super::{Lag, Quantiles, Report, RunFacts};
 use crate::load::diary::{Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
-use crate::load::leaks::{Leak, Spoken, leaks};
+use crate::load::mishearing::Isolation;
 use crate::load::protocol::REJECTED;
-use crate::load::words::words;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -21,9 +20,8 @@ const MOST_SAMPLES: usize = 4_000;
 impl Report {
     /// The figures of a run. The clients are `people`, in order.
     pub fn of(run: RunFacts, people: &[PersonOutcome]) -> Self {
-        let heard = Everyone { people, interrupted: run.interrupted };
-        let (misheard, leaked): (Vec<_>, Vec<_>) =
-            leaks_among(people).into_iter().partition(|leak| run.misheard.contains(leak));
+        let heard = Everyone { people, stopped: run.stopped };
+        let Isolation { leaked, misheard } = run.isolation;
         let scores: Vec<&Score> = heard.scores().collect();
         let mut errors = errors(run.connection_errors, people);
         let report = Self {
@@ -51,9 +49,9 @@ impl Report {
             leaked: leaked.into_iter().take(LEAKS_TOLD).collect(),
             misheard: misheard.into_iter().take(LEAKS_TOLD).collect(),
             slots: run.slots,
-            utilization: heard.utilization(run.slots, run.duration),
+            utilization: heard.utilization(run.slots, run.steady),
             samples: thinned(heard.finals().filter(|heard| heard.steady).filter_map(sample).collect()),
-            interrupted: run.interrupted,
+            interrupted: run.stopped || run.broke_off,
             unpublished: None,
             protocol: run.protocol,
             url: run.url,
@@ -85,7 +83,7 @@ impl Report {
 struct Everyone<'a> {
     people: &'a [PersonOutcome],
     /// What is still awaited when somebody ends a run early is not lost.
-    interrupted: bool,
+    stopped: bool,
 }
 
 impl<'a> Everyone<'a> {
@@ -100,15 +98,14 @@ impl<'a> Everyone<'a> {
     }
 
     fn scores(&self) -> impl Iterator<Item = &'a Score> {
-        let interrupted = self.interrupted;
+        let stopped = self.stopped;
         let scores = self.people.iter().flat_map(|person| &person.scores);
-        scores.filter(move |score| !(interrupted && score.awaited))
+        scores.filter(move |score| !(stopped && score.awaited))
     }
 
     fn lost(&self) -> u64 {
-        let is_lost = |turn: &&TurnOutcome| {
-            turn.fate == Fate::Lost || (turn.fate == Fate::Awaited && !self.interrupted)
-        };
+        let is_lost =
+            |turn: &&TurnOutcome| turn.fate == Fate::Lost || (turn.fate == Fate::Awaited && !self.stopped);
         self.turns().filter(is_lost).count() as u64
     }
 
@@ -128,25 +125,13 @@ impl<'a> Everyone<'a> {
         ratio(waited as f64, waits.len() as f64)
     }
 
-    fn utilization(&self, slots: Option<u16>, duration: Duration) -> Option<f64> {
-        let decodes: Vec<Duration> = self.finals().filter_map(|heard| heard.told.decoded).collect();
+    /// What the slots were busy with texts of turns that people began at their pace.
+    fn utilization(&self, slots: Option<u16>, steady: Duration) -> Option<f64> {
+        let finals = self.finals().filter(|heard| heard.steady);
+        let decodes: Vec<Duration> = finals.filter_map(|heard| heard.told.decoded).collect();
         let busy = decodes.iter().sum::<Duration>().as_secs_f64();
-        let capacity = f64::from(slots?) * duration.as_secs_f64();
+        let capacity = f64::from(slots?) * steady.as_secs_f64();
         if decodes.is_empty() { None } else { ratio(busy, capacity) }
-    }
-}
-
-/// All runs of words of one person in the texts of another.
-pub(in crate::load) fn leaks_among(people: &[PersonOutcome]) -> Vec<Leak> {
-    leaks(&people.iter().map(spoken).collect::<Vec<_>>())
-}
-
-/// What leaks are looked for in.
-fn spoken(person: &PersonOutcome) -> Spoken {
-    let own: BTreeSet<&str> = person.turns.iter().map(|turn| turn.clip.text.as_str()).collect();
-    Spoken {
-        heard: person.finals.iter().map(|heard| words(&heard.told.text)).collect(),
-        own: own.into_iter().map(words).collect(),
     }
 }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::audio::SampleRate;
 use crate::load::clips::Clip;
 use crate::load::diary::{Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
+use crate::load::leaks::leaks_among;
 use crate::load::protocol::{Final, Stretch};
 use std::sync::Arc;
 
@@ -39,7 +40,9 @@ fn facts() -> RunFacts {
         protocol: "realtime".into(),
         url: "http://127.0.0.1:8000".into(),
         clients: 2,
-        duration: SECOND * 10,
+        duration: SECOND * 12,
+        steady: SECOND * 10,
+        isolation: Isolation { leaked: leaks_among(&people()), misheard: Vec::new() },
         duty: 0.2,
         slots: Some(1),
         ..RunFacts::default()
@@ -104,6 +107,7 @@ fn the_names_of_the_fields_are_a_contract() {
         "waited_share",
         "turns",
         "leaked",
+        "misheard",
         "slots",
         "utilization",
         "samples",
@@ -152,8 +156,8 @@ fn figures_are_of_all_people_together() {
     // 11 of 14 words.
     assert_eq!(report.wer, Some(0.7857));
     assert_eq!(report.wer_by_kind, [("a".to_owned(), 0.0), ("b".to_owned(), 0.9091)].into());
-    // Both decodes, half a second each, in ten seconds.
-    assert_eq!(report.utilization, Some(0.1));
+    // The decode at full pace, half a second, in ten seconds.
+    assert_eq!(report.utilization, Some(0.05));
 }
 
 #[test]
@@ -166,7 +170,7 @@ fn waits_and_samples_are_only_of_finals_at_full_pace() {
 
 #[test]
 fn what_is_awaited_is_lost_unless_somebody_ended_the_run() {
-    let run = RunFacts { interrupted: true, ..facts() };
+    let run = RunFacts { stopped: true, ..facts() };
     let report = Report::of(run, &people());
     assert_eq!((report.lost_utterances, report.wer), (1, Some(0.75)));
 }
@@ -185,7 +189,26 @@ fn a_leak_a_loss_an_error_and_a_rejection_each_fail_the_run() {
             "3 errors late",
         ]
     );
-    assert_eq!(Report::of(facts(), &[]).failures(), Vec::<String>::new());
+    let spoken = PersonOutcome { spoken: SECOND, ..PersonOutcome::default() };
+    let fine = RunFacts { isolation: Isolation::default(), ..facts() };
+    assert_eq!(Report::of(fine.clone(), &[spoken]).failures(), Vec::<String>::new());
+    assert_eq!(Report::of(fine, &[]).failures(), ["nothing was said: the run was too short"]);
+}
+
+#[test]
+fn a_run_that_was_stopped_or_broke_off_does_not_pass() {
+    for (stopped, broke_off) in [(true, false), (false, true)] {
+        let report = Report::of(RunFacts { stopped, broke_off, ..facts() }, &people());
+        assert_eq!((report.interrupted, &*report.failures()[0]), (true, "ended before its time"));
+    }
+}
+
+#[test]
+fn words_that_were_misheard_are_told_and_do_not_count_as_leaks() {
+    let Isolation { leaked, .. } = facts().isolation;
+    let isolation = Isolation { leaked: Vec::new(), misheard: leaked };
+    let report = Report::of(RunFacts { isolation, ..facts() }, &people());
+    assert_eq!((report.leaks, report.misheard.len()), (0, 1));
 }
 
 #[test]
@@ -222,7 +245,7 @@ fn the_table_can_be_read() {
     let table = Report::of(RunFacts { server, ..facts() }, &people()).to_string();
     insta::assert_snapshot!(table, @r#"
     realtime at http://127.0.0.1:8000
-    clients                  2 for 10.0 s, duty 0.20
+    clients                  2 for 12.0 s, duty 0.20
     speech sent              4.0 s in 4 turns, 2 finals
                                     p50        p95        p99        max
     final latency                100 ms     300 ms     300 ms     300 ms
@@ -231,7 +254,7 @@ fn the_table_can_be_read() {
     wait for a slot               40 ms      40 ms      40 ms      40 ms
     decode                       500 ms     500 ms     500 ms     500 ms
     finals that waited       100.0 %
-    slots                    1, 10.0 % busy
+    slots                    1, 5.0 % busy
     word error               78.6 % (a 0.0 %, b 90.9 %)
     words that diverged      -
     leaks                    1
