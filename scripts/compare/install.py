@@ -96,16 +96,16 @@ def borrow(place, package):
 
 def link_ffmpeg(place, say):
     """One rival calls `ffmpeg`. Where the system has none, a PyPI package brings it."""
-    link = place.folder / "bin" / "ffmpeg"
-    if shutil.which("ffmpeg") or link.exists():
+    ffmpeg = place.folder / "bin" / "ffmpeg"
+    if shutil.which("ffmpeg") or ffmpeg.exists():
         return
     try:
         found = checked([place.python("whisperlivekit"), "-c", FFMPEG], "no ffmpeg").strip()
     except (CannotInstall, OSError):
         say("ffmpeg: none; WhisperLiveKit's REST endpoint will fail")
         return
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.symlink_to(found)
+    ffmpeg.parent.mkdir(parents=True, exist_ok=True)
+    link(ffmpeg, Path(found))
 
 
 def prepare_weights(place, say):

@@ -1,14 +1,16 @@
 """Putting a load on a server with `stenopool loadtest`, the same for everybody, and keeping what it reports."""
 import contextlib
+import csv
 import json
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-# Connecting, the last texts, labels by ear: what a run takes beside its duration.
-SLACK_SECONDS = 90
+# What a run may take beside its duration: connecting, the last texts, and saying again alone what looks like a leak.
+SLACK_SECONDS = 150
 STOP_SECONDS = 60
 
 
@@ -20,15 +22,37 @@ class Rules:
     audio: Path
     core: int
     duty: float
+    shortest_pause: float
     duration: int
     seed: int
     patience: int
     logs: Path
 
-    def command(self, server, protocol, *flags):
-        return ["taskset", "-c", str(self.core), str(self.binary), "loadtest", *flags, "--url", server.url, "--protocol", protocol,
-                "--audio", str(self.audio), "--duty", str(self.duty), "--seed", str(self.seed), "--language", "en", "--wait-for-text",
-                "--patience", str(self.patience)]
+    def command(self, server, protocol, *what):
+        return ["taskset", "-c", str(self.core), str(self.binary), "loadtest", *what, "--url", server.url, "--protocol", protocol,
+                "--audio", str(self.audio), "--duty", str(self.duty), "--shortest-pause", f"{self.shortest_pause:g}",
+                "--seed", str(self.seed), "--language", "en", "--wait-for-text", "--patience", str(self.patience)]
+
+
+def is_able(binary):
+    """Whether this binary's load test has all flags that are used here."""
+    words = subprocess.run([binary, "loadtest", "knee", "--help"], capture_output=True, text=True).stdout
+    return "--shortest-pause" in words and "--first" in words
+
+
+def recordings_of(audio, kinds, folder):
+    """Puts the recordings of these kinds into a folder of their own; returns how many they are."""
+    with open(audio / "transcripts.tsv", newline="") as table:
+        rows = list(csv.DictReader(table, delimiter="\t", quoting=csv.QUOTE_NONE))
+    chosen = [row for row in rows if kinds == "all" or row.get("kind") in kinds.split(",")]
+    if not chosen:
+        sys.exit(f"error: no recordings of the kinds {kinds} in {audio}\nhint: --kinds all")
+    folder.mkdir()
+    for row in chosen:
+        (folder / row["file"]).symlink_to((audio / row["file"]).resolve())
+    lines = ["\t".join(rows[0]), *("\t".join(value or "" for value in row.values()) for row in chosen)]
+    (folder / "transcripts.tsv").write_text("\n".join(lines) + "\n")
+    return len(chosen)
 
 
 def load(rules, server, protocol, people, duration=None):
@@ -44,16 +68,15 @@ def load(rules, server, protocol, people, duration=None):
     return report
 
 
-def knee(rules, server, protocol, limit_ms, start, most, seconds):
+def knee(rules, server, protocol, limit_ms, first, most, seconds):
     """How many people the server holds: the curve of `loadtest knee`, cut off after so many seconds."""
-    command = rules.command(server, protocol, "--limit-ms", str(limit_ms), "--step", str(rules.duration), "--from", str(start),
+    command = rules.command(server, protocol, "knee", "--limit-ms", str(limit_ms), "--step", str(rules.duration), "--first", str(first),
                             "--clients", str(most))
-    command[command.index("loadtest") + 1:command.index("loadtest") + 1] = ["knee"]
     return result_of(command, rules, seconds)
 
 
 def result_of(command, rules, seconds):
-    """The JSON that a load test writes. Its exit code says whether all went well; here that is a figure, no failure."""
+    """The JSON that a load test writes. Exit code 1 with a JSON is a result: something was lost, leaked or late, and the JSON has it."""
     path = rules.logs / "result.json"
     path.unlink(missing_ok=True)
     with open(rules.logs / "loadtest.log", "a") as log:

@@ -3,7 +3,8 @@
 Every option was chosen so that the server does as well as it can at this task with what it documents: people who say short
 sentences with pauses between them, in English, on one core. What is said here was seen on the versions named here.
 """
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from servers import answers_http, answers_tcp
@@ -46,14 +47,20 @@ class Rival:
     key: str
     name: str
     protocol: str
-    start: callable
+    # From where everything is and the ports (by name) to the command line.
+    start: Callable[..., list]
     scheme: str
     # Where the load test is sent, and what says 200 when the server is ready (empty: a TCP port is enough).
     path: str = ""
     health: str = ""
     port: str = "port"
-    package: Package = None
-    notes: tuple = field(default=())
+    package: Package | None = None
+    # For estimates alone: how long it takes to start, and up to how many people it is likely to be worth trying.
+    starts_seconds: int = 12
+    reaches: int = 2
+    # 2 is the first to be left out when time is short, 0 never is.
+    spare: int = 0
+    notes: tuple = ()
 
     def command(self, place, ports):
         return self.start(place, ports)
@@ -94,10 +101,10 @@ def faster_whisper_server(place, ports):
             "--host", "127.0.0.1", "--port", ports["port"]]
 
 
-FULL_WINDOW = "The encoder looks at 30 s whatever was said."
-REST_TURN = "Gets each recording whole when it is over, so its latency holds no wait for the end of speech (ours: 0.5 s of silence)."
+FULL_WINDOW = "The encoder looks at 30 s, however short the utterance is."
+REST_TURN = "Gets each recording whole when it is over, so its latency holds no wait for the end of speech (Stenopool's is 0.5 s of silence)."
 WL_FINALS = (
-    "Transcribes all audio since the last complete segment again and again, each client's in turn under one lock, with 5 "
+    "Transcribes all audio since the last complete segment again and again, one client after the other under one lock, with 5 "
     "beams and int8. A segment is `completed` when its text came out equal `same_output_threshold` + 1 times more, or when "
     "another follows it in the same window. There is no end of speech in its protocol, and END_OF_AUDIO flushes nothing.")
 WL_REPEATS = (
@@ -106,24 +113,34 @@ WL_REPEATS = (
 
 RIVALS = (
     Rival("stenopool-fit", "Stenopool, fit", "realtime", stenopool("fit"), "http", health="/readyz",
+          starts_seconds=4, reaches=64,
           notes=("The encoder looks at the utterance alone, as the demo model was trained to. End of speech after 0.5 s of silence.",)),
     Rival("stenopool-full", "Stenopool, full", "realtime", stenopool("full"), "http", health="/readyz",
+          starts_seconds=4, reaches=16,
           notes=(FULL_WINDOW,)),
-    Rival("stenopool-fit-rest", "Stenopool, fit, REST", "rest", stenopool("fit"), "http", health="/readyz", notes=(REST_TURN,)),
+    Rival("stenopool-fit-rest", "Stenopool, fit, REST", "rest", stenopool("fit"), "http", health="/readyz",
+          starts_seconds=4, reaches=64, spare=2,
+          notes=(REST_TURN,)),
     Rival("stenopool-full-rest", "Stenopool, full, REST", "rest", stenopool("full"), "http", health="/readyz",
+          starts_seconds=4, reaches=16, spare=2,
           notes=(REST_TURN, FULL_WINDOW)),
     Rival("whisper-live", "WhisperLive 0.10.0", "whisperlive", whisper_live(), "ws", package=WHISPER_LIVE,
+          reaches=2, spare=1,
           notes=("Single-model mode with a custom model, and what a client gets that asks for nothing: threshold 10.",
                  WL_FINALS, WL_REPEATS)),
     Rival("whisper-live-soon", "WhisperLive 0.10.0, threshold 1", "whisperlive", whisper_live("--repeats", "1"), "ws",
           package=WHISPER_LIVE,
-          notes=("The same with `same_output_threshold` 1, which a client may ask for: three equal readings make a final, and no longer "
-                 "twelve. Half-said sentences become finals when somebody hesitates. Else as above.",)),
+          reaches=4,
+          notes=("Single-model mode with a custom model and `same_output_threshold` 1, which a client may ask for: three equal readings "
+                 "make a final. (A client that asks for nothing gets 10, which is twelve.) Half-said sentences become finals when "
+                 "somebody hesitates.", WL_FINALS, WL_REPEATS)),
     Rival("whisper-live-rest", "WhisperLive 0.10.0, REST", "rest", whisper_live_rest, "http", health="/health", port="rest_port",
           package=WHISPER_LIVE,
+          reaches=16, spare=2,
           notes=(REST_TURN, FULL_WINDOW, "int8, 5 beams; decodes on its event loop, one request at a time.")),
     Rival("whisperlivekit", "WhisperLiveKit 0.2.26", "deepgram", whisperlivekit, "ws", path="/v1/listen", health="/health",
           package=WHISPERLIVEKIT,
+          reaches=2,
           notes=("Its Deepgram endpoint with its default policy (SimulStreaming/AlignAtt): torch decoder, faster-whisper encoder, greedy.",
                  "The folder of the weights has to end in `.en`, or it takes a multilingual tokenizer and writes gibberish; "
                  "`safetensors` is not among its dependencies. LocalAgreement, its other policy, did worse here.",
@@ -132,9 +149,11 @@ RIVALS = (
                  "never trained to go on from several sentences: after such pauses its texts suffer, and part of that is the model's doing.")),
     Rival("whisperlivekit-rest", "WhisperLiveKit 0.2.26, REST", "rest", whisperlivekit, "http", health="/health",
           package=WHISPERLIVEKIT,
+          reaches=2, spare=2,
           notes=(REST_TURN, "Runs the recording through the same streaming policy in pieces of a second. Needs ffmpeg for every request.")),
     Rival("faster-whisper-server", "faster-whisper-server 0.0.3", "rest", faster_whisper_server, "http", health="/health",
           package=FASTER_WHISPER_SERVER,
+          starts_seconds=4, reaches=16,
           notes=(REST_TURN, FULL_WINDOW,
                  "The PyPI package of that name: a thin FastAPI server around faster-whisper by another author than the one "
                  "that is now speaches. int8 and 1 beam by its configuration file; decodes on its event loop, one request at a time.")),
