@@ -6,6 +6,7 @@ mod live;
 use super::assembly::open_store;
 use super::failure::Failure;
 use super::output;
+use super::signals::on_first_signal;
 use crate::audio::Span;
 use crate::config::ModelSettings;
 use crate::load::{
@@ -36,7 +37,8 @@ DIR has the recordings and a transcripts.tsv with the columns file and text (emp
 kind and segments (where somebody speaks, in seconds: 0.13-2.59). Every client gets recordings of its own, as far as they go.
 
 Final latency runs from the last speech of a recording to its final text, and counts for turns that begin after the ramp.
-A leak is a run of four or more words in a client's text that stands in another client's sentences and not in its own.
+A leak is a run of four or more words in a client's text that stands in another client's sentences and not in its own. A
+recording that yields one is said again when everybody has gone: what comes again then was misheard, and did not leak.
 The exit code is 1 when there were leaks, lost utterances, errors or refusals, and when the generator itself was late by
 more than 20 ms (99 of 100 frames): then no latency is told. Pin the two sides to different cores:
   taskset -c 0 stenopool serve &  taskset -c 1 stenopool loadtest …";
@@ -104,7 +106,7 @@ impl LoadtestCommand {
     ///
     /// When it could not begin, or its results could not be written.
     pub(super) async fn run(self, models: &ModelSettings) -> anyhow::Result<ExitCode> {
-        let stop = stop_on_interrupt();
+        let stop = stop_on_signals()?;
         match self.kind {
             Some(Kind::Knee(flags)) => flags.run(models, &stop).await,
             Some(Kind::Soak(flags)) => flags.soak(models, &stop).await,
@@ -210,19 +212,12 @@ pub(super) fn label_by_ear(models: &ModelSettings) -> impl FnMut(&[f32]) -> Resu
     }
 }
 
-/// The first SIGINT or SIGTERM ends the run and reports what there is; the second ends the process.
-fn stop_on_interrupt() -> CancellationToken {
+/// The first signal ends the run and reports what there is.
+fn stop_on_signals() -> std::io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let told = stop.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            told.cancel();
-        }
-        if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(130);
-        }
-    });
-    stop
+    on_first_signal(move || told.cancel())?;
+    Ok(stop)
 }
 
 /// A run may take an hour: whether its results can be written shows before it begins.

@@ -12,6 +12,7 @@ mod output;
 mod plan;
 mod privacy;
 mod serve;
+mod signals;
 mod sizing;
 mod transcribe;
 

@@ -3,6 +3,7 @@
 use super::assembly::{Assembly, Purpose, assemble, demo_notice, pull_command};
 use super::failure::Failure;
 use super::output;
+use super::signals::on_first_signal;
 use crate::asr::Supervisor;
 use crate::config::{EdgeSettings, Settings};
 use crate::gpu::{Binding, DeviceInfo, DeviceKind, Sizing};
@@ -17,7 +18,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -87,19 +87,13 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-/// The first SIGINT or SIGTERM stops taking work and lets what was admitted finish; the second ends the process.
-fn stop_on_signals(stopping: CancellationToken, allocator: Allocator) -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::spawn(async move {
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+/// The first signal stops taking work and lets what was admitted finish.
+fn stop_on_signals(stopping: CancellationToken, allocator: Allocator) -> std::io::Result<()> {
+    on_first_signal(move || {
         info!("stopping: what was admitted is finished first; a second signal ends it at once");
         allocator.drain();
         stopping.cancel();
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        std::process::exit(130);
-    });
-    Ok(())
+    })
 }
 
 /// What a person wants to know when the server is up: what it is, and what to type.
