@@ -1,7 +1,9 @@
 //! Drives servers from outside, and the real [`Ledger`](crate::pool::Ledger) in simulation.
 //!
-//! [`Scenario`] is an hour of many sessions on a few slots, played in virtual time through the ledger that also serves
-//! real sessions, and through a plain queue for comparison.
+//! [`run`] lets virtual people talk to a server over a [`Protocol`], each with a microphone that is always on and a
+//! diary of what it said and heard; [`find_knee`] and [`soak`] do so again and again, and for long. [`plan()`] answers
+//! how many people fit without a server. [`Scenario`] is an hour of many sessions on a few slots, played in virtual time
+//! through the ledger that also serves real sessions, and through a plain queue for comparison.
 
 mod board;
 pub mod chart;
