@@ -24,13 +24,14 @@ pub use service::{Point, Reach, Sample, Service};
 pub use sources::Known;
 
 use crate::pool::Weight;
+use crate::vad::EndpointSettings;
 use device::Device;
 use search::{MOST_PEOPLE, Search};
 use serde::Serialize;
 use std::time::Duration;
 
-/// Finding the end of the speech with the server's own settings: 500 ms of silence, and what the detector lags behind.
-const OVERHEAD: Duration = Duration::from_millis(560);
+/// What the voice detector lags behind when speech ends: about two of its frames.
+const DETECTOR_LAG: Duration = Duration::from_millis(60);
 /// Where nobody says how many slots a device has, it has as many as a server takes at most by itself.
 const SLOTS_PER_DEVICE: u16 = 16;
 
@@ -73,7 +74,9 @@ impl Question {
     ///
     /// [`PlanError::Setting`] for a figure that makes no sense.
     fn check(&self) -> Result<(), PlanError> {
-        let wrong = |what, value: String, expected| Err(PlanError::Setting { what, value, expected });
+        let wrong = |what, value: String, expected| {
+            Err(PlanError::Setting { what, value, expected: String::from(expected) })
+        };
         if !(self.duty > 0.0 && self.duty < 1.0) {
             return wrong("the duty", self.duty.to_string(), "a part of the time: more than 0, less than 1");
         }
@@ -190,7 +193,7 @@ pub fn plan(
         service,
         duty: question.duty,
         tiers: &question.tiers,
-        overhead: question.overhead.or(service.overhead()).unwrap_or(OVERHEAD),
+        overhead: question.overhead.or(service.overhead()).unwrap_or_else(usual_overhead),
         seed: question.seed,
         length: question.length,
     };
@@ -261,7 +264,11 @@ fn can_work(search: &Search<'_>, people: u64, slots: u16) -> Result<(), PlanErro
     }
     if people > u64::from(MOST_PEOPLE) {
         let (what, value) = ("the number of people on one device", people.to_string());
-        return Err(PlanError::Setting { what, value, expected: "at most 100000, or no --slots" });
+        return Err(PlanError::Setting {
+            what,
+            value,
+            expected: format!("at most {MOST_PEOPLE}, or no --slots"),
+        });
     }
     Ok(())
 }
@@ -273,6 +280,11 @@ fn hopeless(search: &mut Search<'_>, slots: u16) -> PlanError {
         Some(alone_ms) => PlanError::Hopeless { alone_ms, slots, target_ms },
         None => PlanError::Overloaded { people: 1, slots, load: search.device().load(1, slots) },
     }
+}
+
+/// Finding the end of the speech, where the server has its own settings and nobody measured it.
+fn usual_overhead() -> Duration {
+    EndpointSettings::default().end_silence + DETECTOR_LAG
 }
 
 /// What nobody measured.
@@ -295,7 +307,7 @@ fn assumptions(question: &Question, service: &Service, known: &Known, most: u32)
         assumed.push(format!("a device has room for {SLOTS_PER_DEVICE} slots"));
     }
     if question.overhead.or(service.overhead()).is_none() {
-        let overhead = OVERHEAD.as_millis();
+        let overhead = usual_overhead().as_millis();
         assumed.push(format!("finding the end of the speech, and the network, take {overhead} ms"));
     }
     assumed

@@ -9,7 +9,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub(super) use figures::leaks_among;
+pub(super) use figures::{NO_WAIT, leaks_among};
 pub use quantiles::Quantiles;
 
 use super::leaks::Leak;

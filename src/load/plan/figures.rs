@@ -1,13 +1,12 @@
 //! What a simulated device was like, in figures, and how sure they are.
 
 use super::Tier;
+use crate::load::report::NO_WAIT;
 use crate::load::simulation::Served;
 use crate::pool::percentile;
 use serde::Serialize;
 use std::time::Duration;
 
-/// Shorter waits are not felt, and a server does not count them.
-const FELT: Duration = Duration::from_millis(1);
 /// Figures of so many stretches of time are compared to see how sure the figure of all is.
 const BATCHES: usize = 20;
 /// Student's t for 95 % and that many stretches.
@@ -118,7 +117,7 @@ impl WaitFigures {
         let count = waits.len() as f64;
         let at = |sorted: &[Duration], percent| millis(percentile(sorted, percent).unwrap_or_default());
         Self {
-            waiting_probability: waits.iter().filter(|wait| **wait > FELT).count() as f64 / count,
+            waiting_probability: waits.iter().filter(|wait| **wait > NO_WAIT).count() as f64 / count,
             wait_mean_ms: millis(waits.iter().sum()) / count,
             wait_p50_ms: at(&waits, 50),
             wait_p95_ms: at(&waits, 95),

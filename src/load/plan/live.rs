@@ -72,7 +72,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_tells_no_pool_says_why() {
-        let refused = answering("/pool", "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n".into()).await;
+        let refused =
+            answering("/pool", "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n".into()).await;
         let error = read_pool(&refused, Some("wrong")).await.unwrap_err();
         assert!(error.to_string().contains("401 Unauthorized"), "{error}");
         let page = answering("/pool", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi".into()).await;
