@@ -1,7 +1,7 @@
 //! `stenopool plan`: how many people fit, from what was measured.
 
 use super::output;
-use crate::load::{Known, Length, Plan, PlanError, Question, Service, Step, Tier, plan, read_pool};
+use crate::load::{Known, Length, Plan, PlanError, Question, Service, SimulationStep, Tier, plan, read_pool};
 use crate::pool::Weight;
 use crate::store::Manifest;
 use anyhow::Context;
@@ -188,7 +188,7 @@ impl Bar {
         Self { since: Instant::now(), drawn: None }
     }
 
-    fn step(&mut self, Step { done, people, slots }: Step) {
+    fn step(&mut self, SimulationStep { done, people, slots }: SimulationStep) {
         if self.since.elapsed() < SHORT {
             return;
         }

@@ -19,7 +19,7 @@ pub use device::Length;
 pub use error::PlanError;
 pub use figures::{Figures, PlusMinus, TierFigures, WaitFigures};
 pub use live::read_pool;
-pub use search::Step;
+pub use search::SimulationStep;
 pub use service::{Point, Reach, Sample, Service};
 pub use sources::Known;
 
@@ -121,7 +121,7 @@ pub struct Plan {
     /// How many devices it takes.
     pub devices: u64,
     /// How many people each of them serves, at most.
-    pub people_per_device: u32,
+    pub people_on_each_device: u32,
     /// How many slots each of them needs.
     pub slots_per_device: u16,
     /// How many slots that is.
@@ -129,13 +129,13 @@ pub struct Plan {
     /// What each device is like.
     pub figures: Figures,
     /// The most people on one device of `full_device_slots` slots.
-    pub users_per_device: u32,
+    pub most_people_per_device: u32,
     /// Slots that a device has room for.
     pub full_device_slots: u16,
     /// The part of their time for which slots work with that many people.
-    pub full_device_load: f64,
+    pub full_device_utilization: f64,
     /// What it takes of memory, as far as that is known.
-    pub memory: Memory,
+    pub memory: MemoryNeed,
     /// How many utterances were simulated for each figure, and from which seed.
     pub seed: u64,
     /// What the answer takes for granted.
@@ -144,7 +144,7 @@ pub struct Plan {
 
 /// Memory of a device, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Memory {
+pub struct MemoryNeed {
     /// The weights, once for each device.
     pub weights_bytes: Option<u64>,
     /// Each slot.
@@ -155,7 +155,7 @@ pub struct Memory {
     pub total_bytes: Option<u64>,
 }
 
-impl Memory {
+impl MemoryNeed {
     fn new(known: &Known, devices: u64, slots: u16) -> Self {
         let device = known.weights_bytes.zip(known.slot_bytes);
         let device = device.map(|(weights, slot)| weights + slot * u64::from(slots));
@@ -185,7 +185,7 @@ pub fn plan(
     question: &Question,
     service: &Service,
     known: &Known,
-    progress: &mut dyn FnMut(Step),
+    progress: &mut dyn FnMut(SimulationStep),
 ) -> Result<Plan, PlanError> {
     question.check()?;
     let target_ms = question.target.as_secs_f64() * 1e3;
@@ -207,7 +207,7 @@ pub fn plan(
     let layout = lay_out(&mut search, question, room, most)?;
     let figures = search.figures(layout.people, layout.slots).cloned();
     let figures = figures.expect("who is laid out can be served");
-    let full = search.figures(most.max(1), room).map_or(0.0, |figures| figures.load);
+    let full = search.figures(most.max(1), room).map_or(0.0, |figures| figures.utilization);
     let device = search.device();
     Ok(Plan {
         people: question.people.unwrap_or(u64::from(most)),
@@ -219,14 +219,14 @@ pub fn plan(
         target_p95_ms: target_ms,
         meets_target: figures.waits.final_p95_ms <= target_ms,
         devices: layout.devices,
-        people_per_device: layout.people,
+        people_on_each_device: layout.people,
         slots_per_device: layout.slots,
         slots: layout.devices.saturating_mul(u64::from(layout.slots)),
         figures,
-        users_per_device: most,
+        most_people_per_device: most,
         full_device_slots: room,
-        full_device_load: full,
-        memory: Memory::new(known, layout.devices, layout.slots),
+        full_device_utilization: full,
+        memory: MemoryNeed::new(known, layout.devices, layout.slots),
         seed: question.seed,
         assumptions: assumptions(question, service, known, layout.people.max(most)),
     })

@@ -72,8 +72,8 @@ impl Device<'_> {
         let mut served = world.run(warm_up + counted).into_served();
         served.retain(|served| served.granted >= warm_up);
         let busy: Duration = served.iter().map(|served| served.decode).sum();
-        let load = busy.as_secs_f64() / (counted.as_secs_f64() * f64::from(slots));
-        Figures::new(&served, load, self.overhead, self.tiers, &tiers)
+        let utilization = busy.as_secs_f64() / (counted.as_secs_f64() * f64::from(slots));
+        Figures::new(&served, utilization, self.overhead, self.tiers, &tiers)
     }
 
     /// Each person's tier: the first ones are in the first tier, as many as its share says, and so on.

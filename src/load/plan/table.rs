@@ -36,10 +36,10 @@ impl Plan {
             ),
             ("slots", self.slot_count()),
             ("memory", self.memory_sum()),
-            ("load of the slots", percent(self.figures.load)),
+            ("load of the slots", percent(self.figures.utilization)),
             (
                 "probability of waiting",
-                format!("{} ± {:.1}", percent(waits.waiting_probability), 100.0 * sure.waiting_probability),
+                format!("{} ± {:.1}", percent(waits.waited_share), 100.0 * sure.waited_share),
             ),
             ("mean wait", format!("{} ± {:.0}", ms(waits.wait_mean_ms), sure.wait_mean_ms)),
             (
@@ -73,7 +73,7 @@ impl Plan {
         match self.devices {
             1 => people,
             devices => {
-                format!("{people}, on {} devices: {} on each", grouped(devices), self.people_per_device)
+                format!("{people}, on {} devices: {} on each", grouped(devices), self.people_on_each_device)
             }
         }
     }
@@ -104,8 +104,12 @@ impl Plan {
     }
 
     fn users(&self) -> String {
-        let (users, slots) = (self.users_per_device, self.full_device_slots);
-        format!("{users} on {slots} {}, at a load of {}", plural(slots), percent(self.full_device_load))
+        let (users, slots) = (self.most_people_per_device, self.full_device_slots);
+        format!(
+            "{users} on {slots} {}, at a load of {}",
+            plural(slots),
+            percent(self.full_device_utilization)
+        )
     }
 
     fn verdict(&self) -> String {
@@ -120,7 +124,7 @@ impl Plan {
             ),
             (false, _) => format!(
                 "{slots} {slot_word} are not enough for {people} people: at most {} have their texts in time.",
-                self.users_per_device
+                self.most_people_per_device
             ),
         }
     }
@@ -138,7 +142,7 @@ impl Plan {
                 spare.max(0.0),
                 self.target_p95_ms
             )
-        } else if self.figures.load > 0.9 {
+        } else if self.figures.utilization > 0.9 {
             "The slots' work binds: they hardly ever rest, and a few people more would make the line grow."
                 .into()
         } else {
@@ -152,13 +156,13 @@ impl Plan {
 
 fn tiers(tiers: &[TierFigures]) -> String {
     let row = |tier: &TierFigures| {
-        let WaitFigures { waiting_probability, wait_mean_ms, wait_p95_ms, final_p95_ms, .. } = tier.waits;
+        let WaitFigures { waited_share, wait_mean_ms, wait_p95_ms, final_p95_ms, .. } = tier.waits;
         format!(
             "{:12} {:>6} {:>8} {:>9} {:>10} {:>9} {:>10}",
             tier.name,
             tier.weight,
             tier.people,
-            percent(waiting_probability),
+            percent(waited_share),
             ms(wait_mean_ms),
             ms(wait_p95_ms),
             ms(final_p95_ms)
