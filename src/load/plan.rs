@@ -70,6 +70,22 @@ pub struct Question {
 }
 
 impl Question {
+    /// What every device is like that is simulated for it.
+    fn device<'a>(&'a self, service: &'a Service) -> Device<'a> {
+        Device {
+            service,
+            duty: self.duty,
+            tiers: &self.tiers,
+            overhead: self.overhead.or(service.overhead()).unwrap_or_else(usual_overhead),
+            seed: self.seed,
+            length: self.length,
+        }
+    }
+
+    fn target_ms(&self) -> f64 {
+        self.target.as_secs_f64() * 1e3
+    }
+
     /// # Errors
     ///
     /// [`PlanError::Setting`] for a figure that makes no sense.
@@ -116,7 +132,7 @@ pub struct Plan {
     pub overhead_ms: f64,
     /// What 95 of 100 final latencies should not exceed.
     pub target_p95_ms: f64,
-    /// Whether they do not.
+    /// Whether 95 of 100 texts come no later than that, on every device.
     pub meets_target: bool,
     /// How many devices it takes.
     pub devices: u64,
@@ -136,7 +152,7 @@ pub struct Plan {
     pub full_device_utilization: f64,
     /// What it takes of memory, as far as that is known.
     pub memory: MemoryNeed,
-    /// How many utterances were simulated for each figure, and from which seed.
+    /// Where chance began: the same question with the same seed has the same answer.
     pub seed: u64,
     /// What the answer takes for granted.
     pub assumptions: Vec<String>,
@@ -175,6 +191,13 @@ struct Layout {
     slots: u16,
 }
 
+/// A device with all the slots that it has room for, and the most people whom they serve in time; 0 where they serve
+/// nobody.
+struct Full {
+    people: u32,
+    slots: u16,
+}
+
 /// Answers a question by simulation. The same question has the same answer.
 ///
 /// # Errors
@@ -188,48 +211,56 @@ pub fn plan(
     progress: &mut dyn FnMut(SimulationStep),
 ) -> Result<Plan, PlanError> {
     question.check()?;
-    let target_ms = question.target.as_secs_f64() * 1e3;
-    let device = Device {
-        service,
-        duty: question.duty,
-        tiers: &question.tiers,
-        overhead: question.overhead.or(service.overhead()).unwrap_or_else(usual_overhead),
-        seed: question.seed,
-        length: question.length,
-    };
-    let room =
-        question.slots.or(question.slots_per_device).or(known.slots).unwrap_or(SLOTS_PER_DEVICE).max(1);
-    let mut search = Search::new(device, target_ms, progress);
+    let room = room(question, known);
+    let mut search = Search::new(question.device(service), question.target_ms(), progress);
     if let (Some(people), Some(slots)) = (question.people, question.slots) {
         can_work(&search, people, slots)?;
     }
     let most = search.most_people(room);
     let layout = lay_out(&mut search, question, room, most)?;
+    Ok(describe(&mut search, question, known, &layout, Full { people: most, slots: room }))
+}
+
+/// Slots that a device has room for.
+fn room(question: &Question, known: &Known) -> u16 {
+    let said = question.slots.or(question.slots_per_device).or(known.slots);
+    said.unwrap_or(SLOTS_PER_DEVICE).max(1)
+}
+
+/// The answer, once it is known who is where.
+fn describe(
+    search: &mut Search<'_>,
+    question: &Question,
+    known: &Known,
+    layout: &Layout,
+    full: Full,
+) -> Plan {
     let figures = search.figures(layout.people, layout.slots).cloned();
     let figures = figures.expect("who is laid out can be served");
-    let full = search.figures(most.max(1), room).map_or(0.0, |figures| figures.utilization);
+    let busy = search.figures(full.people.max(1), full.slots).map_or(0.0, |figures| figures.utilization);
     let device = search.device();
-    Ok(Plan {
-        people: question.people.unwrap_or(u64::from(most)),
+    let service = device.service;
+    Plan {
+        people: question.people.unwrap_or(u64::from(full.people)),
         duty: question.duty,
         utterance_s: service.mean_speech().as_secs_f64(),
         cycle_s: device.cycle().as_secs_f64(),
         decode_ms: service.mean_decode(layout.people).as_secs_f64() * 1e3,
         overhead_ms: device.overhead.as_secs_f64() * 1e3,
-        target_p95_ms: target_ms,
-        meets_target: figures.waits.final_p95_ms <= target_ms,
+        target_p95_ms: search.target_ms(),
+        meets_target: figures.waits.final_p95_ms <= search.target_ms(),
         devices: layout.devices,
         people_on_each_device: layout.people,
         slots_per_device: layout.slots,
         slots: layout.devices.saturating_mul(u64::from(layout.slots)),
         figures,
-        most_people_per_device: most,
-        full_device_slots: room,
-        full_device_utilization: full,
+        most_people_per_device: full.people,
+        full_device_slots: full.slots,
+        full_device_utilization: busy,
         memory: MemoryNeed::new(known, layout.devices, layout.slots),
         seed: question.seed,
-        assumptions: assumptions(question, service, known, layout.people.max(most)),
-    })
+        assumptions: assumptions(question, service, known, layout.people.max(full.people)),
+    }
 }
 
 /// One device with as few slots as it takes, or as many full devices as it takes, with the people spread evenly.

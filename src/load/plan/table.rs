@@ -21,51 +21,46 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
+    /// What is known, by what it is called.
     fn rows(&self) -> Vec<(&'static str, String)> {
-        let (waits, sure) = (&self.figures.waits, &self.figures.plus_minus);
         let mut rows = vec![
             ("people", self.spread()),
-            (
-                "each of them",
-                format!(
-                    "speaks {:.0} % of the time: {:.1} s at a time, every {:.1} s",
-                    100.0 * self.duty,
-                    self.utterance_s,
-                    self.cycle_s
-                ),
-            ),
+            ("each of them", self.habit()),
             ("slots", self.slot_count()),
             ("memory", self.memory_sum()),
             ("load of the slots", percent(self.figures.utilization)),
-            (
-                "probability of waiting",
-                format!("{} ± {:.1}", percent(waits.waited_share), 100.0 * sure.waited_share),
-            ),
-            ("mean wait", format!("{} ± {:.0}", ms(waits.wait_mean_ms), sure.wait_mean_ms)),
-            (
-                "wait p50, p95, p99",
-                format!(
-                    "{}, {} ± {:.0}, {}",
-                    ms(waits.wait_p50_ms),
-                    ms(waits.wait_p95_ms),
-                    sure.wait_p95_ms,
-                    ms(waits.wait_p99_ms)
-                ),
-            ),
-            (
-                "final latency p50, p95",
-                format!(
-                    "{}, {} ± {:.0}; target {}",
-                    ms(waits.final_p50_ms),
-                    ms(waits.final_p95_ms),
-                    sure.final_p95_ms,
-                    ms(self.target_p95_ms)
-                ),
-            ),
-            ("users per device", self.users()),
         ];
+        rows.extend(self.waits());
+        rows.push(("users per device", self.users()));
         rows.retain(|(_, value)| !value.is_empty());
         rows
+    }
+
+    fn habit(&self) -> String {
+        format!(
+            "speaks {:.0} % of the time: {:.1} s at a time, every {:.1} s",
+            100.0 * self.duty,
+            self.utterance_s,
+            self.cycle_s
+        )
+    }
+
+    /// How people wait, and how sure that is.
+    fn waits(&self) -> [(&'static str, String); 4] {
+        let (waits, sure) = (&self.figures.waits, &self.figures.plus_minus);
+        let [p50, p95, p99] = [waits.wait_p50_ms, waits.wait_p95_ms, waits.wait_p99_ms].map(ms);
+        let [final_p50, final_p95, target] =
+            [waits.final_p50_ms, waits.final_p95_ms, self.target_p95_ms].map(ms);
+        let probability = format!("{} ± {:.1}", percent(waits.waited_share), 100.0 * sure.waited_share);
+        [
+            ("probability of waiting", probability),
+            ("mean wait", format!("{} ± {:.0}", ms(waits.wait_mean_ms), sure.wait_mean_ms)),
+            ("wait p50, p95, p99", format!("{p50}, {p95} ± {:.0}, {p99}", sure.wait_p95_ms)),
+            (
+                "final latency p50, p95",
+                format!("{final_p50}, {final_p95} ± {:.0}; target {target}", sure.final_p95_ms),
+            ),
+        ]
     }
 
     fn spread(&self) -> String {

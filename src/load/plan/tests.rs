@@ -170,12 +170,16 @@ fn a_million_people_are_one_device_many_times() {
 
 #[test]
 fn a_device_gets_no_more_slots_than_its_people_need() {
-    let roomy = Question { people: Some(20), slots_per_device: Some(12), ..question() };
-    let plan = answer(&roomy).unwrap();
-    assert!(plan.slots < 12 && plan.devices == 1, "{plan}");
-    if plan.slots > 1 {
-        let fewer = Question { slots: Some(plan.slots as u16 - 1), ..roomy };
-        assert!(answer(&fewer).map_or(true, |plan| !plan.meets_target));
+    // With one slot less the line is too long for 45 people, and grows without end for 60.
+    for (people, overloads) in [(45, false), (60, true)] {
+        let roomy = Question { people: Some(people), slots_per_device: Some(12), ..question() };
+        let plan = answer(&roomy).unwrap();
+        assert!(plan.slots > 1 && plan.slots < 12 && plan.devices == 1 && plan.meets_target, "{plan}");
+        let fewer = answer(&Question { slots: Some(plan.slots as u16 - 1), ..roomy });
+        match fewer {
+            Ok(plan) => assert!(!overloads && !plan.meets_target, "{plan}"),
+            Err(error) => assert!(overloads && matches!(error, PlanError::Overloaded { .. }), "{error}"),
+        }
     }
 }
 
