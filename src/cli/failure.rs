@@ -11,6 +11,8 @@ use std::process::ExitCode;
 
 /// The command failed.
 const FAILED: u8 = 1;
+/// What was asked for makes no sense, as for flags that nobody knows.
+const USAGE: u8 = 2;
 /// A device, a model or a library is not there or does not fit (`EX_UNAVAILABLE`).
 const UNAVAILABLE: u8 = 69;
 /// The configuration is wrong (`EX_CONFIG`).
@@ -29,6 +31,11 @@ impl Failure {
     /// The command failed, and here is what to do.
     pub(super) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { message: message.into(), hint: hint.into(), code: FAILED }
+    }
+
+    /// What was asked for makes no sense, and here is what does.
+    pub(super) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code: USAGE, ..Self::new(message, hint) }
     }
 
     /// What to do about it.

@@ -5,7 +5,7 @@ mod live;
 
 use super::assembly::open_store;
 use super::failure::Failure;
-use super::output;
+use super::output::{self, check_writable, deliver};
 use super::signals::on_first_signal;
 use crate::audio::Span;
 use crate::config::ModelSettings;
@@ -18,10 +18,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use flags::{LoadFlags, positive_seconds};
 use live::Live;
-use serde::Serialize;
-use std::fmt::Display;
-use std::fs::OpenOptions;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -218,34 +215,6 @@ fn stop_on_signals() -> std::io::Result<CancellationToken> {
     let told = stop.clone();
     on_first_signal(move || told.cancel())?;
     Ok(stop)
-}
-
-/// A run may take an hour: whether its results can be written shows before it begins.
-fn check_writable(path: &Path) -> anyhow::Result<()> {
-    if is_stdout(path) {
-        return Ok(());
-    }
-    let opened = OpenOptions::new().append(true).create(true).open(path);
-    opened.map(drop).map_err(|error| {
-        Failure::new(format!("cannot write {}: {error}", path.display()), "choose another file").into()
-    })
-}
-
-fn is_stdout(path: &Path) -> bool {
-    path == Path::new("-")
-}
-
-/// Prints the table, or the JSON where that goes to standard output; writes the JSON where it was asked for.
-fn deliver(report: &(impl Display + Serialize), json: Option<&Path>) -> anyhow::Result<()> {
-    let text = serde_json::to_string_pretty(report)? + "\n";
-    match json {
-        Some(path) if is_stdout(path) => return output::print(&text),
-        Some(path) => {
-            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?
-        }
-        None => {}
-    }
-    output::print(&format!("{report}\n"))
 }
 
 /// Says what went wrong, a line for each.

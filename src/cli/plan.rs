@@ -1,10 +1,12 @@
 //! `stenopool plan`: how many people fit, from what was measured.
 
+use super::failure::Failure;
 use super::output;
-use crate::load::{Known, Length, Plan, PlanError, Question, Service, Step, Tier, plan, read_pool};
+use crate::load::{
+    Known, Length, Plan, PlanError, Question, Service, SimulationStep, Tier, TurnSettings, plan, read_pool,
+};
 use crate::pool::Weight;
 use crate::store::Manifest;
-use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
@@ -12,12 +14,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The question was wrong.
-const USAGE: u8 = 2;
 /// What takes no longer shows no progress.
 const SHORT: Duration = Duration::from_secs(2);
-/// The part of the time for which people speak who talk to a machine.
-const DUTY: f64 = 0.3;
 /// A sentence.
 const UTTERANCE_S: f64 = 3.0;
 
@@ -38,8 +36,8 @@ Exit codes: 0, 1 (the given slots cannot do the work, or no slots can meet the t
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct PlanCommand {
-    /// What was measured: a JSON file of `stenopool loadtest` or `loadtest knee`, the URL of a running server, or a model's
-    /// name for the size of its weights; may be repeated
+    /// What was measured: a JSON file of `stenopool loadtest` or `loadtest knee`, the address of a running server as for a
+    /// load test, or a model's name for the size of its weights; may be repeated
     #[arg(long, value_name = "FILE|URL|MODEL")]
     from: Vec<String>,
     /// How many people there are [default: as many as one device serves]
@@ -82,7 +80,7 @@ pub(super) struct PlanCommand {
     /// For a server that wants a key
     #[arg(long, value_name = "KEY", env = "STENOPOOL_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
-    /// Write the answer here, too
+    /// Write the answer as JSON; "-" is standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -92,17 +90,11 @@ impl PlanCommand {
     ///
     /// # Errors
     ///
-    /// When the answer cannot be written. What is wrong with the question is told here.
+    /// When there is none, or it cannot be written.
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let plan = match self.answer().await {
-            Ok(plan) => plan,
-            Err(error) => return Ok(refuse(&error)),
-        };
-        if let Some(path) = &self.json {
-            let text = serde_json::to_string_pretty(&plan)? + "\n";
-            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        output::print(&plan.to_string())?;
+        self.json.iter().try_for_each(|path| output::check_writable(path))?;
+        let plan = self.answer().await.map_err(in_words)?;
+        output::deliver(&plan, self.json.as_deref())?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -117,14 +109,20 @@ impl PlanCommand {
     async fn known(&self) -> Result<Known, PlanError> {
         let mut known = Known { slot_bytes: self.slot_mib.map(mib), ..Known::default() };
         for name in &self.from {
-            let source = if name.contains("://") {
-                read_pool(name, self.api_key.as_deref()).await?
-            } else {
-                read_file_or_model(name)?
-            };
-            known = known.and(source);
+            known = known.and(self.read(name).await?);
         }
         Ok(known)
+    }
+
+    async fn read(&self, name: &str) -> Result<Known, PlanError> {
+        match Source::of(name)? {
+            Source::Server => read_pool(name, self.api_key.as_deref()).await,
+            Source::File => {
+                let text = std::fs::read_to_string(name).map_err(|error| unreadable(name, error))?;
+                Known::read(name, &text)
+            }
+            Source::Model(bytes) => Ok(Known { weights_bytes: bytes, ..Known::default() }),
+        }
     }
 
     /// What was said on the command line, else what a load test found, else what a server tells of itself.
@@ -141,7 +139,7 @@ impl PlanCommand {
     fn question(&self, known: &Known) -> Question {
         Question {
             people: self.people,
-            duty: self.duty.or(known.duty).unwrap_or(DUTY),
+            duty: self.duty.or(known.duty).unwrap_or(TurnSettings::DUTY),
             tiers: self.tiers.clone(),
             target: millis(self.target_p95_ms),
             slots: self.slots,
@@ -156,25 +154,47 @@ impl PlanCommand {
     }
 }
 
-fn refuse(error: &PlanError) -> ExitCode {
-    output::tell(&format!("error: {error}"));
-    output::tell(&format!("hint: {}", error.hint()));
-    ExitCode::from(if error.is_usage() { USAGE } else { 1 })
+fn in_words(error: PlanError) -> Failure {
+    let (message, hint) = (error.to_string(), error.hint());
+    if error.is_usage() { Failure::usage(message, hint) } else { Failure::new(message, hint) }
 }
 
-/// A file of this name, or a model.
-fn read_file_or_model(name: &str) -> Result<Known, PlanError> {
-    if Path::new(name).exists() {
-        let unreadable =
-            |error: std::io::Error| PlanError::Unreadable { name: name.into(), reason: error.to_string() };
-        return Known::read(name, &std::fs::read_to_string(name).map_err(unreadable)?);
+/// What a name on the command line stands for. Whatever has a scheme is a server; else a file comes first, then a model,
+/// and what is neither is a server if it has a port.
+enum Source {
+    Server,
+    File,
+    /// How large its weights are, in bytes.
+    Model(Option<u64>),
+}
+
+impl Source {
+    /// # Errors
+    ///
+    /// [`PlanError::Unreadable`] for what is nothing of all this.
+    fn of(name: &str) -> Result<Self, PlanError> {
+        if name.contains("://") {
+            return Ok(Self::Server);
+        }
+        if Path::new(name).exists() {
+            return Ok(Self::File);
+        }
+        if let Some(model) = Manifest::embedded().get(name) {
+            return Ok(Self::Model(model.bytes.or(model.mib.map(mib))));
+        }
+        let reason = "there is no such file, and no model of this name";
+        if has_port(name) { Ok(Self::Server) } else { Err(unreadable(name, reason)) }
     }
-    let manifest = Manifest::embedded();
-    let Some(model) = manifest.get(name) else {
-        let reason = "there is no such file, and no model of this name".into();
-        return Err(PlanError::Unreadable { name: name.into(), reason });
-    };
-    Ok(Known { weights_bytes: model.bytes.or(model.mib.map(mib)), ..Known::default() })
+}
+
+/// Whether it begins as in `host:8080`.
+fn has_port(name: &str) -> bool {
+    let place = name.split('/').next().unwrap_or_default().rsplit_once(':');
+    place.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+fn unreadable(name: &str, reason: impl ToString) -> PlanError {
+    PlanError::Unreadable { name: name.into(), reason: reason.to_string() }
 }
 
 /// What is being simulated, for whoever waits longer than a moment.
@@ -188,7 +208,7 @@ impl Bar {
         Self { since: Instant::now(), drawn: None }
     }
 
-    fn step(&mut self, Step { done, people, slots }: Step) {
+    fn step(&mut self, SimulationStep { done, people, slots }: SimulationStep) {
         if self.since.elapsed() < SHORT {
             return;
         }
@@ -250,6 +270,7 @@ fn tier(text: &str) -> Result<Tier, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::failure;
     use super::*;
 
     #[test]
@@ -274,8 +295,23 @@ mod tests {
     }
 
     #[test]
-    fn a_models_name_tells_its_weights_and_an_unknown_one_is_refused() {
-        assert_eq!(read_file_or_model("demo").unwrap().weights_bytes, Some(16_824_256));
-        assert!(matches!(read_file_or_model("no-such-thing"), Err(PlanError::Unreadable { .. })));
+    fn a_source_is_a_server_a_file_or_a_model_and_anything_else_is_refused() {
+        assert!(matches!(Source::of("demo"), Ok(Source::Model(Some(16_824_256)))));
+        assert!(matches!(Source::of("Cargo.toml"), Ok(Source::File)));
+        for server in ["http://host", "wss://host/speech/v1", "localhost:8080", "[::1]:8080/v1/realtime"] {
+            assert!(matches!(Source::of(server), Ok(Source::Server)), "{server}");
+        }
+        for wrong in ["no-such-thing", "no/such:80", ":80", "host:", "host:x", "host:70000", ""] {
+            assert!(matches!(Source::of(wrong), Err(PlanError::Unreadable { .. })), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_question_is_usage_and_a_discouraging_answer_is_not() {
+        let [wrong, discouraging] =
+            [PlanError::NoTimes, PlanError::Overloaded { people: 9, slots: 1, load: 2.0 }];
+        let code = |error| format!("{:?}", failure::report(&in_words(error).into()));
+        assert_eq!(code(wrong), format!("{:?}", ExitCode::from(2)));
+        assert_eq!(code(discouraging), format!("{:?}", ExitCode::from(1)));
     }
 }

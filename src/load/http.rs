@@ -1,10 +1,14 @@
 //! How this module speaks HTTP: directly, and with TLS where the address asks for it.
 
+pub(super) use super::protocol::root_cause;
 use reqwest::{Client, Url};
 use std::time::Duration;
 
 /// How long a server may take to answer a question about itself.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Under this path a server has what its clients speak with.
+const API: &str = "/v1";
 
 /// Chooses who does the cryptography of TLS (ring), for the whole process.
 pub(super) fn prepare_tls() {
@@ -21,6 +25,45 @@ pub(super) fn prepare_tls() {
 pub(super) fn client() -> reqwest::Result<Client> {
     prepare_tls();
     Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE).build()
+}
+
+/// Asks for a page.
+///
+/// # Errors
+///
+/// Why there is none, in words: nobody answers, or with a status that is not one of success.
+///
+/// # Cancel safety
+///
+/// Dropping the future drops the connection.
+pub(super) async fn get(client: &Client, page: Url, key: Option<&str>) -> Result<String, String> {
+    let path = page.path().to_owned();
+    let request = client.get(page);
+    let request = match key {
+        Some(key) => request.bearer_auth(key),
+        None => request,
+    };
+    let answer = request.send().await.map_err(|error| root_cause(&error))?;
+    if !answer.status().is_success() {
+        return Err(format!("it answers {} to {path}", answer.status()));
+    }
+    answer.text().await.map_err(|error| root_cause(&error))
+}
+
+/// Where a server has a page such as `/pool`: beside its `/v1`, also where all of it lives under a prefix.
+pub(super) fn page(server: &Url, path: &str) -> Url {
+    let typed = server.path().trim_end_matches('/');
+    let typed = typed.strip_suffix(path).unwrap_or(typed);
+    let api = typed.match_indices(API).map(|(at, _)| at).find(|at| {
+        let rest = &typed[at + API.len()..];
+        rest.is_empty() || rest.starts_with('/')
+    });
+    let prefix = &typed[..api.unwrap_or(typed.len())];
+    let mut page = server.clone();
+    page.set_path(&format!("{prefix}{path}"));
+    page.set_query(None);
+    page.set_fragment(None);
+    page
 }
 
 /// The address of a server for HTTP, also if it is given for WebSockets or without a scheme; `None` for what is no such
@@ -51,6 +94,22 @@ mod tests {
         ];
         for (url, expected) in cases {
             assert_eq!(http_url(url).as_ref().map(Url::as_str), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_the_server_stands_beside_its_api() {
+        let cases = [
+            ("http://host:8080", "http://host:8080/pool"),
+            ("http://host/v1/realtime?model=mine#x", "http://host/pool"),
+            ("http://host/v1/", "http://host/pool"),
+            ("http://host/speech/", "http://host/speech/pool"),
+            ("http://host/speech/v1/audio/transcriptions", "http://host/speech/pool"),
+            ("http://host/v10", "http://host/v10/pool"),
+            ("http://host/pool", "http://host/pool"),
+        ];
+        for (server, expected) in cases {
+            assert_eq!(page(&Url::parse(server).unwrap(), "/pool").as_str(), expected, "{server}");
         }
     }
 }

@@ -30,8 +30,8 @@ pub use diary::{Diary, Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
 pub use knee::{Climb, Curve, Ended, KneeSettings, Verdict, find_knee};
 pub use leaks::{Leak, Spoken, leaks};
 pub use plan::{
-    Figures, Known, Length, Memory, Plan, PlanError, PlusMinus, Point, Question, Reach, Sample, Service,
-    Step, Tier, TierFigures, WaitFigures, plan, read_pool,
+    Figures, Known, Length, MemoryNeed, Plan, PlanError, PlusMinus, Point, Question, Reach, Sample, Service,
+    SimulationStep, Tier, TierFigures, WaitFigures, plan, read_pool,
 };
 pub use protocol::{
     ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, ProtocolName, Speaker, Stretch, Target,

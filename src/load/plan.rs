@@ -19,18 +19,19 @@ pub use device::Length;
 pub use error::PlanError;
 pub use figures::{Figures, PlusMinus, TierFigures, WaitFigures};
 pub use live::read_pool;
-pub use search::Step;
+pub use search::SimulationStep;
 pub use service::{Point, Reach, Sample, Service};
 pub use sources::Known;
 
 use crate::pool::Weight;
+use crate::vad::EndpointSettings;
 use device::Device;
 use search::{MOST_PEOPLE, Search};
 use serde::Serialize;
 use std::time::Duration;
 
-/// Finding the end of the speech with the server's own settings: 500 ms of silence, and what the detector lags behind.
-const OVERHEAD: Duration = Duration::from_millis(560);
+/// What the voice detector lags behind when speech ends: about two of its frames.
+const DETECTOR_LAG: Duration = Duration::from_millis(60);
 /// Where nobody says how many slots a device has, it has as many as a server takes at most by itself.
 const SLOTS_PER_DEVICE: u16 = 16;
 
@@ -69,11 +70,29 @@ pub struct Question {
 }
 
 impl Question {
+    /// What every device is like that is simulated for it.
+    fn device<'a>(&'a self, service: &'a Service) -> Device<'a> {
+        Device {
+            service,
+            duty: self.duty,
+            tiers: &self.tiers,
+            overhead: self.overhead.or(service.overhead()).unwrap_or_else(usual_overhead),
+            seed: self.seed,
+            length: self.length,
+        }
+    }
+
+    fn target_ms(&self) -> f64 {
+        self.target.as_secs_f64() * 1e3
+    }
+
     /// # Errors
     ///
     /// [`PlanError::Setting`] for a figure that makes no sense.
     fn check(&self) -> Result<(), PlanError> {
-        let wrong = |what, value: String, expected| Err(PlanError::Setting { what, value, expected });
+        let wrong = |what, value: String, expected| {
+            Err(PlanError::Setting { what, value, expected: String::from(expected) })
+        };
         if !(self.duty > 0.0 && self.duty < 1.0) {
             return wrong("the duty", self.duty.to_string(), "a part of the time: more than 0, less than 1");
         }
@@ -113,12 +132,12 @@ pub struct Plan {
     pub overhead_ms: f64,
     /// What 95 of 100 final latencies should not exceed.
     pub target_p95_ms: f64,
-    /// Whether they do not.
+    /// Whether 95 of 100 texts come no later than that, on every device.
     pub meets_target: bool,
     /// How many devices it takes.
     pub devices: u64,
     /// How many people each of them serves, at most.
-    pub people_per_device: u32,
+    pub people_on_each_device: u32,
     /// How many slots each of them needs.
     pub slots_per_device: u16,
     /// How many slots that is.
@@ -126,14 +145,14 @@ pub struct Plan {
     /// What each device is like.
     pub figures: Figures,
     /// The most people on one device of `full_device_slots` slots.
-    pub users_per_device: u32,
+    pub most_people_per_device: u32,
     /// Slots that a device has room for.
     pub full_device_slots: u16,
     /// The part of their time for which slots work with that many people.
-    pub full_device_load: f64,
+    pub full_device_utilization: f64,
     /// What it takes of memory, as far as that is known.
-    pub memory: Memory,
-    /// How many utterances were simulated for each figure, and from which seed.
+    pub memory: MemoryNeed,
+    /// Where chance began: the same question with the same seed has the same answer.
     pub seed: u64,
     /// What the answer takes for granted.
     pub assumptions: Vec<String>,
@@ -141,7 +160,7 @@ pub struct Plan {
 
 /// Memory of a device, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Memory {
+pub struct MemoryNeed {
     /// The weights, once for each device.
     pub weights_bytes: Option<u64>,
     /// Each slot.
@@ -152,7 +171,7 @@ pub struct Memory {
     pub total_bytes: Option<u64>,
 }
 
-impl Memory {
+impl MemoryNeed {
     fn new(known: &Known, devices: u64, slots: u16) -> Self {
         let device = known.weights_bytes.zip(known.slot_bytes);
         let device = device.map(|(weights, slot)| weights + slot * u64::from(slots));
@@ -172,6 +191,13 @@ struct Layout {
     slots: u16,
 }
 
+/// A device with all the slots that it has room for, and the most people whom they serve in time; 0 where they serve
+/// nobody.
+struct Full {
+    people: u32,
+    slots: u16,
+}
+
 /// Answers a question by simulation. The same question has the same answer.
 ///
 /// # Errors
@@ -182,51 +208,59 @@ pub fn plan(
     question: &Question,
     service: &Service,
     known: &Known,
-    progress: &mut dyn FnMut(Step),
+    progress: &mut dyn FnMut(SimulationStep),
 ) -> Result<Plan, PlanError> {
     question.check()?;
-    let target_ms = question.target.as_secs_f64() * 1e3;
-    let device = Device {
-        service,
-        duty: question.duty,
-        tiers: &question.tiers,
-        overhead: question.overhead.or(service.overhead()).unwrap_or(OVERHEAD),
-        seed: question.seed,
-        length: question.length,
-    };
-    let room =
-        question.slots.or(question.slots_per_device).or(known.slots).unwrap_or(SLOTS_PER_DEVICE).max(1);
-    let mut search = Search::new(device, target_ms, progress);
+    let room = room(question, known);
+    let mut search = Search::new(question.device(service), question.target_ms(), progress);
     if let (Some(people), Some(slots)) = (question.people, question.slots) {
         can_work(&search, people, slots)?;
     }
     let most = search.most_people(room);
     let layout = lay_out(&mut search, question, room, most)?;
+    Ok(describe(&mut search, question, known, &layout, Full { people: most, slots: room }))
+}
+
+/// Slots that a device has room for.
+fn room(question: &Question, known: &Known) -> u16 {
+    let said = question.slots.or(question.slots_per_device).or(known.slots);
+    said.unwrap_or(SLOTS_PER_DEVICE).max(1)
+}
+
+/// The answer, once it is known who is where.
+fn describe(
+    search: &mut Search<'_>,
+    question: &Question,
+    known: &Known,
+    layout: &Layout,
+    full: Full,
+) -> Plan {
     let figures = search.figures(layout.people, layout.slots).cloned();
     let figures = figures.expect("who is laid out can be served");
-    let full = search.figures(most.max(1), room).map_or(0.0, |figures| figures.load);
+    let busy = search.figures(full.people.max(1), full.slots).map_or(0.0, |figures| figures.utilization);
     let device = search.device();
-    Ok(Plan {
-        people: question.people.unwrap_or(u64::from(most)),
+    let service = device.service;
+    Plan {
+        people: question.people.unwrap_or(u64::from(full.people)),
         duty: question.duty,
         utterance_s: service.mean_speech().as_secs_f64(),
         cycle_s: device.cycle().as_secs_f64(),
         decode_ms: service.mean_decode(layout.people).as_secs_f64() * 1e3,
         overhead_ms: device.overhead.as_secs_f64() * 1e3,
-        target_p95_ms: target_ms,
-        meets_target: figures.waits.final_p95_ms <= target_ms,
+        target_p95_ms: search.target_ms(),
+        meets_target: figures.waits.final_p95_ms <= search.target_ms(),
         devices: layout.devices,
-        people_per_device: layout.people,
+        people_on_each_device: layout.people,
         slots_per_device: layout.slots,
         slots: layout.devices.saturating_mul(u64::from(layout.slots)),
         figures,
-        users_per_device: most,
-        full_device_slots: room,
-        full_device_load: full,
-        memory: Memory::new(known, layout.devices, layout.slots),
+        most_people_per_device: full.people,
+        full_device_slots: full.slots,
+        full_device_utilization: busy,
+        memory: MemoryNeed::new(known, layout.devices, layout.slots),
         seed: question.seed,
-        assumptions: assumptions(question, service, known, layout.people.max(most)),
-    })
+        assumptions: assumptions(question, service, known, layout.people.max(full.people)),
+    }
 }
 
 /// One device with as few slots as it takes, or as many full devices as it takes, with the people spread evenly.
@@ -261,7 +295,11 @@ fn can_work(search: &Search<'_>, people: u64, slots: u16) -> Result<(), PlanErro
     }
     if people > u64::from(MOST_PEOPLE) {
         let (what, value) = ("the number of people on one device", people.to_string());
-        return Err(PlanError::Setting { what, value, expected: "at most 100000, or no --slots" });
+        return Err(PlanError::Setting {
+            what,
+            value,
+            expected: format!("at most {MOST_PEOPLE}, or no --slots"),
+        });
     }
     Ok(())
 }
@@ -273,6 +311,11 @@ fn hopeless(search: &mut Search<'_>, slots: u16) -> PlanError {
         Some(alone_ms) => PlanError::Hopeless { alone_ms, slots, target_ms },
         None => PlanError::Overloaded { people: 1, slots, load: search.device().load(1, slots) },
     }
+}
+
+/// Finding the end of the speech, where the server has its own settings and nobody measured it.
+fn usual_overhead() -> Duration {
+    EndpointSettings::default().end_silence + DETECTOR_LAG
 }
 
 /// What nobody measured.
@@ -295,7 +338,7 @@ fn assumptions(question: &Question, service: &Service, known: &Known, most: u32)
         assumed.push(format!("a device has room for {SLOTS_PER_DEVICE} slots"));
     }
     if question.overhead.or(service.overhead()).is_none() {
-        let overhead = OVERHEAD.as_millis();
+        let overhead = usual_overhead().as_millis();
         assumed.push(format!("finding the end of the speech, and the network, take {overhead} ms"));
     }
     assumed

@@ -14,6 +14,7 @@ mod whisperlive;
 #[cfg(test)]
 mod scripted;
 
+pub(super) use peer::root_cause;
 pub use target::{ProtocolName, Target};
 
 use crate::audio::SampleRate;

@@ -9,6 +9,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(super) use figures::NO_WAIT;
 pub use quantiles::Quantiles;
 
 use super::leaks::Leak;
@@ -69,19 +70,26 @@ pub struct Lag {
 }
 
 /// What a load test found. Times are in milliseconds where the name says `_ms`.
+///
+/// JSON without the number of people, the duration or the number of final texts is no report; what else is missing is
+/// nothing, so that reports of other versions can be read.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Report {
     /// What was spoken to the server.
+    #[serde(default)]
     pub protocol: String,
     /// Where it is.
+    #[serde(default)]
     pub url: String,
     /// How many people there were.
     pub clients: u32,
     /// How long they were at it.
     pub duration_s: f64,
     /// The part of the time in which a person was to play a recording.
+    #[serde(default)]
     pub duty: f64,
     /// How much of recordings was sent, without the silence between them.
+    #[serde(default)]
     pub audio_seconds: f64,
     /// Final texts that came.
     pub finals: u64,
@@ -98,26 +106,35 @@ pub struct Report {
     /// Words in which finals differ from the deltas before them.
     pub diverged_words: Option<u64>,
     /// Runs of words of one client in the text of another.
+    #[serde(default)]
     pub leaks: u64,
     /// Turns whose text, or some of it, never came.
+    #[serde(default)]
     pub lost_utterances: u64,
     /// Connections that a full server turned away.
+    #[serde(default)]
     pub rejected: u64,
     /// Errors by code.
+    #[serde(default)]
     pub errors: BTreeMap<String, u64>,
     /// How late the generator itself was.
+    #[serde(default)]
     pub lag_ms: Lag,
     /// What the server used.
+    #[serde(default)]
     pub server: ServerUsage,
     /// [`Report::wer`] by kind of recording.
+    #[serde(default)]
     pub wer_by_kind: BTreeMap<String, f64>,
     /// How long decodes took.
     pub decode_ms: Option<Quantiles>,
     /// The part of the finals that waited over 1 ms for a slot.
     pub waited_share: Option<f64>,
     /// Turns with something to be heard that were sent to their end.
+    #[serde(default)]
     pub turns: u64,
     /// The first leaks.
+    #[serde(default)]
     pub leaked: Vec<Leak>,
     /// Wrong readings that happen to stand in another client's sentences, at most twenty: no leaks, because the recognizer
     /// reads them so when nobody else is there, too.
@@ -128,8 +145,10 @@ pub struct Report {
     /// The part of their time in which slots decoded finals.
     pub utilization: Option<f64>,
     /// For each final: seconds of its utterance, milliseconds of its decode, milliseconds that it waited. Evenly thinned.
+    #[serde(default)]
     pub samples: Vec<[f64; 3]>,
     /// Whether the run ended before its time.
+    #[serde(default)]
     pub interrupted: bool,
     /// Why latencies are `null`.
     pub unpublished: Option<String>,

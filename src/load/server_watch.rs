@@ -56,13 +56,8 @@ impl ServerWatch {
     }
 
     async fn get(&self, path: &str) -> Option<String> {
-        let url = self.url.as_ref()?.join(path).ok()?;
-        let mut request = self.client.as_ref()?.get(url);
-        if let Some(key) = &self.key {
-            request = request.bearer_auth(key);
-        }
-        let answer = request.send().await.ok()?.error_for_status().ok()?;
-        answer.text().await.ok()
+        let page = http::page(self.url.as_ref()?, path);
+        http::get(self.client.as_ref()?, page, self.key.as_deref()).await.ok()
     }
 }
 

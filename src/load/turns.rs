@@ -4,6 +4,9 @@
 //! than the duty says, as people do.
 
 pub(super) mod chance;
+mod pauses;
+
+pub(super) use pauses::Pauses;
 
 use chance::Chance;
 use std::cmp::Reverse;
@@ -24,10 +27,18 @@ pub struct TurnSettings {
     pub interrupts: f64,
 }
 
+impl TurnSettings {
+    /// The part of the time for which people speak who talk to a machine.
+    pub const DUTY: f64 = 0.3;
+
+    /// So long a silence ends an utterance for any server, and hardly anybody is quicker.
+    pub const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+}
+
 impl Default for TurnSettings {
-    /// A fifth of the time, a second apart, and nobody interrupts.
+    /// As people do who talk to a machine; nobody interrupts.
     fn default() -> Self {
-        Self { duty: 0.2, seed: 1, shortest_pause: Duration::from_secs(1), interrupts: 0.0 }
+        Self { duty: Self::DUTY, seed: 1, shortest_pause: Self::SHORTEST_PAUSE, interrupts: 0.0 }
     }
 }
 
@@ -46,20 +57,14 @@ pub struct Turn {
 #[derive(Debug, Clone)]
 pub struct Turns {
     chance: Chance,
-    shortest: Duration,
+    pauses: Pauses,
     interrupts: f64,
-    /// Mean of what a pause lasts beyond the shortest, in seconds.
-    mean_rest: f64,
-    /// A turn and its pause, in seconds; `None` once the first turn was taken.
-    first_cycle: Option<f64>,
+    /// A turn and its pause; `None` once the first turn was taken.
+    first_cycle: Option<Duration>,
     /// One pass through the recordings, in the order of this pass, and how much of it is done.
     pass: Vec<usize>,
     done: usize,
 }
-
-/// How heavy the tail of pauses is: with a deviation of 1 of the logarithm, one pause in a hundred lasts six times the
-/// mean and more, and half of them less than two thirds of it.
-const SPREAD: f64 = 1.0;
 
 /// A reply is interrupted between this and four times as far into it.
 const EARLIEST_INTERRUPTION: Duration = Duration::from_millis(300);
@@ -67,15 +72,13 @@ const EARLIEST_INTERRUPTION: Duration = Duration::from_millis(300);
 impl Turns {
     /// The turns of a person whose recordings have these lengths.
     pub fn new(settings: &TurnSettings, person: u32, clips: &[Duration]) -> Self {
-        let duty = settings.duty.clamp(0.001, 1.0);
         let mean_clip = mean(clips);
-        let mean_pause = mean_clip * (1.0 - duty) / duty;
+        let pauses = Pauses::between(mean_clip, settings.duty, settings.shortest_pause);
         Self {
             chance: Chance::of_person(settings.seed, person),
-            shortest: settings.shortest_pause,
             interrupts: settings.interrupts,
-            mean_rest: (mean_pause - settings.shortest_pause.as_secs_f64()).max(0.0),
-            first_cycle: Some(mean_clip + mean_pause),
+            first_cycle: Some(mean_clip + pauses.mean()),
+            pauses,
             pass: (0..clips.len()).collect(),
             done: clips.len(),
         }
@@ -95,8 +98,8 @@ impl Turns {
     /// The first pause is a random part of a cycle, so that people do not start in step.
     fn next_pause(&mut self) -> Duration {
         match self.first_cycle.take() {
-            Some(cycle) => Duration::from_secs_f64(cycle * self.chance.unit()),
-            None => self.shortest + Duration::from_secs_f64(self.chance.lognormal(self.mean_rest, SPREAD)),
+            Some(cycle) => cycle.mul_f64(self.chance.unit()),
+            None => self.pauses.draw(self.chance.normal()),
         }
     }
 }
@@ -116,9 +119,9 @@ impl Iterator for Turns {
     }
 }
 
-/// In seconds; 0 of none.
-fn mean(clips: &[Duration]) -> f64 {
-    clips.iter().sum::<Duration>().as_secs_f64() / clips.len().max(1) as f64
+/// 0 of none.
+fn mean(clips: &[Duration]) -> Duration {
+    clips.iter().sum::<Duration>().div_f64(clips.len().max(1) as f64)
 }
 
 /// Who gets which recordings: for each person the indices of its own, in order.
@@ -184,6 +187,16 @@ mod tests {
             let reached = mean.sum::<f64>() / 20.0;
             assert!((reached / duty - 1.0).abs() < 0.02, "{reached} instead of {duty}");
         }
+    }
+
+    #[test]
+    fn people_are_as_talkative_as_those_of_a_plan_where_nobody_says_how_much() {
+        let TurnSettings { duty, shortest_pause, .. } = TurnSettings::default();
+        assert!((duty - TurnSettings::DUTY).abs() < 1e-9);
+        let reached = duty_of(Turns::new(&TurnSettings::default(), 0, &CLIPS), 20_000);
+        assert!((reached / TurnSettings::DUTY - 1.0).abs() < 0.05, "{reached}");
+        let mut turns = Turns::new(&TurnSettings::default(), 0, &CLIPS).skip(1).take(1_000);
+        assert!(turns.all(|turn| turn.pause >= shortest_pause));
     }
 
     #[test]

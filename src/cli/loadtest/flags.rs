@@ -30,7 +30,7 @@ pub(super) struct LoadFlags {
     #[arg(long, value_name = "N", env = "STENOPOOL_CLIENTS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     clients: Option<u32>,
     /// Which part of the time each of them speaks, between 0 and 1
-    #[arg(long, value_name = "F", env = "STENOPOOL_DUTY", default_value_t = 0.3, value_parser = duty)]
+    #[arg(long, value_name = "F", env = "STENOPOOL_DUTY", default_value_t = TurnSettings::DUTY, value_parser = duty)]
     duty: f64,
     /// Over how many seconds they arrive [default: a tenth of the duration, at most 10]
     #[arg(long, value_name = "SECONDS", env = "STENOPOOL_RAMP", value_parser = seconds)]

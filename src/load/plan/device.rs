@@ -4,13 +4,10 @@ use super::Tier;
 use super::figures::Figures;
 use super::service::{Sample, Service};
 use crate::load::simulation::{Chance, Crowd, Habit, Utterance, World, fair};
+use crate::load::turns::{Pauses, TurnSettings};
 use crate::pool::{Cost, LedgerSettings, Weight};
 use std::time::Duration;
 
-/// The load test's people are silent for at least so long between two recordings, so that a server can tell them apart.
-const SHORTEST_PAUSE: f64 = 1.0;
-/// The spread of what a pause lasts beyond that: the deviation of the logarithm, as in the load test.
-const PAUSE_SPREAD: f64 = 1.0;
 /// Somebody has been speaking for up to so many turns when the simulation begins, so that nobody is in step.
 const TURNS_BEFORE: f64 = 10.0;
 /// Of each simulation, this part comes first and is not counted: the line has to form.
@@ -41,8 +38,15 @@ pub enum Length {
 impl Device<'_> {
     /// How long a person takes from one utterance to the next, on average. The shortest pause is kept, whatever the duty.
     pub(super) fn cycle(&self) -> Duration {
-        let speech = self.service.speech_per_utterance().as_secs_f64();
-        Duration::from_secs_f64((speech / self.duty).max(speech + SHORTEST_PAUSE))
+        let speech = self.service.speech_per_utterance();
+        speech + Pauses::between(speech, self.duty, TurnSettings::SHORTEST_PAUSE).mean()
+    }
+
+    /// What is silent of a cycle, as the load test's people are. What was played for an utterance may be longer than what
+    /// the server took for one, and shorter; the cycle is what is kept.
+    fn pauses(&self) -> Pauses {
+        let mean = self.cycle().saturating_sub(self.service.mean_speech());
+        Pauses::lasting(mean, TurnSettings::SHORTEST_PAUSE)
     }
 
     /// The work that so many people bring, of what the slots can do.
@@ -68,8 +72,8 @@ impl Device<'_> {
         let mut served = world.run(warm_up + counted).into_served();
         served.retain(|served| served.granted >= warm_up);
         let busy: Duration = served.iter().map(|served| served.decode).sum();
-        let load = busy.as_secs_f64() / (counted.as_secs_f64() * f64::from(slots));
-        Figures::new(&served, load, self.overhead, self.tiers, &tiers)
+        let utilization = busy.as_secs_f64() / (counted.as_secs_f64() * f64::from(slots));
+        Figures::new(&served, utilization, self.overhead, self.tiers, &tiers)
     }
 
     /// Each person's tier: the first ones are in the first tier, as many as its share says, and so on.
@@ -92,8 +96,7 @@ struct People<'a> {
     samples: &'a [Sample],
     scale: f64,
     estimate: Estimate,
-    /// What a pause lasts beyond the shortest, on average, in seconds.
-    mean_rest: f64,
+    pauses: Pauses,
     cycle: Duration,
     all: Vec<Person>,
 }
@@ -111,14 +114,12 @@ impl<'a> People<'a> {
             let mut chance = Chance::new(device.seed.wrapping_mul(1_000_003).wrapping_add(u64::from(number)));
             Person { next: pick(samples, &mut chance), chance }
         };
-        let cycle = device.cycle();
-        let rest = cycle.as_secs_f64() - device.service.mean_speech().as_secs_f64() - SHORTEST_PAUSE;
         Self {
             samples,
             scale: device.service.scale(people),
             estimate: Estimate::of(samples),
-            mean_rest: rest.max(0.0),
-            cycle,
+            pauses: device.pauses(),
+            cycle: device.cycle(),
             all: (0..people).map(person).collect(),
         }
     }
@@ -154,9 +155,7 @@ impl Crowd for People<'_> {
 
     fn pause(&mut self, session: usize) -> Duration {
         let person = &mut self.all[session];
-        let logarithm = PAUSE_SPREAD * person.chance.normal() - PAUSE_SPREAD * PAUSE_SPREAD / 2.0;
-        let pause = SHORTEST_PAUSE + self.mean_rest * logarithm.exp();
-        Duration::from_secs_f64(pause) + person.next.speech
+        self.pauses.draw(person.chance.normal()) + person.next.speech
     }
 }
 

@@ -11,7 +11,7 @@ pub enum PlanError {
         /// What was given.
         value: String,
         /// What would do.
-        expected: &'static str,
+        expected: String,
     },
     /// A source that cannot be read.
     #[error("cannot read {name}: {reason}")]

@@ -1,13 +1,12 @@
 //! What a simulated device was like, in figures, and how sure they are.
 
 use super::Tier;
+use crate::load::report::NO_WAIT;
 use crate::load::simulation::Served;
 use crate::pool::percentile;
 use serde::Serialize;
 use std::time::Duration;
 
-/// Shorter waits are not felt, and a server does not count them.
-const FELT: Duration = Duration::from_millis(1);
 /// Figures of so many stretches of time are compared to see how sure the figure of all is.
 const BATCHES: usize = 20;
 /// Student's t for 95 % and that many stretches.
@@ -19,7 +18,7 @@ pub struct Figures {
     /// Utterances that were counted.
     pub utterances: usize,
     /// The part of their time in which slots work, 0 to 1.
-    pub load: f64,
+    pub utilization: f64,
     /// How people wait.
     #[serde(flatten)]
     pub waits: WaitFigures,
@@ -32,8 +31,8 @@ pub struct Figures {
 /// How people wait; times in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct WaitFigures {
-    /// How likely it is to wait for more than 1 ms, 0 to 1.
-    pub waiting_probability: f64,
+    /// The part of the utterances that wait for more than 1 ms: how likely it is to wait, 0 to 1.
+    pub waited_share: f64,
     /// The mean wait, of those too who do not wait.
     pub wait_mean_ms: f64,
     /// Median wait.
@@ -51,8 +50,8 @@ pub struct WaitFigures {
 /// Half the width of 95 % confidence intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct PlusMinus {
-    /// Of the probability of waiting.
-    pub waiting_probability: f64,
+    /// Of the part that waits.
+    pub waited_share: f64,
     /// Of the mean wait.
     pub wait_mean_ms: f64,
     /// Of the 95th percentile of waits.
@@ -79,7 +78,7 @@ impl Figures {
     /// Of all that was served, in order; `tier_of` gives each session's tier.
     pub(super) fn new(
         served: &[Served],
-        load: f64,
+        utilization: f64,
         overhead: Duration,
         tiers: &[Tier],
         tier_of: &[usize],
@@ -98,7 +97,7 @@ impl Figures {
         };
         Self {
             utterances: served.len(),
-            load,
+            utilization,
             waits: WaitFigures::of(served.iter(), overhead),
             plus_minus: PlusMinus::of(&batches),
             tiers: if tiers.len() > 1 { tiers.iter().enumerate().map(of_tier).collect() } else { Vec::new() },
@@ -118,7 +117,7 @@ impl WaitFigures {
         let count = waits.len() as f64;
         let at = |sorted: &[Duration], percent| millis(percentile(sorted, percent).unwrap_or_default());
         Self {
-            waiting_probability: waits.iter().filter(|wait| **wait > FELT).count() as f64 / count,
+            waited_share: waits.iter().filter(|wait| **wait > NO_WAIT).count() as f64 / count,
             wait_mean_ms: millis(waits.iter().sum()) / count,
             wait_p50_ms: at(&waits, 50),
             wait_p95_ms: at(&waits, 95),
@@ -135,7 +134,7 @@ impl PlusMinus {
         let of =
             |figure: fn(&WaitFigures) -> f64| half_width(&batches.iter().map(figure).collect::<Vec<_>>());
         Self {
-            waiting_probability: of(|batch| batch.waiting_probability),
+            waited_share: of(|batch| batch.waited_share),
             wait_mean_ms: of(|batch| batch.wait_mean_ms),
             wait_p95_ms: of(|batch| batch.wait_p95_ms),
             final_p95_ms: of(|batch| batch.final_p95_ms),
@@ -175,7 +174,7 @@ mod tests {
         let served: Vec<_> = (0..20).map(served).collect();
         let waits = WaitFigures::of(served.iter(), ms(50));
         // Waits are 0 to 19 ms, and each had 2 ms of its own backlog before.
-        assert!((waits.waiting_probability - 0.9).abs() < 1e-9, "{waits:?}");
+        assert!((waits.waited_share - 0.9).abs() < 1e-9, "{waits:?}");
         assert!((waits.wait_mean_ms - 9.5).abs() < 1e-9 && (waits.wait_p95_ms - 18.0).abs() < 1e-9);
         assert!((waits.final_p95_ms - 170.0).abs() < 1e-9, "{waits:?}");
         assert_eq!(WaitFigures::of([].iter(), ms(50)), WaitFigures::default());

@@ -9,7 +9,7 @@ pub(super) const MOST_PEOPLE: u32 = 100_000;
 
 /// A simulation is about to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
+pub struct SimulationStep {
     /// So many came before.
     pub done: usize,
     /// So many people.
@@ -23,11 +23,15 @@ pub(super) struct Search<'a> {
     device: Device<'a>,
     target_ms: f64,
     known: BTreeMap<(u32, u16), Figures>,
-    progress: &'a mut dyn FnMut(Step),
+    progress: &'a mut dyn FnMut(SimulationStep),
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(device: Device<'a>, target_ms: f64, progress: &'a mut dyn FnMut(Step)) -> Self {
+    pub(super) fn new(
+        device: Device<'a>,
+        target_ms: f64,
+        progress: &'a mut dyn FnMut(SimulationStep),
+    ) -> Self {
         Self { device, target_ms, known: BTreeMap::new(), progress }
     }
 
@@ -44,7 +48,7 @@ impl<'a> Search<'a> {
         if self.device.load(people, slots) >= 1.0 {
             return None;
         }
-        let step = Step { done: self.known.len(), people, slots };
+        let step = SimulationStep { done: self.known.len(), people, slots };
         let Self { device, known, progress, .. } = self;
         Some(known.entry((people, slots)).or_insert_with(|| {
             progress(step);

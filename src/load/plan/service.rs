@@ -2,6 +2,7 @@
 
 use super::PlanError;
 use crate::load::simulation::Chance;
+use crate::vad::EndpointSettings;
 use std::time::Duration;
 
 /// One utterance that was decoded, or might have been.
@@ -57,8 +58,6 @@ const STEPS: usize = 1_000;
 const DECODE_SPREAD: f64 = 0.3;
 /// The same for the lengths of utterances.
 const SPEECH_SPREAD: f64 = 0.6;
-/// The endpointer cuts longer ones.
-const LONGEST_SPEECH: f64 = 28.0;
 /// The 95th percentile of a standard normal distribution.
 const Z95: f64 = 1.644_853_627;
 
@@ -111,10 +110,12 @@ impl Service {
 
     fn spread(speech: Duration, median: Duration, spread: f64) -> Result<Self, PlanError> {
         if median.is_zero() {
-            return Err(setting("the decode time", median, "more than 0 ms"));
+            return Err(setting("the decode time", median, "more than 0 ms".into()));
         }
-        if speech.is_zero() || speech.as_secs_f64() > LONGEST_SPEECH {
-            return Err(setting("the length of utterances", speech, "more than 0 s, at most 28 s"));
+        let longest = EndpointSettings::default().longest;
+        if speech.is_zero() || speech > longest {
+            let expected = format!("more than 0 s, and at most {longest:?}, where a server cuts");
+            return Err(setting("the length of utterances", speech, expected));
         }
         let said = speech.mul_f64((-SPEECH_SPREAD * SPEECH_SPREAD / 2.0).exp());
         let decodes = lognormal(median, spread);
@@ -124,10 +125,7 @@ impl Service {
         for last in (1..speeches.len()).rev() {
             speeches.swap(last, (chance.unit() * (last + 1) as f64) as usize);
         }
-        let pair = |(speech, decode): (Duration, Duration)| Sample {
-            speech: speech.min(Duration::from_secs_f64(LONGEST_SPEECH)),
-            decode,
-        };
+        let pair = |(speech, decode): (Duration, Duration)| Sample { speech: speech.min(longest), decode };
         let samples: Vec<Sample> = speeches.into_iter().zip(decodes).map(pair).collect();
         let mean = mean_decode(&samples);
         Ok(Self {
@@ -234,7 +232,7 @@ fn normal_quantile(probability: f64) -> f64 {
     (t - above / below).copysign(probability - 0.5)
 }
 
-fn setting(what: &'static str, value: Duration, expected: &'static str) -> PlanError {
+fn setting(what: &'static str, value: Duration, expected: String) -> PlanError {
     PlanError::Setting { what, value: format!("{value:?}"), expected }
 }
 

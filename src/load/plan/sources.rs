@@ -2,6 +2,9 @@
 
 use super::PlanError;
 use super::service::{Point, Sample};
+use crate::load::knee::Curve;
+use crate::load::report::Report;
+use crate::load::server_watch::PoolReading;
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -34,13 +37,13 @@ impl Known {
         let value: Value = serde_json::from_str(text)
             .map_err(|error| PlanError::Unreadable { name: name.into(), reason: error.to_string() })?;
         if value.get("sizing").is_some() {
-            return Ok(parse::<PoolJson>(name, value)?.known());
+            return Ok(of_pool(&parse(name, value)?));
         }
         let reports = match value.get("points") {
-            Some(points) => parse::<Vec<ReportJson>>(name, points.clone())?,
+            Some(_) => parse::<Curve>(name, value)?.points,
             None => vec![parse(name, value)?],
         };
-        let known = reports.iter().map(ReportJson::known).fold(Self::default(), Self::and);
+        let known = reports.iter().map(of_report).fold(Self::default(), Self::and);
         if known.points.is_empty() { Err(PlanError::NoSamples { name: name.into() }) } else { Ok(known) }
     }
 
@@ -64,51 +67,31 @@ fn parse<T: for<'a> Deserialize<'a>>(name: &str, value: Value) -> Result<T, Plan
         .map_err(|error| PlanError::Foreign { name: name.into(), reason: error.to_string() })
 }
 
-/// As far as a plan needs it.
-#[derive(Deserialize)]
-struct ReportJson {
-    clients: u32,
-    duration_s: f64,
-    duty: Option<f64>,
-    audio_seconds: Option<f64>,
-    finals: u64,
-    #[serde(default)]
-    samples: Vec<[f64; 3]>,
-    slots: Option<u16>,
-    final_latency_ms: Option<MedianJson>,
-    queue_wait_ms: Option<MedianJson>,
-    decode_ms: Option<MedianJson>,
+/// What a report tells.
+fn of_report(report: &Report) -> Known {
+    let samples: Vec<Sample> = report.samples.iter().filter_map(sample).collect();
+    let point = Point {
+        people: report.clients,
+        speech_per_utterance: speech_per_utterance(report),
+        overhead: overhead(report),
+        samples,
+    };
+    let points = if point.samples.is_empty() { Vec::new() } else { vec![point] };
+    // A report that does not tell its duty has one of 0.
+    let duty = Some(report.duty).filter(|duty| *duty > 0.0);
+    Known { points, duty, slots: report.slots, ..Known::default() }
 }
 
-#[derive(Deserialize)]
-struct MedianJson {
-    p50: f64,
+/// What was played for each text decides how often people speak, whatever the recordings looked like to the server.
+fn speech_per_utterance(report: &Report) -> Option<Duration> {
+    let by_duty = f64::from(report.clients) * report.duration_s * report.duty;
+    let played = if report.audio_seconds > 0.0 { report.audio_seconds } else { by_duty };
+    seconds(played / report.finals as f64).filter(|speech| !speech.is_zero())
 }
 
-impl ReportJson {
-    fn known(&self) -> Known {
-        let samples: Vec<Sample> = self.samples.iter().filter_map(sample).collect();
-        let point = Point {
-            people: self.clients,
-            speech_per_utterance: self.speech_per_utterance(),
-            overhead: self.overhead(),
-            samples,
-        };
-        let points = if point.samples.is_empty() { Vec::new() } else { vec![point] };
-        Known { points, duty: self.duty, slots: self.slots, ..Known::default() }
-    }
-
-    /// What was played for each text decides how often people speak, whatever the recordings looked like to the server.
-    fn speech_per_utterance(&self) -> Option<Duration> {
-        let by_duty = || Some(f64::from(self.clients) * self.duration_s * self.duty?);
-        let played = self.audio_seconds.or_else(by_duty)?;
-        seconds(played / self.finals as f64).filter(|speech| !speech.is_zero())
-    }
-
-    fn overhead(&self) -> Option<Duration> {
-        let told = [&self.queue_wait_ms, &self.decode_ms].into_iter().flatten().map(|median| median.p50);
-        seconds((self.final_latency_ms.as_ref()?.p50 - told.sum::<f64>()).max(0.0) / 1e3)
-    }
+fn overhead(report: &Report) -> Option<Duration> {
+    let told = [&report.queue_wait_ms, &report.decode_ms].into_iter().flatten().map(|median| median.p50);
+    seconds((report.final_latency_ms.as_ref()?.p50 - told.sum::<f64>()).max(0.0) / 1e3)
 }
 
 /// What took no time was not decoded, or nobody told.
@@ -122,41 +105,15 @@ fn seconds(seconds: f64) -> Option<Duration> {
     (0.0..1e9).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
 
-/// As far as a plan needs it.
-#[derive(Deserialize)]
-struct PoolJson {
-    sizing: SizingJson,
-    slots: SlotsJson,
-    service: ServiceJson,
-}
-
-#[derive(Deserialize)]
-struct SizingJson {
-    weights_bytes: u64,
-    slot_bytes: u64,
-}
-
-#[derive(Deserialize)]
-struct SlotsJson {
-    total: u16,
-}
-
-#[derive(Deserialize)]
-struct ServiceJson {
-    decode_p50_ms: Option<f64>,
-    decode_p95_ms: Option<f64>,
-}
-
-impl PoolJson {
-    fn known(&self) -> Known {
-        let time = |ms: Option<f64>| seconds(ms? / 1e3);
-        Known {
-            decode: time(self.service.decode_p50_ms).zip(time(self.service.decode_p95_ms)),
-            slots: Some(self.slots.total),
-            weights_bytes: Some(self.sizing.weights_bytes),
-            slot_bytes: Some(self.sizing.slot_bytes),
-            ..Known::default()
-        }
+/// What a server tells of itself.
+fn of_pool(pool: &PoolReading) -> Known {
+    let decode = pool.decode_ms().and_then(|[p50, p95]| seconds(p50 / 1e3).zip(seconds(p95 / 1e3)));
+    Known {
+        decode,
+        slots: Some(pool.slots.total),
+        weights_bytes: Some(pool.sizing.weights_bytes),
+        slot_bytes: Some(pool.sizing.slot_bytes),
+        ..Known::default()
     }
 }
 
@@ -165,8 +122,8 @@ mod tests {
     use super::*;
 
     const REPORT: &str = r#"{"clients": 10, "duration_s": 60.0, "duty": 0.3, "finals": 60, "slots": 1,
-        "final_latency_ms": {"p50": 800.0, "p95": 900, "p99": 950, "max": 999}, "queue_wait_ms": {"p50": 20.0},
-        "decode_ms": {"p50": 200.0}, "samples": [[2.5, 210, 0], [1.5, 190, 30], [1.0, 0, 0]], "wer": 0.1}"#;
+        "final_latency_ms": {"p50": 800.0, "p95": 900, "p99": 950, "max": 999}, "queue_wait_ms": {"p50": 20.0, "p95": 30, "p99": 30,
+        "max": 30}, "decode_ms": {"p50": 200.0, "p95": 210, "p99": 210, "max": 210}, "samples": [[2.5, 210, 0], [1.5, 190, 30], [1.0, 0, 0]], "wer": 0.1}"#;
 
     #[test]
     fn a_report_tells_decodes_how_often_people_spoke_and_what_else_took_time() {
@@ -183,7 +140,10 @@ mod tests {
     #[test]
     fn a_knee_is_many_reports_and_those_without_decodes_are_passed_over() {
         let silent = REPORT.replace("[[2.5, 210, 0], [1.5, 190, 30], [1.0, 0, 0]]", "[]");
-        let knee = format!(r#"{{"points": [{REPORT}, {silent}, {REPORT}]}}"#);
+        let knee = format!(
+            r#"{{"limit_ms": 1000.0, "knee": 10, "good": 10, "ended": {{"reason": "found"}},
+            "points": [{REPORT}, {silent}, {REPORT}]}}"#
+        );
         assert_eq!(Known::read("knee.json", &knee).unwrap().points.len(), 2);
         let error = Known::read("knee.json", &silent).unwrap_err();
         assert_eq!(error, PlanError::NoSamples { name: "knee.json".into() });
@@ -191,8 +151,10 @@ mod tests {
 
     #[test]
     fn a_pool_tells_its_memory_and_what_it_measured() {
-        let pool = r#"{"sizing": {"weights_bytes": 16, "slot_bytes": 4, "fits": 9}, "slots": {"total": 2, "idle": 2},
-            "service": {"decode_p50_ms": 200.0, "decode_p95_ms": 300.0, "utilization": 0.1}}"#;
+        let pool = r#"{"model": "demo", "device": {"kind": "cpu", "name": "Card", "memory": {"total_bytes": 100,
+            "free_bytes": 30}}, "sizing": {"fits": 9, "knee": null, "max_slots": 16, "binding": "fits",
+            "weights_bytes": 16, "slot_bytes": 4}, "slots": {"total": 2, "idle": 2, "leased": 0}, "queue": {"depth": 0},
+            "service": {"decode_p50_ms": 200.0, "decode_p95_ms": 300.0}, "sessions": {"connected": 0}}"#;
         let known = Known::read("pool", pool).unwrap();
         assert_eq!(known.decode, Some((Duration::from_millis(200), Duration::from_millis(300))));
         assert_eq!((known.slots, known.weights_bytes, known.slot_bytes), (Some(2), Some(16), Some(4)));
@@ -204,7 +166,7 @@ mod tests {
     fn what_is_something_else_is_refused_with_what_is_missing() {
         let error = |text: &str| Known::read("it", text).unwrap_err();
         assert!(matches!(error("not json"), PlanError::Unreadable { .. }));
-        for text in ["[]", "{}", "7", r#"{"points": 3}"#, r#"{"sizing": {}}"#] {
+        for text in ["[]", "{}", "7", r#"{"points": 3}"#, r#"{"sizing": {}}"#, r#"{"clients": 3}"#] {
             assert!(matches!(error(text), PlanError::Foreign { .. }), "{text}");
         }
     }

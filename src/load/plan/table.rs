@@ -21,51 +21,46 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
+    /// What is known, by what it is called.
     fn rows(&self) -> Vec<(&'static str, String)> {
-        let (waits, sure) = (&self.figures.waits, &self.figures.plus_minus);
         let mut rows = vec![
             ("people", self.spread()),
-            (
-                "each of them",
-                format!(
-                    "speaks {:.0} % of the time: {:.1} s at a time, every {:.1} s",
-                    100.0 * self.duty,
-                    self.utterance_s,
-                    self.cycle_s
-                ),
-            ),
+            ("each of them", self.habit()),
             ("slots", self.slot_count()),
             ("memory", self.memory_sum()),
-            ("load of the slots", percent(self.figures.load)),
-            (
-                "probability of waiting",
-                format!("{} ± {:.1}", percent(waits.waiting_probability), 100.0 * sure.waiting_probability),
-            ),
-            ("mean wait", format!("{} ± {:.0}", ms(waits.wait_mean_ms), sure.wait_mean_ms)),
-            (
-                "wait p50, p95, p99",
-                format!(
-                    "{}, {} ± {:.0}, {}",
-                    ms(waits.wait_p50_ms),
-                    ms(waits.wait_p95_ms),
-                    sure.wait_p95_ms,
-                    ms(waits.wait_p99_ms)
-                ),
-            ),
-            (
-                "final latency p50, p95",
-                format!(
-                    "{}, {} ± {:.0}; target {}",
-                    ms(waits.final_p50_ms),
-                    ms(waits.final_p95_ms),
-                    sure.final_p95_ms,
-                    ms(self.target_p95_ms)
-                ),
-            ),
-            ("users per device", self.users()),
+            ("load of the slots", percent(self.figures.utilization)),
         ];
+        rows.extend(self.waits());
+        rows.push(("users per device", self.users()));
         rows.retain(|(_, value)| !value.is_empty());
         rows
+    }
+
+    fn habit(&self) -> String {
+        format!(
+            "speaks {:.0} % of the time: {:.1} s at a time, every {:.1} s",
+            100.0 * self.duty,
+            self.utterance_s,
+            self.cycle_s
+        )
+    }
+
+    /// How people wait, and how sure that is.
+    fn waits(&self) -> [(&'static str, String); 4] {
+        let (waits, sure) = (&self.figures.waits, &self.figures.plus_minus);
+        let [p50, p95, p99] = [waits.wait_p50_ms, waits.wait_p95_ms, waits.wait_p99_ms].map(ms);
+        let [final_p50, final_p95, target] =
+            [waits.final_p50_ms, waits.final_p95_ms, self.target_p95_ms].map(ms);
+        let probability = format!("{} ± {:.1}", percent(waits.waited_share), 100.0 * sure.waited_share);
+        [
+            ("probability of waiting", probability),
+            ("mean wait", format!("{} ± {:.0}", ms(waits.wait_mean_ms), sure.wait_mean_ms)),
+            ("wait p50, p95, p99", format!("{p50}, {p95} ± {:.0}, {p99}", sure.wait_p95_ms)),
+            (
+                "final latency p50, p95",
+                format!("{final_p50}, {final_p95} ± {:.0}; target {target}", sure.final_p95_ms),
+            ),
+        ]
     }
 
     fn spread(&self) -> String {
@@ -73,7 +68,7 @@ impl Plan {
         match self.devices {
             1 => people,
             devices => {
-                format!("{people}, on {} devices: {} on each", grouped(devices), self.people_per_device)
+                format!("{people}, on {} devices: {} on each", grouped(devices), self.people_on_each_device)
             }
         }
     }
@@ -104,8 +99,12 @@ impl Plan {
     }
 
     fn users(&self) -> String {
-        let (users, slots) = (self.users_per_device, self.full_device_slots);
-        format!("{users} on {slots} {}, at a load of {}", plural(slots), percent(self.full_device_load))
+        let (users, slots) = (self.most_people_per_device, self.full_device_slots);
+        format!(
+            "{users} on {slots} {}, at a load of {}",
+            plural(slots),
+            percent(self.full_device_utilization)
+        )
     }
 
     fn verdict(&self) -> String {
@@ -120,7 +119,7 @@ impl Plan {
             ),
             (false, _) => format!(
                 "{slots} {slot_word} are not enough for {people} people: at most {} have their texts in time.",
-                self.users_per_device
+                self.most_people_per_device
             ),
         }
     }
@@ -138,7 +137,7 @@ impl Plan {
                 spare.max(0.0),
                 self.target_p95_ms
             )
-        } else if self.figures.load > 0.9 {
+        } else if self.figures.utilization > 0.9 {
             "The slots' work binds: they hardly ever rest, and a few people more would make the line grow."
                 .into()
         } else {
@@ -152,13 +151,13 @@ impl Plan {
 
 fn tiers(tiers: &[TierFigures]) -> String {
     let row = |tier: &TierFigures| {
-        let WaitFigures { waiting_probability, wait_mean_ms, wait_p95_ms, final_p95_ms, .. } = tier.waits;
+        let WaitFigures { waited_share, wait_mean_ms, wait_p95_ms, final_p95_ms, .. } = tier.waits;
         format!(
             "{:12} {:>6} {:>8} {:>9} {:>10} {:>9} {:>10}",
             tier.name,
             tier.weight,
             tier.people,
-            percent(waiting_probability),
+            percent(waited_share),
             ms(wait_mean_ms),
             ms(wait_p95_ms),
             ms(final_p95_ms)

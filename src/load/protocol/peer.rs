@@ -116,7 +116,7 @@ pub(super) fn said(error: &io::Error) -> String {
 }
 
 /// The innermost cause, without the layers above it.
-pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+pub(in super::super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

@@ -6,6 +6,7 @@ use super::{
     ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, REJECTED, Speaker, Stretch, Target,
 };
 use crate::audio::{SampleRate, duration_of};
+use crate::load::http;
 use futures_util::future::BoxFuture;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
@@ -49,8 +50,7 @@ impl Rest {
     pub(super) fn new(target: Target) -> Result<Self, ConnectError> {
         let uploads = target.http(UPLOADS)?;
         let peer = Peer { url: target.url.clone(), protocol: "rest" };
-        // An error means that a provider is already installed, and any will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        http::prepare_tls();
         let client = Client::builder()
             .user_agent(concat!("stenopool/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(PATIENCE)

@@ -4,6 +4,7 @@
 
 use super::peer::{Peer, broke, parted, said};
 use super::{ConnectError, Connection, Heard, Listener, Lost, Speaker};
+use crate::load::http;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
@@ -81,8 +82,7 @@ pub(super) async fn open(
         request.headers_mut().insert(AUTHORIZATION, value);
     }
     let stream = dial(peer, url).await?;
-    // An error means that a provider is already installed, and any will do.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    http::prepare_tls();
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)

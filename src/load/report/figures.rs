@@ -10,8 +10,8 @@ use std::time::Duration;
 
 /// Beyond this the generator was too late for its times to be the server's.
 const MOST_LAG: Duration = Duration::from_millis(20);
-/// What a slot that is free costs in waiting.
-const NO_WAIT: Duration = Duration::from_millis(1);
+/// What a slot that is free costs in waiting: nobody waited who waited no longer.
+pub(in crate::load) const NO_WAIT: Duration = Duration::from_millis(1);
 /// Leaks told in full.
 const LEAKS_TOLD: usize = 20;
 /// Finals told one by one.

@@ -25,11 +25,10 @@ impl Chance {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Lognormal with that mean: a heavy tail, all values above zero. `spread` is the deviation of the logarithm.
-    pub(in super::super) fn lognormal(&mut self, mean: f64, spread: f64) -> f64 {
+    /// Normally distributed around 0 with deviation 1 (Box and Muller, 1958).
+    pub(in super::super) fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
-        let normal = radius * (TAU * self.unit()).cos();
-        mean * (spread * normal - spread * spread / 2.0).exp()
+        radius * (TAU * self.unit()).cos()
     }
 
     /// Puts `items` into an order in which all are equally likely (Fisher and Yates).
