@@ -181,11 +181,11 @@ impl KneeFlags {
         };
         let curve = find_knee(&settings, so_many, stop).await;
         live.clear();
+        deliver(&curve, self.load.json.as_deref())?;
         if let Some(path) = &self.html {
             let page = chart::page(&curve, &format!("How many people can talk to {}", self.load.url()));
             std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        deliver(&curve, self.load.json.as_deref())?;
         Ok(verdict(&Vec::from_iter(curve.complaint())))
     }
 }

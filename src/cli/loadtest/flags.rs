@@ -77,12 +77,12 @@ impl LoadFlags {
     pub(super) fn settings(&self, duration: Duration, clients: u32) -> Result<LoadSettings, Failure> {
         if self.conversation && self.protocol != ProtocolName::Realtime {
             let message = format!("{} has no spoken replies", self.protocol);
-            return Err(Failure::new(message, "leave out --conversation, or use --protocol realtime"));
+            return Err(Failure::usage(message, "leave out --conversation, or use --protocol realtime"));
         }
         let ramp = self.ramp.unwrap_or_else(|| (duration / 10).min(Duration::from_secs(10)));
         if ramp >= duration {
             let message = format!("the ramp of {ramp:?} leaves nothing of a duration of {duration:?}");
-            return Err(Failure::new(message, "choose a shorter --ramp, or a longer run"));
+            return Err(Failure::usage(message, "choose a shorter --ramp, or a longer run"));
         }
         Ok(LoadSettings {
             target: self.target(),
