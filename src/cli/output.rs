@@ -44,7 +44,7 @@ pub(super) fn deliver(report: &(impl Display + Serialize), json: Option<&Path>) 
     match json {
         Some(path) if is_stdout(path) => return print(&text),
         Some(path) => {
-            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?
+            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
         None => {}
     }

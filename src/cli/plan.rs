@@ -93,7 +93,7 @@ impl PlanCommand {
     /// When there is none, or it cannot be written.
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         self.json.iter().try_for_each(|path| output::check_writable(path))?;
-        let plan = self.answer().await.map_err(in_words)?;
+        let plan = self.answer().await.map_err(|error| in_words(&error))?;
         output::deliver(&plan, self.json.as_deref())?;
         Ok(ExitCode::SUCCESS)
     }
@@ -118,7 +118,7 @@ impl PlanCommand {
         match Source::of(name)? {
             Source::Server => read_pool(name, self.api_key.as_deref()).await,
             Source::File => {
-                let text = std::fs::read_to_string(name).map_err(|error| unreadable(name, error))?;
+                let text = std::fs::read_to_string(name).map_err(|error| unreadable(name, &error))?;
                 Known::read(name, &text)
             }
             Source::Model(bytes) => Ok(Known { weights_bytes: bytes, ..Known::default() }),
@@ -154,7 +154,7 @@ impl PlanCommand {
     }
 }
 
-fn in_words(error: PlanError) -> Failure {
+fn in_words(error: &PlanError) -> Failure {
     let (message, hint) = (error.to_string(), error.hint());
     if error.is_usage() { Failure::usage(message, hint) } else { Failure::new(message, hint) }
 }
@@ -183,7 +183,7 @@ impl Source {
             return Ok(Self::Model(model.bytes.or(model.mib.map(mib))));
         }
         let reason = "there is no such file, and no model of this name";
-        if has_port(name) { Ok(Self::Server) } else { Err(unreadable(name, reason)) }
+        if has_port(name) { Ok(Self::Server) } else { Err(unreadable(name, &reason)) }
     }
 }
 
@@ -193,7 +193,7 @@ fn has_port(name: &str) -> bool {
     place.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
-fn unreadable(name: &str, reason: impl ToString) -> PlanError {
+fn unreadable(name: &str, reason: &impl ToString) -> PlanError {
     PlanError::Unreadable { name: name.into(), reason: reason.to_string() }
 }
 
@@ -310,8 +310,8 @@ mod tests {
     fn a_wrong_question_is_usage_and_a_discouraging_answer_is_not() {
         let [wrong, discouraging] =
             [PlanError::NoTimes, PlanError::Overloaded { people: 9, slots: 1, load: 2.0 }];
-        let code = |error| format!("{:?}", failure::report(&in_words(error).into()));
-        assert_eq!(code(wrong), format!("{:?}", ExitCode::from(2)));
-        assert_eq!(code(discouraging), format!("{:?}", ExitCode::from(1)));
+        let code = |error: &PlanError| format!("{:?}", failure::report(&in_words(error).into()));
+        assert_eq!(code(&wrong), format!("{:?}", ExitCode::from(2)));
+        assert_eq!(code(&discouraging), format!("{:?}", ExitCode::from(1)));
     }
 }

@@ -218,7 +218,7 @@ pub fn plan(
     }
     let most = search.most_people(room);
     let layout = lay_out(&mut search, question, room, most)?;
-    Ok(describe(&mut search, question, known, &layout, Full { people: most, slots: room }))
+    Ok(describe(&mut search, question, known, &layout, &Full { people: most, slots: room }))
 }
 
 /// Slots that a device has room for.
@@ -233,7 +233,7 @@ fn describe(
     question: &Question,
     known: &Known,
     layout: &Layout,
-    full: Full,
+    full: &Full,
 ) -> Plan {
     let figures = search.figures(layout.people, layout.slots).cloned();
     let figures = figures.expect("who is laid out can be served");
