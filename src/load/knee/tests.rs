@@ -7,12 +7,12 @@ use std::sync::Mutex;
 const SETTINGS: KneeSettings = KneeSettings { first: 4, most: 64, limit: Duration::from_secs(1) };
 
 /// A server whose p95 is 50 ms for each of its people.
-fn slows_down_now(n: u32) -> Result<Report, LoadError> {
-    Ok(point(n, f64::from(n) * 50.0))
+fn slowed_down(n: u32) -> Report {
+    point(n, f64::from(n) * 50.0)
 }
 
 async fn slows_down(n: u32) -> Result<Report, LoadError> {
-    slows_down_now(n)
+    Ok(slowed_down(n))
 }
 
 fn gone() -> LoadError {
@@ -134,7 +134,7 @@ async fn a_server_that_is_full_for_a_moment_gets_another_try() {
     let recovers = async |n: u32| {
         let mut refusals = refusals.lock().unwrap();
         *refusals += 1;
-        if n == 8 && *refusals <= 4 { Err(full()) } else { slows_down_now(n) }
+        if n == 8 && *refusals <= 4 { Err(full()) } else { Ok(slowed_down(n)) }
     };
     let curve = find_knee(&SETTINGS, recovers, async || {}, &CancellationToken::new()).await;
     assert_eq!((curve.knee, &curve.ended), (Some(20), &Ended::Found));
@@ -142,7 +142,7 @@ async fn a_server_that_is_full_for_a_moment_gets_another_try() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_stays_full_does_not_hold_so_many() {
-    let fills = async |n: u32| if n > 5 { Err(full()) } else { slows_down_now(n) };
+    let fills = async |n: u32| if n > 5 { Err(full()) } else { Ok(slowed_down(n)) };
     let began = tokio::time::Instant::now();
     let curve = find_knee(&SETTINGS, fills, async || {}, &CancellationToken::new()).await;
     assert_eq!((curve.knee, &curve.ended, tried(&curve)), (Some(5), &Ended::Found, vec![4, 5, 6, 8]));
