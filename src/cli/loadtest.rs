@@ -10,8 +10,8 @@ use super::signals::on_first_signal;
 use crate::audio::Span;
 use crate::config::ModelSettings;
 use crate::load::{
-    Course, KneeSettings, LoadError, LoadSettings, ProtocolName, Rubbish, SoakSettings, chart, find_knee,
-    run, soak, speech_spans,
+    Course, KneeSettings, LoadError, LoadSettings, ProtocolName, Rubbish, ServerWatch, SoakSettings, chart,
+    find_knee, run, settled, soak, speech_spans,
 };
 use crate::vad::Silero;
 use anyhow::Context;
@@ -179,7 +179,8 @@ impl KneeFlags {
             )
             .await
         };
-        let curve = find_knee(&settings, so_many, stop).await;
+        let watch = ServerWatch::of(&load.target.url).with_key(load.target.key.clone());
+        let curve = find_knee(&settings, so_many, async || settled(&watch).await, stop).await;
         live.clear();
         deliver(&curve, self.load.json.as_deref())?;
         if let Some(path) = &self.html {

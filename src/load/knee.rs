@@ -7,15 +7,24 @@ mod climb;
 mod curve;
 #[cfg(test)]
 pub(super) mod curves;
+mod settle;
+#[cfg(test)]
+mod tests;
 
 pub use climb::Climb;
 pub(super) use curve::{COLUMNS, cpu_percent};
 pub use curve::{Curve, Ended, Verdict};
+pub use settle::settled;
 
+use super::protocol::ConnectError;
 use super::report::Report;
-use std::fmt;
+use super::run::LoadError;
 use std::time::Duration;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+
+/// How many seconds to wait before each next try of a load that the server is too full to let in: ten in all.
+const AGAIN: [u64; 4] = [1, 2, 3, 4];
 
 /// Between which loads to look, and for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,28 +40,32 @@ pub struct KneeSettings {
 /// Tries loads until the knee is known, every number has passed, the generator is the limit, a load cannot be run, or
 /// `stop` is cancelled. What was measured until then is in the curve, whichever it was.
 ///
-/// `run` drives so many people, and ends early when `stop` is cancelled.
+/// `run` drives so many people, and ends early when `stop` is cancelled. `settle` returns when the server has nothing
+/// left to do from the load before, or has had its time for that ([`settled`](super::settled)). A load whose few texts
+/// are late and nothing else is run once more before that is believed: it may have been one cold decode.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future drops the load that is running, and the curve; cancel `stop` to keep it.
-pub async fn find_knee<E: fmt::Display>(
+pub async fn find_knee(
     settings: &KneeSettings,
-    run: impl AsyncFn(u32) -> Result<Report, E>,
+    run: impl AsyncFn(u32) -> Result<Report, LoadError>,
+    settle: impl AsyncFn(),
     stop: &CancellationToken,
 ) -> Curve {
     let mut climb = Climb::new(settings.first, settings.most);
     let mut curve = Curve::new(settings.limit);
+    let steps = Steps { run, settle, stop };
     while let Some(n) = climb.next() {
         if stop.is_cancelled() {
             return curve.end(Ended::Stopped, &climb);
         }
-        let report = match run(n).await {
+        let report = match steps.believable(n, &curve).await {
             Ok(report) => report,
             Err(error) => return curve.end(Ended::Broke { people: n, error: error.to_string() }, &climb),
         };
         match curve.add(report) {
-            Verdict::Passed => climb.passed(n),
+            Verdict::Passed | Verdict::Unsaid => climb.passed(n),
             Verdict::Failed(_) => climb.failed(n),
             Verdict::Unpublished(why) => return curve.end(Ended::GeneratorLate { people: n, why }, &climb),
             Verdict::Interrupted => return curve.end(Ended::Stopped, &climb),
@@ -62,87 +75,40 @@ pub async fn find_knee<E: fmt::Display>(
     curve.end(ended, &climb)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::curves::point;
-    use super::*;
-    use std::sync::Mutex;
+/// How loads are run.
+struct Steps<'a, R, S> {
+    run: R,
+    settle: S,
+    stop: &'a CancellationToken,
+}
 
-    const SETTINGS: KneeSettings = KneeSettings { first: 4, most: 64, limit: Duration::from_secs(1) };
-
-    /// A server whose p95 is 50 ms for each of its people.
-    async fn slows_down(n: u32) -> Result<Report, String> {
-        Ok(point(n, f64::from(n) * 50.0))
+impl<R: AsyncFn(u32) -> Result<Report, LoadError>, S: AsyncFn()> Steps<'_, R, S> {
+    /// The report of a load, or of its repetition where the first one may be bad luck.
+    async fn believable(&self, n: u32, curve: &Curve) -> Result<Report, LoadError> {
+        let report = self.patiently(n).await?;
+        if curve.may_be_bad_luck(&report) && !self.stop.is_cancelled() {
+            return self.patiently(n).await;
+        }
+        Ok(report)
     }
 
-    fn tried(curve: &Curve) -> Vec<u32> {
-        curve.points.iter().map(|point| point.clients).collect()
-    }
-
-    #[tokio::test]
-    async fn the_knee_is_the_most_people_whose_texts_come_in_time() {
-        let curve = find_knee(&SETTINGS, slows_down, &CancellationToken::new()).await;
-        assert_eq!((curve.knee, curve.good, &curve.ended), (Some(20), Some(20), &Ended::Found));
-        assert_eq!(tried(&curve), [4, 8, 16, 20, 21, 22, 24, 32], "in order of their number");
-    }
-
-    #[tokio::test]
-    async fn a_server_that_holds_everybody_has_no_knee_yet() {
-        let settings = KneeSettings { most: 10, ..SETTINGS };
-        let curve = find_knee(&settings, slows_down, &CancellationToken::new()).await;
-        assert_eq!((curve.knee, curve.good, &curve.ended), (None, Some(10), &Ended::AllPassed));
-        assert_eq!(tried(&curve), [4, 8, 10]);
-    }
-
-    #[tokio::test]
-    async fn an_error_is_as_bad_as_a_late_text() {
-        let errs = async |n: u32| {
-            let mut point = point(n, 10.0);
-            if n > 5 {
-                point.errors.insert("decode_failed".into(), 1);
+    /// Runs a load once the server is done with the one before. One that stays too full for the first person fails.
+    async fn patiently(&self, n: u32) -> Result<Report, LoadError> {
+        self.stop.run_until_cancelled((self.settle)()).await;
+        for pause in AGAIN.map(Duration::from_secs) {
+            match (self.run)(n).await {
+                Err(LoadError::Connect(ConnectError::Rejected { .. })) => {}
+                result => return result,
             }
-            Ok::<_, String>(point)
-        };
-        let curve = find_knee(&SETTINGS, errs, &CancellationToken::new()).await;
-        assert_eq!((curve.knee, &curve.ended), (Some(5), &Ended::Found));
-    }
-
-    #[tokio::test]
-    async fn a_generator_that_is_late_ends_the_curve_and_is_no_knee() {
-        let late = async |n: u32| {
-            let mut point = point(n, 10.0);
-            if n > 8 {
-                point.unpublished = Some("the generator was 31 ms late".into());
-                point.final_latency_ms = None;
+            if self.stop.run_until_cancelled(sleep(pause)).await.is_none() {
+                return Ok(Report { clients: n, interrupted: true, ..Report::default() });
             }
-            Ok::<_, String>(point)
-        };
-        let curve = find_knee(&SETTINGS, late, &CancellationToken::new()).await;
-        let why = "the generator was 31 ms late".into();
-        assert_eq!((curve.knee, curve.good), (None, Some(8)));
-        assert_eq!(curve.ended, Ended::GeneratorLate { people: 16, why });
-    }
-
-    #[tokio::test]
-    async fn what_was_measured_before_a_server_died_is_kept() {
-        let dies = async |n: u32| if n < 16 { Ok(point(n, 10.0)) } else { Err("cannot reach it") };
-        let curve = find_knee(&SETTINGS, dies, &CancellationToken::new()).await;
-        assert_eq!((tried(&curve), curve.knee), (vec![4, 8], None));
-        assert_eq!(curve.ended, Ended::Broke { people: 16, error: "cannot reach it".into() });
-        assert!(curve.complaint().unwrap().contains("cannot reach it"));
-    }
-
-    #[tokio::test]
-    async fn whoever_stops_it_keeps_the_curve_so_far() {
-        let (stop, runs) = (CancellationToken::new(), Mutex::new(0));
-        let stopping = async |n: u32| {
-            *runs.lock().unwrap() += 1;
-            stop.cancel();
-            Ok::<_, String>(Report { interrupted: true, ..point(n, 10.0) })
-        };
-        let curve = find_knee(&SETTINGS, stopping, &stop).await;
-        assert_eq!((tried(&curve), &curve.ended, curve.good), (vec![4], &Ended::Stopped, None));
-        assert_eq!(find_knee(&SETTINGS, stopping, &stop).await.points, []);
-        assert_eq!(*runs.lock().unwrap(), 1);
+        }
+        match (self.run)(n).await {
+            Err(LoadError::Connect(ConnectError::Rejected { .. })) => {
+                Ok(Report { clients: n, rejected: 1, ..Report::default() })
+            }
+            result => result,
+        }
     }
 }

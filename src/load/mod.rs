@@ -8,6 +8,7 @@
 mod board;
 pub mod chart;
 mod clips;
+mod descriptors;
 mod diary;
 mod http;
 mod knee;
@@ -26,8 +27,9 @@ mod words;
 
 pub use board::Progress;
 pub use clips::{Clip, Clips, ClipsError, speech_spans};
+pub use descriptors::{TooFewDescriptors, descriptors_for};
 pub use diary::{Diary, Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
-pub use knee::{Climb, Curve, Ended, KneeSettings, Verdict, find_knee};
+pub use knee::{Climb, Curve, Ended, KneeSettings, Verdict, find_knee, settled};
 pub use leaks::{Leak, Spoken, leaks};
 pub use plan::{
     Figures, Known, Length, MemoryNeed, Plan, PlanError, PlusMinus, Point, Question, Reach, Sample, Service,

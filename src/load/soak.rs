@@ -6,6 +6,9 @@ mod garbage;
 mod levels;
 mod mischief;
 mod report;
+mod rest;
+#[cfg(test)]
+mod tests;
 
 pub use levels::{Growth, Levels};
 pub use report::SoakReport;
@@ -14,22 +17,16 @@ use super::clips::Clip;
 use super::protocol::Protocol;
 use super::report::Report;
 use super::run::Course;
-use super::server_watch::{ServerWatch, Usage};
+use super::server_watch::ServerWatch;
 use culprit::Culprit;
 use mischief::{ANYBODY, Acts, OURS};
+use rest::{Rest, at_rest, still, usage};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
-
-/// How long a server may take to become quiet once everybody has left.
-const QUIET: Duration = Duration::from_secs(90);
-
-/// How often it is looked at meanwhile, and how many looks alike make a baseline.
-const LOOK: Duration = Duration::from_millis(500);
-const ALIKE: u32 = 4;
 
 /// How often the server's memory is noted under load.
 const SAMPLE: Duration = Duration::from_secs(10);
@@ -85,10 +82,18 @@ pub enum Rubbish {
     Never,
 }
 
+impl Rubbish {
+    /// Whether it is sent to a server of ours, which says what it holds.
+    fn is_for_ours(self) -> bool {
+        self != Self::Never
+    }
+}
+
 /// Lets people talk beside others who misbehave, twice: to warm up, and for `duration`. After each, everybody leaves and
-/// what the server then holds is read.
+/// what the server then holds is read. Whoever misbehaves leaves as soon as a run says that it is over.
 ///
-/// `run` drives the people who behave well for a time, and ends early when its token is cancelled.
+/// `run` drives the people who behave well for a time, and ends early when it is told to stop. Nothing is begun once
+/// `stop` is cancelled, and nothing is said of growth then.
 ///
 /// # Errors
 ///
@@ -104,20 +109,24 @@ pub async fn soak<E>(
     stop: &CancellationToken,
 ) -> Result<SoakReport, E> {
     let watch = Arc::new(ServerWatch::of(&settings.url).with_key(settings.key.clone()));
-    let company = Company { culprit: Culprit::new(settings, clips), settings, watch: Arc::clone(&watch) };
-    company.beside(settings.seed, run(settings.warm_up, course(stop))).await.report?;
-    let baseline = at_rest(&watch, stop, still()).await;
+    let company =
+        Company { culprit: Culprit::new(settings, clips), settings, watch: Arc::clone(&watch), stop };
+    let ours = settings.rubbish.is_for_ours();
+    let warm = company.beside(settings.seed, settings.warm_up, &run).await;
+    let warm_up = warm.report?;
+    let baseline = at_rest(&watch, ours, stop, still()).await;
+    if stop.is_cancelled() {
+        let rests = [baseline, Rest::default()];
+        return Ok(SoakReport::new(warm_up, None, rests, warm.misbehaved, warm.rss_series).stopped());
+    }
     // Other acts than before, so that more is tried.
-    let seed = settings.seed.wrapping_add(1);
-    let together = company.beside(seed, run(settings.duration, course(stop))).await;
+    let together = company.beside(settings.seed.wrapping_add(1), settings.duration, &run).await;
     let load = together.report?;
-    let back = |levels: &Levels| levels.growth(&baseline).iter().all(|growth| growth.passed != Some(false));
-    let after = at_rest(&watch, stop, back).await;
-    Ok(SoakReport::new(load, [baseline, after], together.misbehaved, together.rss_series))
-}
-
-fn course(stop: &CancellationToken) -> Course {
-    Course { stop: stop.child_token(), over: CancellationToken::new() }
+    let is_back = |levels: &Levels| levels.is_back_at(&baseline.levels);
+    let after = at_rest(&watch, ours, stop, is_back).await;
+    let rests = [baseline, after];
+    let report = SoakReport::new(warm_up, Some(load), rests, together.misbehaved, together.rss_series);
+    Ok(if stop.is_cancelled() { report.stopped() } else { report })
 }
 
 /// Those who misbehave, and whoever looks at the server meanwhile.
@@ -125,6 +134,7 @@ struct Company<'a> {
     culprit: Culprit,
     settings: &'a SoakSettings,
     watch: Arc<ServerWatch>,
+    stop: &'a CancellationToken,
 }
 
 /// What came of people and their company.
@@ -135,11 +145,18 @@ struct Together<R> {
 }
 
 impl Company<'_> {
-    /// Misbehaves for as long as `people` takes.
-    async fn beside<R>(&self, seed: u64, people: impl Future<Output = R>) -> Together<R> {
-        let leave = CancellationToken::new();
+    /// Misbehaves until the people whom `run` drives have spoken.
+    async fn beside<R>(
+        &self,
+        seed: u64,
+        duration: Duration,
+        run: &impl AsyncFn(Duration, Course) -> R,
+    ) -> Together<R> {
+        let course = Course { stop: self.stop.child_token(), over: CancellationToken::new() };
+        let leave = course.over.clone();
         let talking = async {
-            let report = people.await;
+            let report = run(duration, course).await;
+            // A run that does not say when it is over is over now.
             leave.cancel();
             report
         };
@@ -150,7 +167,7 @@ impl Company<'_> {
 
     /// Sends one after the other on their way, and takes all of them back in the end.
     async fn misbehave(&self, seed: u64, leave: &CancellationToken) -> BTreeMap<String, u64> {
-        let kinds = if self.settings.rubbish == Rubbish::Never { ANYBODY } else { OURS };
+        let kinds = if self.settings.rubbish.is_for_ours() { OURS } else { ANYBODY };
         let (mut culprits, mut counts) = (JoinSet::new(), BTreeMap::new());
         for act in Acts::new(seed, kinds, self.settings.pause) {
             if leave.run_until_cancelled(sleep(act.pause)).await.is_none() {
@@ -178,53 +195,4 @@ async fn note_memory(watch: &Arc<ServerWatch>, leave: &CancellationToken) -> Vec
         }
     }
     series
-}
-
-/// Looks until nobody is there and `is_settled` says that it is enough, or the server had its time, or `stop` is cancelled.
-async fn at_rest(
-    watch: &Arc<ServerWatch>,
-    stop: &CancellationToken,
-    mut is_settled: impl FnMut(&Levels) -> bool,
-) -> Levels {
-    let deadline = Instant::now() + QUIET;
-    loop {
-        let pool = watch.pool().await;
-        let levels = Levels::new(usage(watch).await, pool.as_ref(), watch.tasks().await);
-        if (levels.is_quiet() && is_settled(&levels)) || Instant::now() >= deadline {
-            return levels;
-        }
-        if stop.run_until_cancelled(sleep(LOOK)).await.is_none() {
-            return levels;
-        }
-    }
-}
-
-/// Whether tasks, descriptors and threads have been the same for some looks.
-fn still() -> impl FnMut(&Levels) -> bool {
-    let (mut last, mut alike) = (None, 0);
-    move |levels| {
-        let now = Some([levels.tasks, levels.open_fds, levels.threads]);
-        alike = if now == last { alike + 1 } else { 1 };
-        last = now;
-        alike >= ALIKE
-    }
-}
-
-/// Looking through processes takes milliseconds, which those who talk on this thread would notice.
-async fn usage(watch: &Arc<ServerWatch>) -> Option<Usage> {
-    let watch = Arc::clone(watch);
-    tokio::task::spawn_blocking(move || watch.usage()).await.ok().flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_is_still_when_nothing_changes_for_some_looks() {
-        let mut still = still();
-        let levels = |tasks| Levels { tasks: Some(tasks), ..Levels::default() };
-        let seen = [5, 5, 5, 4, 4, 4, 4, 4].map(|tasks| still(&levels(tasks)));
-        assert_eq!(seen, [false, false, false, false, false, false, true, true]);
-    }
 }

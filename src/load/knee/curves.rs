@@ -10,6 +10,7 @@ pub(in super::super) fn point(n: u32, p95: f64) -> Report {
     Report {
         clients: n,
         duration_s: 60.0,
+        turns: 100,
         final_latency_ms: Some(quantiles),
         queue_wait_ms: Some(quantiles),
         ..Report::default()

@@ -5,6 +5,10 @@ use procfs::process::{FDTarget, Process, Stat, all_processes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// Programs that listen for somebody else: what they use is not what the server behind them uses.
+const FORWARDERS: [&str; 7] =
+    ["docker-proxy", "rootlessport", "ssh", "sshd", "sshd-session", "socat", "kubectl"];
+
 /// What processes use together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
@@ -39,7 +43,8 @@ impl From<&Stat> for Identity {
 }
 
 impl Processes {
-    /// Those that listen on `port` for connections from this machine; `None` when none is seen.
+    /// Those that listen on `port` for connections from this machine; `None` when none is seen, or one that only
+    /// forwards them.
     pub(super) fn listening_on(port: u16) -> Option<Self> {
         let sockets = listening_sockets(port);
         if sockets.is_empty() {
@@ -50,8 +55,14 @@ impl Processes {
             targets.any(|fd| matches!(fd.target, FDTarget::Socket(inode) if sockets.contains(&inode)))
         };
         let owners = all_processes().ok()?.flatten().filter(owns);
-        let listening: Vec<_> = owners.filter_map(|process| Some((&process.stat().ok()?).into())).collect();
-        (!listening.is_empty()).then_some(Self { listening })
+        Self::serving(&owners.filter_map(|process| process.stat().ok()).collect::<Vec<_>>())
+    }
+
+    /// Of those that listen; `None` of none and of forwarders.
+    fn serving(owners: &[Stat]) -> Option<Self> {
+        let forwards = owners.iter().any(|stat| FORWARDERS.contains(&stat.comm.as_str()));
+        let listening = owners.iter().map(Identity::from).collect();
+        (!owners.is_empty() && !forwards).then_some(Self { listening })
     }
 
     /// What they and their children use now; `None` when none of them is left or they may not be looked at.
@@ -147,6 +158,22 @@ mod tests {
         assert!(Processes { listening: vec![ours] }.usage().is_some());
         let earlier = Identity { began: ours.began - 1, ..ours };
         assert_eq!(Processes { listening: vec![earlier] }.usage(), None);
+    }
+
+    #[test]
+    fn a_forwarder_is_not_taken_for_the_server_behind_it() {
+        let named = |name: &str| {
+            let mut stat = Process::myself().unwrap().stat().unwrap();
+            stat.comm = name.into();
+            stat
+        };
+        for (name, serves) in
+            [("stenopool", true), ("docker-proxy", false), ("ssh", false), ("sshd-session", false)]
+        {
+            assert_eq!(Processes::serving(&[named(name)]).is_some(), serves, "{name}");
+        }
+        assert!(Processes::serving(&[named("stenopool"), named("socat")]).is_none());
+        assert!(Processes::serving(&[]).is_none());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, client_async_tls};
@@ -27,10 +27,19 @@ const FRAME: Duration = Duration::from_millis(40);
 /// How much a client says that leaves at once.
 const A_WORD: Duration = Duration::from_millis(120);
 
-/// Events that a server answers, sent by somebody who does not read the answers.
-const QUESTIONS: usize = 50;
+/// Questions that are sent at a time by somebody who does not read the answers. The server's system holds megabytes of
+/// them before it pushes back.
+const QUESTIONS: usize = 100;
 
-type Done = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+/// How long the name of such a question is, in bytes: the answer quotes it. More is not allowed.
+const LENGTHY: usize = 512;
+
+/// How much the system is to take for somebody who does not read, in bytes: as little as it can.
+const NOTHING: u32 = 1;
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Done = Result<(), Error>;
+type Opened = Result<MaybeTlsStream<TcpStream>, Error>;
 
 /// A client that misbehaves.
 #[derive(Clone)]
@@ -71,7 +80,8 @@ impl Culprit {
             }
             Mischief::HalfHandshake => {
                 let mut socket = self.tcp().await?;
-                let head = self.head("GET", "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebS");
+                let head =
+                    self.head("GET", "/v1/realtime", "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebS");
                 socket.write_all(head.as_bytes()).await?;
                 sleep(act.lasts).await;
             }
@@ -117,18 +127,25 @@ impl Culprit {
         Ok(tcp_of(&stream)?.set_zero_linger()?)
     }
 
+    /// Asks for as long as it lasts, until the answers are in the way of everything.
     async fn read_nothing(&self, act: &Act) -> Done {
-        let mut stream = self.opened().await?;
-        if self.rubbish == Rubbish::Rest {
-            stream.write_all(&garbage::request(1, &self.post())).await?;
-        } else {
+        let mut stream = self.opened_on(self.deaf().await?).await?;
+        if self.rubbish != Rubbish::Rest {
             self.stream_audio(&mut stream, act).await?;
-            for _ in 0..QUESTIONS {
-                stream.write_all(&garbage::masked(0x81, br#"{"type": "are.you.there"}"#)).await?;
-            }
         }
-        sleep(act.lasts).await;
-        Ok(())
+        timeout(act.lasts, self.ask(&mut stream)).await?
+    }
+
+    async fn ask(&self, stream: &mut MaybeTlsStream<TcpStream>) -> Done {
+        let questions = match self.rubbish {
+            Rubbish::Rest => self.head("GET", "/metrics", "\r\n").into_bytes(),
+            _ => garbage::question(LENGTHY),
+        };
+        let questions = questions.repeat(QUESTIONS);
+        loop {
+            stream.write_all(&questions).await?;
+            sleep(FRAME).await;
+        }
     }
 
     async fn send_rubbish(&self, act: &Act) -> Done {
@@ -176,16 +193,38 @@ impl Culprit {
         clip.into_iter().flat_map(move |clip| clip.samples.chunks(frame)).take(frames)
     }
 
-    async fn tcp(&self) -> io::Result<TcpStream> {
+    fn address(&self) -> io::Result<(&str, u16)> {
         let address = self.url.as_ref().and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
         let (host, port) = address.ok_or(io::ErrorKind::InvalidInput)?;
-        TcpStream::connect((host.trim_matches(['[', ']']), port)).await
+        Ok((host.trim_matches(['[', ']']), port))
+    }
+
+    async fn tcp(&self) -> io::Result<TcpStream> {
+        TcpStream::connect(self.address()?).await
+    }
+
+    /// The same for somebody who does not read: next to nothing of what comes is kept for it.
+    async fn deaf(&self) -> io::Result<TcpStream> {
+        let mut refused = io::ErrorKind::AddrNotAvailable.into();
+        for address in lookup_host(self.address()?).await? {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            // Before it connects, because what is announced then is not taken back.
+            socket.set_recv_buffer_size(NOTHING)?;
+            match socket.connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+
+    async fn opened(&self) -> Opened {
+        self.opened_on(self.tcp().await?).await
     }
 
     /// A connection that is ready for rubbish: an open WebSocket, or just a socket for requests. Where requests go over
     /// TLS, rubbish reaches no further than the TLS.
-    async fn opened(&self) -> Result<MaybeTlsStream<TcpStream>, Box<dyn std::error::Error + Send + Sync>> {
-        let tcp = self.tcp().await?;
+    async fn opened_on(&self, tcp: TcpStream) -> Opened {
         if self.rubbish == Rubbish::Rest {
             return Ok(MaybeTlsStream::Plain(tcp));
         }
@@ -200,13 +239,12 @@ impl Culprit {
     }
 
     fn post(&self) -> String {
-        self.head("POST", "Connection: close\r\n")
+        self.head("POST", "/v1/audio/transcriptions", "Connection: close\r\n")
     }
 
     /// The beginning of a request, with these headers at its end.
-    fn head(&self, method: &str, headers: &str) -> String {
+    fn head(&self, method: &str, path: &str, headers: &str) -> String {
         let host = self.url.as_ref().and_then(Url::host_str).unwrap_or("localhost");
-        let path = if method == "POST" { "/v1/audio/transcriptions" } else { "/v1/realtime" };
         let key =
             self.key.as_ref().map_or_else(String::new, |key| format!("Authorization: Bearer {key}\r\n"));
         format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{key}{headers}")
@@ -218,5 +256,54 @@ fn tcp_of(stream: &MaybeTlsStream<TcpStream>) -> io::Result<&TcpStream> {
         MaybeTlsStream::Plain(tcp) => Ok(tcp),
         MaybeTlsStream::Rustls(tls) => Ok(tls.get_ref().0),
         _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::{ProtocolName, Target};
+    use tokio::net::TcpListener;
+    use tokio_tungstenite::accept_async;
+
+    /// Answers each question with as much, until nothing more can be sent.
+    async fn answer_until_pushed_back(listener: TcpListener, rubbish: Rubbish) -> io::Result<()> {
+        let (mut stream, _) = listener.accept().await?;
+        if rubbish == Rubbish::Realtime {
+            stream = accept_async(stream).await.map_err(io::Error::other)?.into_inner();
+        }
+        let mut question = vec![0; 1 << 16];
+        loop {
+            let read = stream.read(&mut question).await?;
+            if read == 0 {
+                return Err(io::Error::other("it left before it was in the way"));
+            }
+            match stream.try_write(&question[..read]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                written => drop(written?),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_is_in_the_way_of_the_answers() {
+        for rubbish in [Rubbish::Realtime, Rubbish::Rest] {
+            let socket = TcpSocket::new_v4().unwrap();
+            // The system would take megabytes for a server that answers.
+            socket.set_send_buffer_size(1).unwrap();
+            socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let listener = socket.listen(1).unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let target =
+                Target { url: url.clone(), key: None, model: None, language: None, conversation: false };
+            let protocol = ProtocolName::Realtime.protocol(target).unwrap();
+            let culprit = Culprit::new(&SoakSettings::new(url, None, protocol, rubbish), &[]);
+            let lasts = Duration::from_secs(15);
+            let act = Act { pause: Duration::ZERO, mischief: Mischief::SlowReader, lasts, choice: 0 };
+            tokio::select! {
+                pushed_back = answer_until_pushed_back(listener, rubbish) => pushed_back.unwrap(),
+                () = culprit.misbehave(act) => panic!("it left before it was in the way"),
+            }
+        }
     }
 }

@@ -29,6 +29,12 @@ pub(super) fn frame(choice: usize) -> Vec<u8> {
     all[choice % all.len()].clone()
 }
 
+/// An event that no server knows, with a name of so many bytes.
+pub(super) fn question(name: usize) -> Vec<u8> {
+    let name = "e".repeat(name);
+    masked(0x81, format!(r#"{{"type": "are.you.there", "event_id": "{name}"}}"#).as_bytes())
+}
+
 /// A frame with a mask that changes nothing.
 pub(super) fn masked(head: u8, payload: &[u8]) -> Vec<u8> {
     let length: &[u8] = match payload.len() {

@@ -47,7 +47,7 @@ pub struct Growth {
     pub after: Option<u64>,
     /// What it had to be at most (`slots_idle`: at least).
     pub limit: Option<u64>,
-    /// Whether it was; `None` where nothing was known from the beginning.
+    /// Whether it was; `None` where nothing was known from the beginning, and for a soak that was stopped.
     pub passed: Option<bool>,
 }
 
@@ -69,6 +69,17 @@ impl Levels {
     /// Whether nobody is there, as far as one can see.
     pub(super) fn is_quiet(&self) -> bool {
         self.slots_idle == self.slots_total && self.sessions.is_none_or(|sessions| sessions == 0)
+    }
+
+    /// Which of the levels that a server of ours tells are not known: it did not answer.
+    pub(super) fn unsaid(&self) -> Vec<&'static str> {
+        let told = [("slots_idle", self.slots_idle), ("sessions", self.sessions), ("tasks", self.tasks)];
+        told.into_iter().filter(|(_, level)| level.is_none()).map(|(quantity, _)| quantity).collect()
+    }
+
+    /// Whether nothing has grown since `baseline`, as far as that is known.
+    pub(super) fn is_back_at(&self, baseline: &Self) -> bool {
+        self.growth(baseline).iter().all(|growth| growth.passed != Some(false))
     }
 
     /// What has become of each level that was known at `baseline`.
