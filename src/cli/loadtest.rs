@@ -106,7 +106,7 @@ impl LoadtestCommand {
         let stop = stop_on_signals()?;
         match self.kind {
             Some(Kind::Knee(flags)) => flags.run(models, &stop).await,
-            Some(Kind::Soak(flags)) => flags.soak(models, &stop).await,
+            Some(Kind::Soak(flags)) => Box::pin(flags.soak(models, &stop)).await,
             None => self.plain.run(models, &stop).await,
         }
     }
@@ -220,11 +220,13 @@ fn stop_on_signals() -> std::io::Result<CancellationToken> {
 
 /// Says what went wrong, a line for each.
 fn verdict(failures: &[String]) -> ExitCode {
-    failures.iter().for_each(|failure| output::tell(&format!("error: {failure}")));
+    for failure in failures {
+        output::tell(&format!("error: {failure}"));
+    }
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to `map_err`")]
 fn in_words(error: LoadError) -> Failure {
-    let hint = error.hint();
-    Failure::new(error.to_string(), hint)
+    Failure::new(error.to_string(), error.hint())
 }

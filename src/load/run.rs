@@ -5,6 +5,7 @@ mod watched;
 
 use super::board::{Board, Progress};
 use super::clips::Clip;
+use super::descriptors::{TooFewDescriptors, descriptors_for};
 use super::diary::PersonOutcome;
 use super::mishearing::Isolation;
 use super::person::{Manners, Person};
@@ -67,6 +68,9 @@ pub enum LoadError {
     /// There is nothing to say.
     #[error("there are no recordings to say")]
     NothingToSay,
+    /// This process may not open that many connections.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
     /// It was to end before anybody was connected.
     #[error("stopped before anybody was connected")]
     Stopped,
@@ -74,11 +78,12 @@ pub enum LoadError {
 
 impl LoadError {
     /// What to do about it.
-    pub fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> String {
         match self {
-            Self::Connect(error) => error.hint(),
-            Self::NothingToSay => "name a folder with recordings and their transcripts.tsv",
-            Self::Stopped => "nothing was measured",
+            Self::Connect(error) => error.hint().to_owned(),
+            Self::NothingToSay => "name a folder with recordings and their transcripts.tsv".to_owned(),
+            Self::Descriptors(error) => error.hint(),
+            Self::Stopped => "nothing was measured".to_owned(),
         }
     }
 }
@@ -104,6 +109,7 @@ pub async fn run(
     if clips.is_empty() {
         return Err(LoadError::NothingToSay);
     }
+    descriptors_for(settings.clients)?;
     let protocol = settings.protocol.protocol(settings.target.clone())?;
     let first = tokio::select! {
         first = protocol.connect(0) => first?,
