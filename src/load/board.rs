@@ -49,7 +49,7 @@ impl Board {
         match heard {
             Heard::Final(_) => self.finals.fetch_add(1, Relaxed),
             Heard::Failed { .. } | Heard::Trouble { .. } => self.errors.fetch_add(1, Relaxed),
-            Heard::Delta | Heard::ReplyAudio(_) | Heard::ReplyDone => 0,
+            Heard::Delta { .. } | Heard::ReplyAudio(_) | Heard::ReplyDone => 0,
         };
     }
 

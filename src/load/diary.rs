@@ -32,6 +32,8 @@ pub struct Diary {
     /// How long a text may take before nobody waits for it any more.
     patience: Duration,
     entries: Vec<Entry>,
+    /// No text of the entries before this one is awaited.
+    awaited_from: usize,
     finals: Vec<Noted>,
     trouble: BTreeMap<String, u64>,
     /// Everything up to here has been sent.
@@ -56,6 +58,7 @@ impl Diary {
             tells_positions,
             patience,
             entries: Vec::new(),
+            awaited_from: 0,
             finals: Vec::new(),
             trouble: BTreeMap::new(),
             said: Duration::ZERO,
@@ -68,22 +71,23 @@ impl Diary {
         self.entries.push(Entry::new(clip, position));
     }
 
-    /// Everything up to that position has been sent by now.
-    pub fn said(&mut self, position: Duration, now: Duration) {
+    /// Everything up to that position has been sent by now. Tells whether the last speech of a turn was in what is new.
+    pub fn said(&mut self, position: Duration, now: Duration) -> bool {
         self.said = self.said.max(position);
         // Turns follow on one another: those before the last that was sent to its end are, too.
         let unsent = self.entries.iter().rposition(Entry::finished).map_or(0, |last| last + 1);
         for entry in &mut self.entries[unsent..] {
             entry.said(position, now);
         }
+        self.entries[unsent..].iter().any(Entry::finished)
     }
 
     /// The server said something.
     pub fn hear(&mut self, now: Duration, heard: Heard) {
         match heard {
-            Heard::Delta => self.delta(now),
+            Heard::Delta { text: _, start } => self.delta(now, start.filter(|_| self.tells_positions)),
             Heard::Final(told) => self.answer(now, told),
-            Heard::Failed { code, heard } => {
+            Heard::Failed { code, stretch: heard } => {
                 self.note(code);
                 self.fail(self.position(heard));
             }
@@ -93,19 +97,24 @@ impl Diary {
         }
     }
 
-    /// Whether some turn was sent to its end and has no final text yet, although there is still hope.
-    pub fn awaits_text(&self, now: Duration) -> bool {
-        self.entries.iter().any(|entry| entry.awaits_text(now, self.patience))
+    /// Whether some turn was begun and has no final text yet, although there is still hope.
+    pub fn awaits_text(&mut self, now: Duration) -> bool {
+        let awaits = |entry: &Entry| entry.awaits_text(now, self.patience);
+        let awaited = self.entries[self.awaited_from..].iter().position(awaits);
+        self.awaited_from = awaited.map_or(self.entries.len(), |ahead| self.awaited_from + ahead);
+        awaited.is_some()
     }
 
-    /// What is left when all is over. Latencies are told only of turns that begin at `steady_from` of the stream or later:
+    /// What is left when all is over, now. Latencies are told only of turns that begin at `steady_from` of the stream or later:
     /// before that, people were not yet at their pace.
-    pub fn close(self, steady_from: Duration) -> PersonOutcome {
+    pub fn close(self, now: Duration, steady_from: Duration) -> PersonOutcome {
         let last_settled = self.entries.iter().rposition(Entry::settled).unwrap_or(0);
         let is_steady = |turn: usize| self.entries[turn].position >= steady_from;
-        let turns: Vec<_> = (0..self.entries.len())
-            .map(|turn| self.entries[turn].outcome(turn < last_settled, is_steady(turn)))
-            .collect();
+        let outcome = |(turn, entry): (usize, &Entry)| {
+            let hopeless = turn < last_settled || !entry.awaits_text(now, self.patience);
+            entry.outcome(hopeless, is_steady(turn))
+        };
+        let turns: Vec<_> = self.entries.iter().enumerate().map(outcome).collect();
         PersonOutcome {
             scores: score::scores(&turns, &self.finals),
             spoken: self.entries.iter().map(|entry| entry.spoken(self.said)).sum(),
@@ -133,7 +142,7 @@ impl Diary {
     }
 
     fn answer(&mut self, now: Duration, told: Final) {
-        let heard = self.position(told.heard);
+        let heard = self.position(told.stretch);
         // A full stop is no text.
         let has_text = !words(&told.text).is_empty();
         let turns = self.turns_of(heard, has_text);
@@ -178,13 +187,28 @@ impl Diary {
         })
     }
 
-    /// A delta is of the first turn that is not behind: texts come in order, so those before one that is settled are.
-    fn delta(&mut self, now: Duration) {
-        let ahead = self.entries.iter().rposition(Entry::settled).map_or(0, |last| last + 1);
-        let unsettled = self.entries[ahead..].iter_mut();
-        if let Some(entry) = unsettled.into_iter().find(|entry| entry.has_text() && entry.started()) {
-            entry.delta(now);
+    fn delta(&mut self, now: Duration, start: Option<Duration>) {
+        let turn = match start {
+            Some(start) => self.turn_at(start),
+            None => self.turn_being_heard(),
+        };
+        if let Some(turn) = turn {
+            self.entries[turn].delta(now);
         }
+    }
+
+    /// Whose speech begins there, if it is still being heard.
+    fn turn_at(&self, start: Duration) -> Option<usize> {
+        let later = self.entries.partition_point(|entry| !entry.reaches(start));
+        let entry = self.entries.get(later)?;
+        (entry.has_text() && entry.started() && !entry.settled()).then_some(later)
+    }
+
+    /// The first turn that is not behind: texts come in order, so those before one that is settled are.
+    fn turn_being_heard(&self) -> Option<usize> {
+        let ahead = self.entries.iter().rposition(Entry::settled).map_or(0, |last| last + 1);
+        let heard = self.entries[ahead..].iter().position(|entry| entry.has_text() && entry.started())?;
+        Some(ahead + heard)
     }
 
     /// The first sound of a reply is of the last turn that was sent to its end; the rest is of the same reply.

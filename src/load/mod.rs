@@ -36,7 +36,8 @@ pub use plan::{
     SimulationStep, Tier, TierFigures, WaitFigures, plan, read_pool,
 };
 pub use protocol::{
-    ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, ProtocolName, Speaker, Stretch, Target,
+    ConnectError, Connection, Disconnected, Final, Heard, Listener, Protocol, ProtocolName, Speaker, Stretch,
+    Target,
 };
 pub use report::{Lag, Quantiles, Report as LoadReport, RunFacts, ServerUsage};
 pub use run::{Course, LoadError, LoadSettings, run};

@@ -2,22 +2,24 @@
 
 mod agenda;
 mod microphone;
+mod pace;
 
-use super::board::{Board, Lag};
+use super::board::Board;
 use super::clips::Clip;
 use super::diary::{Diary, PersonOutcome};
-use super::protocol::{Connection, Heard, Listener, Lost, Speaker};
+use super::protocol::{Connection, Disconnected, FAREWELL, Heard, Listener, Speaker};
 pub(super) use agenda::Topics;
 use agenda::{Agenda, Reply, Rules, Step, View};
 use futures_util::future::join;
-use microphone::{FRAME, Microphone};
+use microphone::Microphone;
+use pace::Pace;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How long a server may take to close after it was told that nothing more comes.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long we look for the server's last word when it takes nothing any more.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// What a person has to say, and how it behaves.
 pub(super) struct Person {
@@ -69,27 +71,35 @@ impl Person {
         tokio::pin!(listening);
         let outcome = tokio::select! {
             spoken = self.speak(speaker, book) => spoken.map(Some),
-            heard = &mut listening => Err(heard.err().unwrap_or_else(closed_early)),
+            heard = &mut listening => {
+                return book.lose(heard.err().unwrap_or_else(closed_early), &board);
+            }
             () = stop.cancelled() => Ok(None),
         };
         match outcome {
             // What a server flushes at the end counts, too.
             Ok(Some(speaker)) => drop(join(speaker.hang_up(), timeout(FAREWELL, listening)).await),
             Ok(None) => {}
-            Err(lost) => {
-                board.error();
-                book.note(lost.code, lost.reason);
-            }
+            // It knows better why, and what it had still said counts.
+            Err(lost) => match timeout(LAST_WORD, listening).await {
+                Ok(Err(last_word)) => book.lose(last_word, &board),
+                _ => book.lose(lost, &board),
+            },
         }
     }
 
     /// Sends a frame every [`FRAME`], of a recording or of silence, until the agenda says that it is over. Gives the
     /// speaker back for a farewell.
-    async fn speak(self, mut speaker: Box<dyn Speaker>, book: &Book) -> Result<Box<dyn Speaker>, Lost> {
+    async fn speak(
+        self,
+        mut speaker: Box<dyn Speaker>,
+        book: &Book,
+    ) -> Result<Box<dyn Speaker>, Disconnected> {
         let mut microphone = Microphone::new(self.clips[0].rate);
         let mut agenda = Agenda::new(self.manners.rules(book.began), self.topics);
         let mut pace = Pace::new(book.began);
         let mut speaking = None;
+        let patience = self.manners.patience;
         loop {
             let due = pace.next_frame(&self.board.lag).await;
             match agenda.step(due, book.read(due)) {
@@ -98,23 +108,24 @@ impl Person {
                     let clip = Arc::clone(&self.clips[clip]);
                     book.write(|page| page.begin_turn(Arc::clone(&clip), microphone.position()));
                     speaker.begin_turn();
+                    speaking = Some((self.board.speaking(), !clip.text.is_empty()));
                     microphone.play(clip);
-                    speaking = Some(self.board.speaking());
                 }
                 Step::Continue => {}
             }
             let (frame, over) = microphone.next_frame();
-            speaker.say(frame).await?;
-            let position = microphone.position();
-            book.write(|page| page.diary.said(position, due));
+            let from = Instant::now();
+            let kept = taken_within(patience, speaker.say(frame)).await?;
+            let position = microphone.position().saturating_sub(kept);
+            book.write(|page| page.said(position, due));
             if over {
-                speaker.end_turn().await?;
-                agenda.turn_ended(due);
-                speaking = None;
+                taken_within(patience, speaker.end_turn()).await?;
             }
-            pace.sent();
+            pace.sent(from);
+            if let Some((_, has_text)) = speaking.take_if(|_| over) {
+                agenda.turn_ended(due, has_text);
+            }
         }
-        drop(speaking);
         for _ in 0..agenda.missed_replies {
             book.note("no_reply".into(), "the reply did not come, or not to its end".into());
         }
@@ -134,13 +145,25 @@ impl Manners {
     }
 }
 
+/// What sending comes to. Who takes nothing for so long never will: it was stopped, or nobody is there any more.
+async fn taken_within<T>(
+    patience: Duration,
+    sending: impl Future<Output = Result<T, Disconnected>>,
+) -> Result<T, Disconnected> {
+    let stalled = || Disconnected {
+        code: "stalled".into(),
+        reason: format!("the server has taken nothing for {patience:?}"),
+    };
+    timeout(patience, sending).await.unwrap_or_else(|_| Err(stalled()))
+}
+
 /// The server closed the connection although nobody had asked it to.
-fn closed_early() -> Lost {
-    Lost { code: "connection_lost".into(), reason: "the server closed the connection".into() }
+fn closed_early() -> Disconnected {
+    Disconnected { code: "connection_lost".into(), reason: "the server closed the connection".into() }
 }
 
 /// Writes down everything that is heard, until the server closes.
-async fn listen(listener: &mut dyn Listener, book: &Book, board: &Board) -> Result<(), Lost> {
+async fn listen(listener: &mut dyn Listener, book: &Book, board: &Board) -> Result<(), Disconnected> {
     while let Some(heard) = listener.next().await? {
         board.heard(&heard);
         let now = book.began.elapsed();
@@ -182,9 +205,16 @@ impl Book {
         self.write(|page| page.hear(now, Heard::Trouble { code, message }));
     }
 
+    /// Writes down how the connection ended.
+    fn lose(&self, lost: Disconnected, board: &Board) {
+        board.error();
+        self.note(lost.code, lost.reason);
+    }
+
     fn close(self, steady_from: Instant) -> PersonOutcome {
+        let now = self.began.elapsed();
         let steady_from = steady_from.saturating_duration_since(self.began);
-        self.page.into_inner().unwrap_or_else(PoisonError::into_inner).diary.close(steady_from)
+        self.page.into_inner().unwrap_or_else(PoisonError::into_inner).diary.close(now, steady_from)
     }
 }
 
@@ -192,6 +222,13 @@ impl Page {
     fn begin_turn(&mut self, clip: Arc<Clip>, position: Duration) {
         self.reply = Reply::default();
         self.diary.begin_turn(clip, position);
+    }
+
+    /// What was heard of a reply while somebody spoke is of the one before: nobody answers what is not said yet.
+    fn said(&mut self, position: Duration, now: Duration) {
+        if self.diary.said(position, now) {
+            self.reply = Reply::default();
+        }
     }
 
     fn hear(&mut self, now: Duration, heard: Heard) {
@@ -204,35 +241,5 @@ impl Page {
     }
 }
 
-/// Keeps the pace of real time.
-///
-/// A frame is due when it has been spoken, which is when a microphone delivers it. Latencies count from there, so that
-/// a server that holds a frame up does not hide what that costs.
-struct Pace {
-    began: Instant,
-    due: Duration,
-    /// When the last frame was out.
-    sent: Instant,
-}
-
-impl Pace {
-    fn new(began: Instant) -> Self {
-        Self { began, due: Duration::ZERO, sent: began }
-    }
-
-    /// Waits until the next frame has been spoken, and says when that was, since the stream began.
-    ///
-    /// Notes how late this generator is: what came later than the frame was due *and* later than the server had taken
-    /// the one before it.
-    async fn next_frame(&mut self, lag: &Lag) -> Duration {
-        self.due += FRAME;
-        let due = self.began + self.due;
-        sleep_until(due).await;
-        lag.record(Instant::now().saturating_duration_since(due.max(self.sent)));
-        self.due
-    }
-
-    fn sent(&mut self) {
-        self.sent = Instant::now();
-    }
-}
+#[cfg(test)]
+mod tests;

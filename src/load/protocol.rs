@@ -26,7 +26,7 @@ pub trait Protocol: Send + Sync {
     /// The rate of the samples that [`Speaker::say`] takes.
     fn rate(&self) -> SampleRate;
 
-    /// Whether [`Final::heard`] says which part of the audio a text is of. Where it does not, a person has to wait for
+    /// Whether [`Final::stretch`] says which part of the audio a text is of. Where it does not, a person has to wait for
     /// its text before it speaks again, or nobody could tell what was late and what was lost.
     fn tells_positions(&self) -> bool;
 
@@ -46,28 +46,43 @@ pub struct Connection {
     pub listener: Box<dyn Listener>,
 }
 
+/// How long leaving may take in all.
+pub(super) const FAREWELL: Duration = Duration::from_secs(2);
+
 /// The sending half.
+///
+/// Nothing here has a limit of its own but [`hang_up`](Speaker::hang_up): a server that reads nothing keeps its callers
+/// for as long as they have patience.
 pub trait Speaker: Send {
     /// Says that the next samples belong to a recording, and no longer to the silence around it.
     fn begin_turn(&mut self);
 
-    /// Sends the next samples of the stream: 16-bit mono at the protocol's rate. Waits while the server takes nothing.
+    /// Takes the next samples of the stream: 16-bit mono at the protocol's rate. Waits while the server takes nothing.
+    /// Gives how much of the stream's end is not on its way yet because it does not fill a message; a protocol that
+    /// takes whole recordings gives nothing, for it is measured from their end.
     ///
     /// # Errors
     ///
-    /// The connection is gone. Why it is gone is the [`Listener`]'s to say: it reads the server's last word.
+    /// The connection is gone, as far as the sending half knows why. The server's own word for it may still lie in the
+    /// socket, where the [`Listener`] finds it.
     ///
     /// # Cancel safety
     ///
     /// When the future is dropped, nobody knows whether the samples were sent: hang up.
-    fn say<'a>(&'a mut self, samples: &'a [i16]) -> BoxFuture<'a, Result<(), Lost>>;
+    fn say<'a>(&'a mut self, samples: &'a [i16]) -> BoxFuture<'a, Result<Duration, Disconnected>>;
 
-    /// Says that the recording is over. A protocol that takes whole recordings sends it now.
+    /// Says that the recording is over. A protocol that takes whole recordings begins to send it now, and does not wait
+    /// for the answer.
     ///
     /// # Errors
     ///
-    /// The connection is gone.
-    fn end_turn(&mut self) -> BoxFuture<'_, Result<(), Lost>>;
+    /// The connection is gone. A protocol that has none between two recordings says so as [`Heard::Failed`], or by
+    /// its listener.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`say`](Speaker::say).
+    fn end_turn(&mut self) -> BoxFuture<'_, Result<(), Disconnected>>;
 
     /// Tells the server that nothing more comes, as a well-behaved client does, and closes. Takes 2 seconds at most; it
     /// is faster when somebody listens meanwhile, because some servers have the last word.
@@ -85,22 +100,27 @@ pub trait Listener: Send {
     /// # Cancel safety
     ///
     /// Nothing is lost when the future is dropped.
-    fn next(&mut self) -> BoxFuture<'_, Result<Option<Heard>, Lost>>;
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Heard>, Disconnected>>;
 }
 
 /// What a server said, in words that all protocols share.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
     /// Text that may still change, or a piece of it.
-    Delta,
+    Delta {
+        /// The text, or the piece.
+        text: String,
+        /// Where in the stream the speech begins that it is of, if the protocol says so.
+        start: Option<Duration>,
+    },
     /// The final text of a stretch of speech.
     Final(Final),
     /// A stretch of speech that ended without text.
     Failed {
         /// The server's code for why.
         code: String,
-        /// As in [`Final::heard`].
-        heard: Option<Stretch>,
+        /// As in [`Final::stretch`].
+        stretch: Option<Stretch>,
     },
     /// A piece of the spoken reply, that long.
     ReplyAudio(Duration),
@@ -121,7 +141,7 @@ pub struct Final {
     /// The text; empty when the server heard nothing in it.
     pub text: String,
     /// Which part of the stream it is of, if the protocol says so.
-    pub heard: Option<Stretch>,
+    pub stretch: Option<Stretch>,
     /// How long it waited for a slot.
     pub waited: Option<Duration>,
     /// How long the decode took.
@@ -139,7 +159,7 @@ pub struct Stretch {
     pub end: Duration,
 }
 
-/// Why nobody is connected.
+/// Why there is no connection: why none came about, or why there is no driver that could try.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
     /// The address makes no sense.
@@ -150,7 +170,7 @@ pub enum ConnectError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Nobody answers at the address.
+    /// Nobody answers at the address, or this machine has no usable TLS.
     #[error("cannot reach {url}: {reason}")]
     Unreachable {
         /// The address.
@@ -168,7 +188,7 @@ pub enum ConnectError {
         /// What came back.
         reason: String,
     },
-    /// It speaks the protocol, and refuses what was asked for.
+    /// It speaks the protocol, and refuses what was asked for, or closed before it was ready.
     #[error("{url} refuses: {reason}")]
     Refused {
         /// The address.
@@ -176,7 +196,7 @@ pub enum ConnectError {
         /// What it said.
         reason: String,
     },
-    /// The server does not know the caller.
+    /// The server does not know the caller, or the key cannot be sent.
     #[error("{url} refuses the key: {reason}")]
     Unauthorized {
         /// The address.
@@ -184,7 +204,7 @@ pub enum ConnectError {
         /// What came back.
         reason: String,
     },
-    /// The server is full and says so.
+    /// The server is full and says so, or asks to come back later.
     #[error("the server is full: {reason}")]
     Rejected {
         /// What came back.
@@ -221,14 +241,14 @@ impl ConnectError {
 /// The connection ended before its time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the connection was lost ({code}): {reason}")]
-pub struct Lost {
-    /// `connection_lost`, the server's own code, `closed_` and a WebSocket code, or `rejected` when it turned us away.
+pub struct Disconnected {
+    /// `connection_lost`, `stalled` when it took nothing any more, the server's own code, `closed_` and a WebSocket code, or `rejected` when it turned us away.
     pub code: String,
     /// What is known about it.
     pub reason: String,
 }
 
-impl Lost {
+impl Disconnected {
     fn connection(reason: impl Into<String>) -> Self {
         Self { code: "connection_lost".to_owned(), reason: reason.into() }
     }

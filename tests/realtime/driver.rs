@@ -11,7 +11,7 @@ async fn next_text(listener: &mut Box<dyn Listener>) -> Final {
     loop {
         match timeout(PATIENCE, listener.next()).await.expect("the server says something") {
             Ok(Some(Heard::Final(text))) => return text,
-            Ok(Some(Heard::Delta)) => {}
+            Ok(Some(Heard::Delta { .. })) => {}
             other => panic!("expected a text, got {other:?}"),
         }
     }
@@ -38,7 +38,7 @@ async fn the_load_tests_driver_hears_what_was_said_and_where() {
     }
     let text = next_text(&mut listener).await;
     assert_eq!(text.text, "heard 50");
-    let heard = text.heard.expect("the server tells where");
+    let heard = text.stretch.expect("the server tells where");
     let spoken = Duration::from_millis(500)..Duration::from_millis(1_100);
     assert!(heard.start < spoken.start && heard.end > spoken.end, "{heard:?}");
     assert!(text.waited.is_some() && text.decoded.is_some() && text.diverged_words.is_some(), "{text:?}");

@@ -26,8 +26,8 @@ async fn the_load_tests_driver_gets_a_text_for_each_turn() {
     speaker.say(&samples).await.unwrap();
     speaker.end_turn().await.unwrap();
     let ms = Duration::from_millis;
-    let heard = Some(Stretch { start: ms(100), end: ms(5_100) });
-    let expected = Final { text: "One. Two.".into(), heard, ..Final::default() };
+    let stretch = Some(Stretch { start: ms(100), end: ms(5_100) });
+    let expected = Final { text: "One. Two.".into(), stretch, ..Final::default() };
     let answer = timeout(PATIENCE, listener.next()).await.unwrap();
     assert_eq!(answer, Ok(Some(Heard::Final(expected))));
     speaker.hang_up().await;

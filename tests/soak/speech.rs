@@ -5,8 +5,9 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;
+use std::time::Duration;
 use stenopool::audio::SampleRate;
-use stenopool::load::{Clip, ConnectError, Connection, Heard, Listener, Lost, Protocol, Speaker};
+use stenopool::load::{Clip, ConnectError, Connection, Disconnected, Heard, Listener, Protocol, Speaker};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
@@ -33,8 +34,8 @@ struct Mouth(SplitSink<Socket, Message>);
 
 struct Ear(SplitStream<Socket>);
 
-fn lost(reason: &dyn ToString) -> Lost {
-    Lost { code: "connection_lost".into(), reason: reason.to_string() }
+fn lost(reason: &dyn ToString) -> Disconnected {
+    Disconnected { code: "connection_lost".into(), reason: reason.to_string() }
 }
 
 impl Protocol for Spoken {
@@ -62,12 +63,15 @@ impl Protocol for Spoken {
 impl Speaker for Mouth {
     fn begin_turn(&mut self) {}
 
-    fn say<'a>(&'a mut self, samples: &'a [i16]) -> BoxFuture<'a, Result<(), Lost>> {
+    fn say<'a>(&'a mut self, samples: &'a [i16]) -> BoxFuture<'a, Result<Duration, Disconnected>> {
         let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-        Box::pin(async { self.0.send(Message::binary(bytes)).await.map_err(|error| lost(&error)) })
+        Box::pin(async {
+            self.0.send(Message::binary(bytes)).await.map_err(|error| lost(&error))?;
+            Ok(Duration::ZERO)
+        })
     }
 
-    fn end_turn(&mut self) -> BoxFuture<'_, Result<(), Lost>> {
+    fn end_turn(&mut self) -> BoxFuture<'_, Result<(), Disconnected>> {
         Box::pin(async { Ok(()) })
     }
 
@@ -79,10 +83,10 @@ impl Speaker for Mouth {
 }
 
 impl Listener for Ear {
-    fn next(&mut self) -> BoxFuture<'_, Result<Option<Heard>, Lost>> {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Heard>, Disconnected>> {
         Box::pin(async {
             let message = self.0.next().await.transpose().map_err(|error| lost(&error))?;
-            Ok(message.map(|_| Heard::Delta))
+            Ok(message.map(|_| Heard::Delta { text: String::new(), start: None }))
         })
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Entry {
     failed: bool,
     /// When its last final came.
     last_final: Option<Duration>,
+    /// Whether any text came.
+    told: bool,
     first_delta: Option<Duration>,
     first_audio: Option<Duration>,
 }
@@ -46,6 +48,7 @@ impl Entry {
             heard_until: None,
             failed: false,
             last_final: None,
+            told: false,
             first_delta: None,
             first_audio: None,
         }
@@ -71,10 +74,11 @@ impl Entry {
         self.failed || self.heard_until.is_some_and(|until| until + EARLY >= self.speech.end)
     }
 
-    /// Whether its text should come: all of it was sent by now, not too long ago, and the server is not done with it.
+    /// Whether its text may still come: it is not too long since all of it was sent, and the server is not done with it.
+    /// Once it is not awaited any more, it never is again.
     pub(super) fn awaits_text(&self, now: Duration, patience: Duration) -> bool {
-        let hopes = |sent| sent <= now && now < sent + patience;
-        self.has_text() && self.last_sent.is_some_and(hopes) && !self.settled()
+        let hopes = |sent| now < sent + patience;
+        self.has_text() && self.last_sent.is_none_or(hopes) && !self.settled()
     }
 
     /// Everything up to `position` has been sent by `now`.
@@ -111,17 +115,25 @@ impl Entry {
     }
 
     /// A final came. The server has heard the turn to the end of that; without a position, to the end of the turn if
-    /// that was sent. What only says that nothing more comes is not what people wait for.
+    /// that was sent. What only says that nothing more comes is not what people wait for, unless
+    /// all that came before it was of a part.
     pub(super) fn answer(&mut self, now: Duration, heard: Option<Stretch>, has_text: bool) {
         let until = heard.map(|heard| heard.end).or(self.last_sent.map(|_| self.speech.end));
         self.heard_until = self.heard_until.max(until);
-        if has_text || self.last_final.is_none() {
+        if has_text || self.last_final.is_none() || self.last_final < self.last_sent {
             self.last_final = Some(now);
         }
+        self.told |= has_text;
     }
 
     pub(super) fn fail(&mut self) {
         self.failed = true;
+    }
+
+    /// Whether speech that begins at `start` of the stream is of this turn or an earlier one: there is speech after it
+    /// that is more than a difference between a server's ear and the label.
+    pub(super) fn reaches(&self, start: Duration) -> bool {
+        self.speech.end > start + BLUR.min(length_of(self.speech) / 2)
     }
 
     pub(super) fn delta(&mut self, now: Duration) {
@@ -132,26 +144,26 @@ impl Entry {
         self.first_audio.get_or_insert(now);
     }
 
-    /// What became of it; `passed`: the server is done with something that was said later.
-    pub(super) fn fate(&self, passed: bool) -> Fate {
+    /// What became of it; `hopeless`: nothing more comes, even if we were to wait.
+    pub(super) fn fate(&self, hopeless: bool) -> Fate {
         match self {
             _ if !self.has_text() => Fate::Silent,
             _ if !self.finished() => Fate::Unfinished,
             _ if self.failed => Fate::Lost,
             _ if self.settled() => Fate::Answered,
-            _ if passed => Fate::Lost,
+            _ if hopeless => Fate::Lost,
             _ => Fate::Awaited,
         }
     }
 
-    pub(super) fn outcome(&self, passed: bool, steady: bool) -> TurnOutcome {
-        let fate = self.fate(passed);
+    pub(super) fn outcome(&self, hopeless: bool, steady: bool) -> TurnOutcome {
+        let fate = self.fate(hopeless);
         let counts = steady && self.has_text();
         let since = |from: Option<Duration>, to: Option<Duration>| {
             let (from, to) = (from.filter(|_| counts)?, to?);
             Some(to.saturating_sub(from))
         };
-        let last_final = self.last_final.filter(|_| fate == Fate::Answered);
+        let last_final = self.last_final.filter(|_| fate == Fate::Answered && self.told);
         TurnOutcome {
             clip: Arc::clone(&self.clip),
             fate,

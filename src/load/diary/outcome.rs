@@ -39,7 +39,7 @@ impl PersonOutcome {
     }
 }
 
-/// One turn of a person. Latencies are `None` where nothing came, where the recording has no speech, and in turns that
+/// One turn of a person. Latencies are `None` where nothing came, or no text, where the recording has no speech, and in turns that
 /// were begun before people were at their pace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TurnOutcome {
@@ -62,9 +62,9 @@ pub enum Fate {
     Silent,
     /// Its text came.
     Answered,
-    /// Its text never came, or only in part: it failed, or text came of what was said later.
+    /// Its text never came, or only in part: it failed, text came of what was said later, or it took too long.
     Lost,
-    /// Its text had not come when the connection ended, and no later one either. Lost, if there was time enough.
+    /// Its text had not come when the connection ended, and no later one either, but it could have.
     Awaited,
     /// It was broken off before all of its speech was sent.
     Unfinished,

@@ -38,7 +38,7 @@ fn text_of(group: &RangeInclusive<usize>, finals: &[Noted]) -> Vec<String> {
     let of_group = |noted: &&Noted| noted.turns.first().is_some_and(|turn| group.contains(turn));
     let mut told: Vec<_> = finals.iter().filter(of_group).map(|noted| &noted.told).collect();
     // Stable: what has no position stays in the order in which it came.
-    told.sort_by_key(|told| told.heard.map_or(Duration::ZERO, |heard| heard.start));
+    told.sort_by_key(|told| told.stretch.map_or(Duration::ZERO, |heard| heard.start));
     told.iter().flat_map(|told| words(&told.text)).collect()
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 1000 turn 200-1200 turn-it-on     a recording begins at 1000; speech in it from 200 to 1200; nothing said: `_`
-//! 2500 delta
+//! 2500 delta                     with a position, too: 2500 delta 1100
 //! 2600 final 1100-2700 turn-it-on   with or without a position
 //! 2700 failed 1100-2700 overloaded  likewise
 //! 2800 sound                        of the reply
@@ -51,6 +51,7 @@ fn diary(tells_positions: bool, day: &str) -> Diary {
             clock += 20;
             diary.said(ms(clock), ms(clock));
         }
+        let start = words.get(2).and_then(|start| start.parse().ok()).map(ms);
         let (heard, text) = match words[2..] {
             [text] => (None, text),
             [range, text] => (stretch(range), text),
@@ -59,9 +60,9 @@ fn diary(tells_positions: bool, day: &str) -> Diary {
         let text = text.trim_matches('_').to_owned();
         match words[1] {
             "turn" => diary.begin_turn(clip(words[2], words[3]), ms(now)),
-            "delta" => diary.hear(ms(now), Heard::Delta),
-            "final" => diary.hear(ms(now), Heard::Final(Final { text, heard, ..Final::default() })),
-            "failed" => diary.hear(ms(now), Heard::Failed { code: text, heard }),
+            "delta" => diary.hear(ms(now), Heard::Delta { text, start }),
+            "final" => diary.hear(ms(now), Heard::Final(Final { text, stretch: heard, ..Final::default() })),
+            "failed" => diary.hear(ms(now), Heard::Failed { code: text, stretch: heard }),
             "sound" => diary.hear(ms(now), Heard::ReplyAudio(ms(40))),
             "done" => diary.hear(ms(now), Heard::ReplyDone),
             "trouble" => diary.hear(ms(now), Heard::Trouble { code: text, message: String::new() }),
@@ -70,6 +71,13 @@ fn diary(tells_positions: bool, day: &str) -> Diary {
         }
     }
     diary
+}
+
+/// What is left of the day after its last line.
+fn closed(tells_positions: bool, day: &str) -> PersonOutcome {
+    let last = day.trim().lines().last().and_then(|line| line.trim().split(' ').next());
+    let end = ms(last.and_then(|now| now.parse().ok()).expect("a line begins with its time"));
+    diary(tells_positions, day).close(end, Duration::ZERO)
 }
 
 fn told(turn: &TurnOutcome) -> String {
@@ -82,7 +90,7 @@ fn told(turn: &TurnOutcome) -> String {
 
 /// What is left of the day: `answered 400 delta 800 | lost; 1 of 6 words wrong`.
 fn outcome(tells_positions: bool, day: &str) -> String {
-    let outcome = diary(tells_positions, day).close(Duration::ZERO);
+    let outcome = closed(tells_positions, day);
     let turns: Vec<_> = outcome.turns.iter().map(told).collect();
     let sum = |of: fn(&Score) -> u64| outcome.scores.iter().map(of).sum::<u64>();
     let (wrong, words) = (sum(|score| score.errors), sum(|score| score.words));
@@ -135,7 +143,14 @@ fn final_latency_runs_from_the_last_speech_sent_to_the_last_final() {
             (
                 "1000 turn 200-1200 a-b
                  2600 final 900-2700 _",
-                "answered 400; 2 of 2 words wrong",
+                "answered; 2 of 2 words wrong",
+            ),
+            // Its beginning came while it was spoken, and of the rest nothing is understood.
+            (
+                "1000 turn 200-1200+2000-4000 a-b
+                 2900 final 900-2700 a
+                 5300 final 2700-5400 _",
+                "answered 300; 1 of 2 words wrong",
             ),
         ],
     );
@@ -212,6 +227,12 @@ fn a_turn_is_lost_when_its_last_speech_was_never_heard_or_failed() {
                 "1000 turn 200-1200 a-b
                  9000 end",
                 "awaited; 2 of 2 words wrong",
+            ),
+            // Nobody waits for ever.
+            (
+                "1000 turn 200-1200 a-b
+                 40000 end",
+                "lost; 2 of 2 words wrong",
             ),
             // It was broken off: nobody can say what its text should be.
             (
@@ -341,6 +362,19 @@ fn the_first_delta_is_of_the_turn_that_is_being_heard() {
                  4300 final 3000-4500 b",
                 "answered 1200 delta 2080 | answered 300 delta 380; 0 of 2 words wrong",
             ),
+            // It says whose it is: what is left of the first turn is not of the second, nor what comes too late.
+            (
+                "1000 turn 200-1200 a
+                 2600 final 900-2200 a
+                 3200 turn 0-800 b
+                 3300 delta 900
+                 3600 delta 3100
+                 4300 final 3000-4500 b
+                 4400 turn 100-800 c
+                 4700 delta 3100
+                 5300 final 4300-5400 c",
+                "answered 400 | answered 300 delta 380 | answered 100; 0 of 3 words wrong",
+            ),
             // Noise has none.
             (
                 "1000 turn - _
@@ -384,17 +418,23 @@ fn the_first_sound_of_each_reply_counts_from_the_last_speech() {
 }
 
 #[test]
-fn a_text_is_awaited_from_the_last_speech_until_the_server_is_done_with_it() {
+fn a_text_is_awaited_until_the_server_is_done_with_it_or_nobody_has_patience() {
     for (day, awaits) in [
-        ("1000 turn 200-1200 a\n2180 end", false),
+        ("1000 turn 200-1200 a\n2180 end", true),
         ("1000 turn 200-1200 a\n2200 end", true),
         ("1000 turn 200-1200 a\n2600 final 900-2700 a", false),
         ("1000 turn 200-1200 a\n2600 final 900-1500 _", true),
         ("1000 turn 200-1200 a\n2600 failed 900-2700 late", false),
         ("1000 turn - _\n9000 end", false),
     ] {
-        assert_eq!(diary(true, day).awaits_text(ms(9_000)), awaits, "{day}");
+        let mut diary = diary(true, day);
+        assert_eq!(diary.awaits_text(ms(9_000)), awaits, "{day}");
+        assert_eq!(diary.awaits_text(ms(9_000)), awaits, "{day}, asked again");
     }
+    let mut forgotten = diary(true, "1000 turn 200-1200 a\n2200 end");
+    assert!(!forgotten.awaits_text(ms(33_000)));
+    forgotten.begin_turn(clip("200-1200", "b"), ms(40_000));
+    assert!(forgotten.awaits_text(ms(41_000)), "there is something new to wait for");
 }
 
 #[test]
@@ -404,7 +444,7 @@ fn only_turns_at_full_pace_have_latencies_and_all_have_words() {
                2600 final 900-2700 a
                4000 turn 0-500 b
                4700 final 3900-4800 x";
-    let outcome = diary(true, day).close(ms(4_000));
+    let outcome = diary(true, day).close(ms(9_000), ms(4_000));
     let turns: Vec<_> = outcome.turns.iter().map(told).collect();
     assert_eq!(turns, ["answered", "answered 200"]);
     assert_eq!(outcome.finals.iter().map(|heard| heard.steady).collect::<Vec<_>>(), [false, true]);
@@ -421,11 +461,11 @@ fn errors_are_counted_by_code_and_strays_and_speech_are_kept() {
                6100 final 6000-6100 _
                7000 turn 0-1000 b
                7500 end";
-    let mut outcome = diary(true, day).close(Duration::ZERO);
+    let mut outcome = closed(true, day);
     assert_eq!(outcome.trouble, [("bad_frame".to_owned(), 1), ("late".to_owned(), 2)].into());
     assert_eq!(outcome.strays().collect::<Vec<_>>(), ["boo"]);
     assert_eq!((outcome.finals.len(), outcome.spoken), (1, ms(1_500 + 500)));
-    outcome.absorb(diary(true, day).close(Duration::ZERO));
+    outcome.absorb(closed(true, day));
     assert_eq!((outcome.turns.len(), outcome.finals.len(), outcome.trouble["late"]), (4, 2, 4));
 }
 
@@ -435,7 +475,7 @@ fn words_of_a_text_of_two_turns_count_for_the_kind_that_said_most() {
                2500 turn 0-1000 d-e
                4000 final 900-4000 a-b-d-e";
     let score = Score { kind: "a".into(), words: 5, errors: 1, awaited: false };
-    assert_eq!(diary(true, day).close(Duration::ZERO).scores, [score]);
+    assert_eq!(closed(true, day).scores, [score]);
 }
 
 proptest! {
@@ -455,7 +495,7 @@ proptest! {
         lines.sort_by_key(|(at, _)| *at);
         lines.push((at + 5_000, "end".to_owned()));
         let day: Vec<_> = lines.iter().map(|(at, line)| format!("{at} {line}")).collect();
-        let outcome = diary(true, &day.join("\n")).close(Duration::ZERO);
+        let outcome = closed(true, &day.join("\n"));
         prop_assert!(outcome.scores.iter().all(|score| score.errors == 0), "{:?}", outcome.scores);
         for (turn, (.., silence, delay)) in outcome.turns.iter().zip(&turns) {
             prop_assert_eq!(turn.fate, Fate::Answered);

@@ -68,11 +68,19 @@ pub(super) enum Step {
     Leave,
 }
 
+/// What is waited for after a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Text,
+    /// The text, and what the server says to it.
+    Reply,
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Phase {
     Pausing { until: Duration },
     Speaking,
-    Listening { since: Duration },
+    Listening { since: Duration, to: Expected },
     Leaving { since: Duration },
 }
 
@@ -96,8 +104,8 @@ impl Agenda {
 
     /// What to do now. It is asked before every frame.
     pub(super) fn step(&mut self, now: Duration, view: View) -> Step {
-        if let Phase::Listening { since } = self.phase {
-            self.listen(since, now, view);
+        if let Phase::Listening { since, to } = self.phase {
+            self.listen(since, to, now, view);
         }
         match self.phase {
             Phase::Pausing { .. } if now >= self.rules.until => {
@@ -115,27 +123,29 @@ impl Agenda {
         }
     }
 
-    /// The recording is over.
-    pub(super) fn turn_ended(&mut self, now: Duration) {
+    /// The recording is over. Nobody replies to one that `has_text` says has none.
+    pub(super) fn turn_ended(&mut self, now: Duration, has_text: bool) {
         self.turn = take(&mut self.topics);
-        let waits = self.rules.waits_for_text || self.rules.converses;
-        self.phase = if waits {
-            Phase::Listening { since: now }
+        let replied = self.rules.converses && has_text;
+        self.phase = if self.rules.waits_for_text || replied {
+            let to = if replied { Expected::Reply } else { Expected::Text };
+            Phase::Listening { since: now, to }
         } else {
             Phase::Pausing { until: now + self.turn.pause }
         };
     }
 
     /// Begins to think about what comes next when what was waited for has come, or nothing does; or cuts in.
-    fn listen(&mut self, since: Duration, now: Duration, view: View) {
-        let answered = !view.awaits_text && (!self.rules.converses || view.reply.is_over(now));
-        let interrupts = self.turn.interrupts.filter(|_| self.rules.converses);
+    fn listen(&mut self, since: Duration, to: Expected, now: Duration, view: View) {
+        let replied = to == Expected::Text || view.reply.is_over(now);
+        let answered = !view.awaits_text && replied;
+        let interrupts = self.turn.interrupts.filter(|_| to == Expected::Reply);
         let cuts_in = interrupts.is_some_and(|after| view.reply.has_gone_on(after, now));
         let gave_up = now >= since + self.rules.patience;
         if !(answered || cuts_in || gave_up) {
             return;
         }
-        if gave_up && !answered && self.rules.converses {
+        if gave_up && !replied && !cuts_in {
             self.missed_replies += 1;
         }
         let pause = if cuts_in && !answered { Duration::ZERO } else { self.turn.pause };
@@ -181,7 +191,7 @@ mod tests {
         let (begun, step) = next(agenda, Duration::ZERO, View::default());
         assert_eq!(step, Step::Say(0));
         let ended = begun + Duration::from_secs(2);
-        agenda.turn_ended(ended);
+        agenda.turn_ended(ended, true);
         ended
     }
 
@@ -242,6 +252,29 @@ mod tests {
         let (again, _) = next(&mut agenda, ended, View::default());
         assert!(again >= ended + PATIENCE);
         assert_eq!(agenda.missed_replies, 1);
+    }
+
+    #[test]
+    fn a_reply_is_not_missed_when_only_the_text_is() {
+        let mut agenda = agenda(true, Some(0.0));
+        let ended = speak(&mut agenda);
+        let reply = Reply { began: Some(ended), length: Duration::from_secs(2), complete: true };
+        let (again, _) = next(&mut agenda, ended, View { awaits_text: true, reply });
+        assert!(again >= ended + PATIENCE);
+        assert_eq!(agenda.missed_replies, 0);
+    }
+
+    #[test]
+    fn nobody_replies_to_a_recording_without_text() {
+        for waits_for_text in [false, true] {
+            let mut agenda = agenda(waits_for_text, Some(1.0));
+            let begun = next(&mut agenda, Duration::ZERO, View::default()).0;
+            agenda.turn_ended(begun, false);
+            let pause = agenda.turn.pause;
+            let (again, _) = next(&mut agenda, begun, View::default());
+            assert!(again < begun + pause + Duration::from_millis(120), "{again:?} {pause:?}");
+            assert_eq!(agenda.missed_replies, 0);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::peer::{Peer, broke, parted, quote};
 use super::socket::{Encode, Read, connection, open, pcm16, unreadable};
 use super::target::ask;
-use super::{ConnectError, Connection, Final, Heard, Lost, Protocol, Stretch, Target};
+use super::{ConnectError, Connection, Disconnected, Final, Heard, Protocol, Stretch, Target};
 use crate::audio::SampleRate;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -70,8 +70,8 @@ impl Deepgram {
         }
     }
 
-    fn closed(&self, lost: Option<Lost>) -> ConnectError {
-        self.peer.closed_early(lost.unwrap_or_else(|| Lost::connection("it gave no reason")))
+    fn closed(&self, lost: Option<Disconnected>) -> ConnectError {
+        self.peer.closed_early(lost.unwrap_or_else(|| Disconnected::connection("it gave no reason")))
     }
 }
 
@@ -175,12 +175,13 @@ impl Piece {
     fn heard(mut self) -> Option<Heard> {
         let best = self.channel.alternatives.first_mut().map(std::mem::take).unwrap_or_default();
         let has_words = best.transcript.contains(char::is_alphanumeric);
-        if !self.is_final {
-            return has_words.then_some(Heard::Delta);
-        }
         let heard = self.stretch(&best.words);
+        if !self.is_final {
+            let start = heard.map(|heard| heard.start);
+            return has_words.then_some(Heard::Delta { text: best.transcript, start });
+        }
         let told = has_words || heard.is_some();
-        told.then(|| Heard::Final(Final { text: best.transcript, heard, ..Final::default() }))
+        told.then(|| Heard::Final(Final { text: best.transcript, stretch: heard, ..Final::default() }))
     }
 }
 
@@ -192,7 +193,7 @@ fn seconds(seconds: f64) -> Option<Duration> {
 struct Results;
 
 impl Read for Results {
-    fn read(&mut self, text: &str) -> Result<Vec<Heard>, Lost> {
+    fn read(&mut self, text: &str) -> Result<Vec<Heard>, Disconnected> {
         Ok(match serde_json::from_str(text) {
             Ok(Said::Results(piece)) => piece.heard().into_iter().collect(),
             Ok(Said::Error(problem)) => {

@@ -1,6 +1,6 @@
 //! The server at the other end, and what to call it when it does not do what was hoped for. Pure.
 
-use super::{ConnectError, Lost, REJECTED};
+use super::{ConnectError, Disconnected, REJECTED};
 use serde_json::Value;
 use std::io;
 use tokio_tungstenite::tungstenite::Error;
@@ -74,10 +74,10 @@ impl Peer {
     }
 
     /// A server that closes instead of getting ready.
-    pub(super) fn closed_early(&self, lost: Lost) -> ConnectError {
+    pub(super) fn closed_early(&self, lost: Disconnected) -> ConnectError {
         match lost {
-            Lost { code, reason } if code == REJECTED => ConnectError::Rejected { reason },
-            Lost { reason, .. } => {
+            Disconnected { code, reason } if code == REJECTED => ConnectError::Rejected { reason },
+            Disconnected { reason, .. } => {
                 self.refused(format!("it closed the connection before it was ready: {reason}"))
             }
         }
@@ -130,7 +130,7 @@ fn is_closed(error: &io::Error) -> bool {
 }
 
 /// How a server's `Close` is to be understood; `None`: in good order.
-pub(super) fn parted(frame: Option<&CloseFrame>) -> Option<Lost> {
+pub(super) fn parted(frame: Option<&CloseFrame>) -> Option<Disconnected> {
     let frame = frame?;
     let code = u16::from(frame.code);
     let words = quote(&frame.reason);
@@ -140,9 +140,9 @@ pub(super) fn parted(frame: Option<&CloseFrame>) -> Option<Lost> {
     };
     match frame.code {
         CloseCode::Normal | CloseCode::Status => None,
-        CloseCode::Again => Some(Lost::rejected(reason)),
-        _ if is_code(&words) => Some(Lost { code: words, reason }),
-        _ => Some(Lost { code: format!("closed_{code}"), reason }),
+        CloseCode::Again => Some(Disconnected::rejected(reason)),
+        _ if is_code(&words) => Some(Disconnected { code: words, reason }),
+        _ => Some(Disconnected { code: format!("closed_{code}"), reason }),
     }
 }
 
@@ -153,16 +153,16 @@ fn is_code(words: &str) -> bool {
 }
 
 /// How a connection broke; `None` when it only was closed.
-pub(super) fn broke(error: &Error) -> Option<Lost> {
+pub(super) fn broke(error: &Error) -> Option<Disconnected> {
     Some(match error {
         Error::ConnectionClosed | Error::AlreadyClosed => return None,
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            Lost::connection("the server closed the connection without a word")
+            Disconnected::connection("the server closed the connection without a word")
         }
-        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => Lost {
+        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => Disconnected {
             code: "message_too_large".to_owned(),
             reason: format!("the server sent a message of {size} bytes, {max_size} are read"),
         },
-        error => Lost::connection(root_cause(error)),
+        error => Disconnected::connection(root_cause(error)),
     })
 }

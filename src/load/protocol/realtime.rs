@@ -1,9 +1,11 @@
 //! OpenAI's Realtime WebSocket, as its official clients speak it: 24 kHz PCM16 in base64, the server finds the turns.
 
 use super::peer::{Peer, quote};
-use super::socket::{Encode, PATIENCE, Read, Socket, connection, first_words, open, pcm16, unreadable};
+use super::socket::{
+    Encode, PATIENCE, Read, Socket, connection, first_words, open, pcm16, ready_within, unreadable,
+};
 use super::target::ask;
-use super::{ConnectError, Connection, Final, Heard, Lost, Protocol, Stretch, Target};
+use super::{ConnectError, Connection, Disconnected, Final, Heard, Protocol, Stretch, Target};
 use crate::audio::SampleRate;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -45,18 +47,22 @@ impl Realtime {
     async fn set_up(&self) -> Result<Connection, ConnectError> {
         let authorization = self.target.key.as_ref().map(|key| format!("Bearer {key}"));
         let mut socket = open(&self.peer, &self.url, authorization).await?;
-        self.until(&mut socket, ".created").await?;
+        ready_within(&self.peer, PATIENCE, self.get_ready(&mut socket)).await?;
+        Ok(connection(socket, Appender, Hearing::default()))
+    }
+
+    async fn get_ready(&self, socket: &mut Socket) -> Result<(), ConnectError> {
+        self.until(socket, ".created").await?;
         let update = json!({ "type": "session.update", "session": self.session() });
         let sent = socket.send(Message::text(update.to_string())).await;
         sent.map_err(|error| self.peer.refused(error.to_string()))?;
-        self.until(&mut socket, ".updated").await?;
-        Ok(connection(socket, Appender, Hearing::default()))
+        self.until(socket, ".updated").await
     }
 
     /// Waits for `session.created` or `.updated` (`transcription_session.` in the beta); skips what else comes.
     async fn until(&self, socket: &mut Socket, ending: &str) -> Result<(), ConnectError> {
         loop {
-            let text = first_words(&self.peer, socket, PATIENCE).await?;
+            let text = first_words(&self.peer, socket).await?;
             let event: Value = serde_json::from_str(&text)
                 .map_err(|_| self.peer.wrong(format!("it said {:?}", quote(&text))))?;
             let Some(kind) = event["type"].as_str() else {
@@ -137,6 +143,8 @@ enum Event {
     #[serde(rename = "conversation.item.input_audio_transcription.delta")]
     Delta {
         #[serde(default)]
+        item_id: String,
+        #[serde(default)]
         delta: String,
     },
     #[serde(rename = "conversation.item.input_audio_transcription.completed")]
@@ -154,7 +162,16 @@ enum Event {
         error: Value,
     },
     #[serde(rename = "response.output_audio.delta", alias = "response.audio.delta")]
-    ReplyAudio { delta: String },
+    ReplyAudio {
+        #[serde(default)]
+        response_id: String,
+        delta: String,
+    },
+    #[serde(rename = "response.created")]
+    ReplyCreated {
+        #[serde(default)]
+        response: Value,
+    },
     #[serde(rename = "response.done")]
     ReplyDone {
         #[serde(default)]
@@ -203,10 +220,23 @@ struct Item {
 struct Hearing {
     /// Oldest first.
     items: VecDeque<Item>,
+    /// The latest reply; none while the server does not tell when one begins.
+    reply: Option<Reply>,
+}
+
+/// A reply that the server has begun.
+#[derive(Debug)]
+struct Reply {
+    id: String,
+    /// The user speaks again: what still comes of it is of no use to anybody.
+    cut_off: bool,
 }
 
 impl Hearing {
     fn started(&mut self, id: String, start: Duration) {
+        if let Some(reply) = &mut self.reply {
+            reply.cut_off = true;
+        }
         if self.items.len() == OPEN_ITEMS {
             self.items.pop_front();
         }
@@ -219,6 +249,16 @@ impl Hearing {
         }
     }
 
+    /// Where the item begins, if the server has told it.
+    fn start(&self, id: &str) -> Option<Duration> {
+        self.items.iter().rev().find(|item| item.id == id).map(|item| item.start)
+    }
+
+    /// Whether something is of the latest reply, and not of one that was cut off.
+    fn is_current(&self, id: &str) -> bool {
+        self.reply.as_ref().is_none_or(|reply| !reply.cut_off && (id.is_empty() || id == reply.id))
+    }
+
     /// Which part of the stream the item is of, if the server has told both ends.
     fn finished(&mut self, id: &str) -> Option<Stretch> {
         let at = self.items.iter().position(|item| item.id == id)?;
@@ -229,7 +269,7 @@ impl Hearing {
     fn completed(&mut self, id: &str, text: String, pool: &Pool) -> Heard {
         Heard::Final(Final {
             text,
-            heard: self.finished(id),
+            stretch: self.finished(id),
             waited: pool.waited_ms.map(Duration::from_millis),
             decoded: pool.decode_ms.map(Duration::from_millis),
             diverged_words: pool.diverged_words,
@@ -244,46 +284,56 @@ impl Hearing {
             Event::SpeechStopped { item_id, audio_end_ms } => {
                 self.stopped(&item_id, Duration::from_millis(audio_end_ms));
             }
-            Event::Delta { delta } if !delta.is_empty() => return vec![Heard::Delta],
+            Event::Delta { item_id, delta } if !delta.is_empty() => {
+                return vec![Heard::Delta { text: delta, start: self.start(&item_id) }];
+            }
             Event::Completed { item_id, transcript, pool } => {
                 return vec![self.completed(&item_id, transcript, &pool.unwrap_or_default())];
             }
             Event::Failed { item_id, error } => {
                 return vec![Heard::Failed {
                     code: Problem::of(&error).code,
-                    heard: self.finished(&item_id),
+                    stretch: self.finished(&item_id),
                 }];
             }
-            Event::ReplyAudio { delta } => return vec![Heard::ReplyAudio(length(&delta))],
-            Event::ReplyDone { response } => return reply_done(&response),
+            Event::ReplyCreated { response } => {
+                let id = response["id"].as_str().unwrap_or_default().to_owned();
+                self.reply = Some(Reply { id, cut_off: false });
+            }
+            Event::ReplyAudio { response_id, delta } if self.is_current(&response_id) => {
+                return vec![Heard::ReplyAudio(length(&delta))];
+            }
+            Event::ReplyDone { response } => return self.reply_done(&response),
             Event::Error { error } => {
                 let Problem { code, message } = Problem::of(&error);
                 return vec![Heard::Trouble { code, message }];
             }
-            Event::Delta { .. } | Event::Other => {}
+            Event::Delta { .. } | Event::ReplyAudio { .. } | Event::Other => {}
         }
         Vec::new()
+    }
+
+    /// A reply that failed is over, too.
+    fn reply_done(&self, response: &Value) -> Vec<Heard> {
+        let mut heard = Vec::new();
+        if response["status"] == "failed" {
+            let Problem { code, message } = Problem::of(&response["status_details"]["error"]);
+            heard.push(Heard::Trouble { code, message });
+        }
+        if self.is_current(response["id"].as_str().unwrap_or_default()) {
+            heard.push(Heard::ReplyDone);
+        }
+        heard
     }
 }
 
 impl Read for Hearing {
-    fn read(&mut self, text: &str) -> Result<Vec<Heard>, Lost> {
+    fn read(&mut self, text: &str) -> Result<Vec<Heard>, Disconnected> {
         match serde_json::from_str(text) {
             Ok(event) => Ok(self.take(event)),
             Err(error) => Ok(vec![unreadable(&error)]),
         }
     }
-}
-
-/// A reply that failed is over, too.
-fn reply_done(response: &Value) -> Vec<Heard> {
-    let mut heard = Vec::new();
-    if response["status"] == "failed" {
-        let Problem { code, message } = Problem::of(&response["status_details"]["error"]);
-        heard.push(Heard::Trouble { code, message });
-    }
-    heard.push(Heard::ReplyDone);
-    heard
 }
 
 /// How long the audio in a piece of base64 lasts.

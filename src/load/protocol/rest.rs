@@ -3,7 +3,8 @@
 use super::peer::{Peer, own_words, quote, root_cause};
 use super::socket::{PATIENCE, pcm16};
 use super::{
-    ConnectError, Connection, Final, Heard, Listener, Lost, Protocol, REJECTED, Speaker, Stretch, Target,
+    ConnectError, Connection, Disconnected, FAREWELL, Final, Heard, Listener, Protocol, REJECTED, Speaker,
+    Stretch, Target,
 };
 use crate::audio::{SampleRate, duration_of};
 use crate::load::http;
@@ -36,9 +37,6 @@ const LONGEST_BODY: usize = 1024 * 1024;
 
 /// Answers that may wait to be heard; further requests then wait with theirs.
 const ANSWERS: usize = 16;
-
-/// How long those that are still at work when we hang up are given.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The driver.
 pub(super) struct Rest {
@@ -134,19 +132,19 @@ impl Api {
     }
 
     /// Sends a turn and waits for its text.
-    async fn transcribe(&self, turn: Turn) -> Result<Heard, Lost> {
+    async fn transcribe(&self, turn: Turn) -> Result<Heard, Disconnected> {
         let heard = Some(turn.stretch());
-        let failed = |code: String| Ok(Heard::Failed { code, heard });
+        let failed = |code: String| Ok(Heard::Failed { code, stretch: heard });
         let request = self.with_key(self.client.post(self.uploads.clone())).timeout(LONGEST_ANSWER);
         let answer = match request.multipart(self.form(&turn)).send().await {
             Ok(response) => (response.status(), body(response).await),
-            Err(error) if error.is_connect() => return Err(Lost::connection(root_cause(&error))),
+            Err(error) if error.is_connect() => return Err(Disconnected::connection(root_cause(&error))),
             Err(error) => return failed(code_of(&error)),
         };
         match answer {
             (_, Err(code)) => failed(code),
             (status, Ok(body)) if status.is_success() => match text_of(&body) {
-                Some(text) => Ok(Heard::Final(Final { text, heard, ..Final::default() })),
+                Some(text) => Ok(Heard::Final(Final { text, stretch: heard, ..Final::default() })),
                 None => failed("unreadable_message".to_owned()),
             },
             (status, Ok(body)) => failed(refusal(status, &body)),
@@ -185,7 +183,7 @@ struct Uploader {
     /// In samples from the beginning of the stream.
     position: u64,
     turn: Option<Turn>,
-    answers: mpsc::Sender<Result<Heard, Lost>>,
+    answers: mpsc::Sender<Result<Heard, Disconnected>>,
     /// As many as the person has turns without an answer. They end with the speaker.
     uploads: JoinSet<()>,
 }
@@ -195,15 +193,15 @@ impl Speaker for Uploader {
         self.turn = Some(Turn { start: self.position, samples: Vec::new() });
     }
 
-    fn say<'a>(&'a mut self, samples: &'a [i16]) -> BoxFuture<'a, Result<(), Lost>> {
+    fn say<'a>(&'a mut self, samples: &'a [i16]) -> BoxFuture<'a, Result<Duration, Disconnected>> {
         self.position += samples.len() as u64;
         if let Some(turn) = &mut self.turn {
             turn.samples.extend_from_slice(samples);
         }
-        Box::pin(async { Ok(()) })
+        Box::pin(async { Ok(Duration::ZERO) })
     }
 
-    fn end_turn(&mut self) -> BoxFuture<'_, Result<(), Lost>> {
+    fn end_turn(&mut self) -> BoxFuture<'_, Result<(), Disconnected>> {
         while self.uploads.try_join_next().is_some() {}
         if let Some(turn) = self.turn.take().filter(|turn| !turn.samples.is_empty()) {
             let (api, answers) = (Arc::clone(&self.api), self.answers.clone());
@@ -224,10 +222,10 @@ impl Speaker for Uploader {
 }
 
 /// Hears the answers as they come.
-struct Answers(mpsc::Receiver<Result<Heard, Lost>>);
+struct Answers(mpsc::Receiver<Result<Heard, Disconnected>>);
 
 impl Listener for Answers {
-    fn next(&mut self) -> BoxFuture<'_, Result<Option<Heard>, Lost>> {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Heard>, Disconnected>> {
         Box::pin(async {
             let answer = self.0.recv().await.transpose();
             if answer.is_err() {

@@ -1,6 +1,6 @@
 //! Servers that do what a test says, for one client.
 
-use super::{Connection, Heard, Lost};
+use super::{Connection, Disconnected, Heard};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use std::future::Future;
@@ -168,7 +168,7 @@ pub(super) async fn nowhere() -> String {
 }
 
 /// Everything that is heard until the connection ends, and how it ends.
-pub(super) async fn hear_out(connection: &mut Connection) -> (Vec<Heard>, Option<Lost>) {
+pub(super) async fn hear_out(connection: &mut Connection) -> (Vec<Heard>, Option<Disconnected>) {
     let mut all = Vec::new();
     loop {
         match connection.listener.next().await {

@@ -3,7 +3,7 @@
 //! A protocol adds two pure parts: one that [`Encode`]s speech, one that [`Read`]s what the server says.
 
 use super::peer::{Peer, broke, parted, said};
-use super::{ConnectError, Connection, Heard, Listener, Lost, Speaker};
+use super::{ConnectError, Connection, Disconnected, FAREWELL, Heard, Listener, Speaker};
 use crate::load::http;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{SplitSink, SplitStream};
@@ -24,8 +24,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// How long a server may take for each step of the way in.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long hanging up may take, and how much of it is the server's, where it has the last word.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How much of [`FAREWELL`] is the server's, where it has the last word.
 const LAST_WORD: Duration = Duration::from_millis(1_500);
 
 /// How long the answer to a `Close` may take to leave.
@@ -45,6 +44,11 @@ pub(super) trait Encode: Send + 'static {
     /// The message for the next samples; `None` while it collects more.
     fn encode(&mut self, samples: &[i16]) -> Option<Message>;
 
+    /// How much it has collected that is in no message yet.
+    fn kept(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// What is still to be said before we close.
     fn farewell(&mut self) -> Vec<Message> {
         Vec::new()
@@ -63,7 +67,7 @@ pub(super) trait Read: Send + 'static {
     /// # Errors
     ///
     /// The server says that it ends the connection.
-    fn read(&mut self, text: &str) -> Result<Vec<Heard>, Lost>;
+    fn read(&mut self, text: &str) -> Result<Vec<Heard>, Disconnected>;
 }
 
 /// Opens a WebSocket.
@@ -109,36 +113,47 @@ async fn dial(peer: &Peer, url: &Url) -> Result<TcpStream, ConnectError> {
     Ok(stream)
 }
 
-/// The next text message of a server that is about to get ready.
+/// What it comes to that a server gets ready. `patience` is for all of it: a server that talks of something else for ever
+/// is not waited for longer than a silent one.
 ///
 /// # Errors
 ///
-/// It closed, or nothing came within `patience`.
-pub(super) async fn first_words(
+/// What `getting_ready` says, and that it took too long.
+///
+/// # Cancel safety
+///
+/// As that of `getting_ready`.
+pub(super) async fn ready_within<T>(
     peer: &Peer,
-    socket: &mut Socket,
     patience: Duration,
-) -> Result<String, ConnectError> {
-    let silent = || peer.wrong(format!("it accepted the WebSocket and then said nothing for {patience:?}"));
-    let listening = async {
-        loop {
-            return match socket.next().await {
-                Some(Ok(Message::Text(text))) => Ok(text.as_str().to_owned()),
-                Some(Ok(Message::Close(frame))) => {
-                    let closed = || Lost::connection("it gave no reason");
-                    Err(peer.closed_early(parted(frame.as_ref()).unwrap_or_else(closed)))
-                }
-                Some(Ok(_)) => continue,
-                Some(Err(error)) => Err(peer.closed_early(broke(&error).unwrap_or_else(gone))),
-                None => Err(peer.closed_early(gone())),
-            };
-        }
-    };
-    timeout(patience, listening).await.unwrap_or_else(|_| Err(silent()))
+    getting_ready: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    let late = || peer.wrong(format!("it accepted the WebSocket and was not ready within {patience:?}"));
+    timeout(patience, getting_ready).await.unwrap_or_else(|_| Err(late()))
 }
 
-fn gone() -> Lost {
-    Lost::connection("the connection is closed")
+/// The next text message of a server that is about to get ready. Waits for it for ever.
+///
+/// # Errors
+///
+/// It closed.
+pub(super) async fn first_words(peer: &Peer, socket: &mut Socket) -> Result<String, ConnectError> {
+    loop {
+        return match socket.next().await {
+            Some(Ok(Message::Text(text))) => Ok(text.as_str().to_owned()),
+            Some(Ok(Message::Close(frame))) => {
+                let closed = || Disconnected::connection("it gave no reason");
+                Err(peer.closed_early(parted(frame.as_ref()).unwrap_or_else(closed)))
+            }
+            Some(Ok(_)) => continue,
+            Some(Err(error)) => Err(peer.closed_early(broke(&error).unwrap_or_else(gone))),
+            None => Err(peer.closed_early(gone())),
+        };
+    }
+}
+
+fn gone() -> Disconnected {
+    Disconnected::connection("the connection is closed")
 }
 
 /// Both halves of a socket whose server is ready.
@@ -168,11 +183,11 @@ struct SocketSpeaker<E> {
 }
 
 impl<E: Encode> SocketSpeaker<E> {
-    async fn send(&mut self, message: Message) -> Result<(), Lost> {
+    async fn send(&mut self, message: Message) -> Result<(), Disconnected> {
         self.sink.send(message).await.map_err(|error| broke(&error).unwrap_or_else(gone))
     }
 
-    async fn say_farewell(&mut self) -> Result<(), Lost> {
+    async fn say_farewell(&mut self) -> Result<(), Disconnected> {
         for message in self.encoder.farewell() {
             self.send(message).await?;
         }
@@ -187,16 +202,16 @@ impl<E: Encode> SocketSpeaker<E> {
 impl<E: Encode> Speaker for SocketSpeaker<E> {
     fn begin_turn(&mut self) {}
 
-    fn say<'a>(&'a mut self, samples: &'a [i16]) -> BoxFuture<'a, Result<(), Lost>> {
+    fn say<'a>(&'a mut self, samples: &'a [i16]) -> BoxFuture<'a, Result<Duration, Disconnected>> {
         Box::pin(async move {
-            match self.encoder.encode(samples) {
-                Some(message) => self.send(message).await,
-                None => Ok(()),
+            if let Some(message) = self.encoder.encode(samples) {
+                self.send(message).await?;
             }
+            Ok(self.encoder.kept())
         })
     }
 
-    fn end_turn(&mut self) -> BoxFuture<'_, Result<(), Lost>> {
+    fn end_turn(&mut self) -> BoxFuture<'_, Result<(), Disconnected>> {
         Box::pin(async { Ok(()) })
     }
 
@@ -221,7 +236,7 @@ struct SocketListener<R> {
 }
 
 impl<R: Read> SocketListener<R> {
-    async fn hear(&mut self) -> Result<Option<Heard>, Lost> {
+    async fn hear(&mut self) -> Result<Option<Heard>, Disconnected> {
         while !self.over.is_cancelled() {
             if let Some(heard) = self.heard.pop_front() {
                 return Ok(Some(heard));
@@ -247,13 +262,13 @@ impl<R: Read> SocketListener<R> {
     }
 
     /// Lets the answer to the server's `Close` leave: the library writes it when it is asked for what comes next.
-    async fn take_leave(&mut self) -> Result<Option<Heard>, Lost> {
+    async fn take_leave(&mut self) -> Result<Option<Heard>, Disconnected> {
         let _ = timeout(ANSWER, self.stream.next()).await;
         let frame = self.closed.take();
         self.end(parted(frame.as_ref()))
     }
 
-    fn end(&mut self, lost: Option<Lost>) -> Result<Option<Heard>, Lost> {
+    fn end(&mut self, lost: Option<Disconnected>) -> Result<Option<Heard>, Disconnected> {
         self.over.cancel();
         match lost {
             Some(lost) if !self.hung_up.is_cancelled() => Err(lost),
@@ -263,7 +278,7 @@ impl<R: Read> SocketListener<R> {
 }
 
 impl<R: Read> Listener for SocketListener<R> {
-    fn next(&mut self) -> BoxFuture<'_, Result<Option<Heard>, Lost>> {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Heard>, Disconnected>> {
         Box::pin(self.hear())
     }
 }

@@ -5,9 +5,9 @@
 //! ours would hurry it, and its own client says none.
 
 use super::peer::{Peer, quote};
-use super::socket::{Encode, Read, Socket, connection, first_words, open, unreadable};
-use super::{ConnectError, Connection, Final, Heard, Lost, Protocol, Target};
-use crate::audio::SampleRate;
+use super::socket::{Encode, Read, Socket, connection, first_words, open, ready_within, unreadable};
+use super::{ConnectError, Connection, Disconnected, Final, Heard, Protocol, Target};
+use crate::audio::{SampleRate, duration_of};
 use futures_util::SinkExt;
 use futures_util::future::BoxFuture;
 use reqwest::Url;
@@ -53,14 +53,14 @@ impl WhisperLive {
         let uid = Uuid::new_v4().to_string();
         let sent = socket.send(Message::text(self.options(&uid).to_string())).await;
         sent.map_err(|error| self.peer.refused(error.to_string()))?;
-        self.until_ready(&mut socket).await?;
+        ready_within(&self.peer, READY, self.until_ready(&mut socket)).await?;
         Ok(connection(socket, Floats::default(), Segments::of(uid)))
     }
 
     /// Waits for `SERVER_READY`; skips warnings and what else comes.
     async fn until_ready(&self, socket: &mut Socket) -> Result<(), ConnectError> {
         loop {
-            let text = first_words(&self.peer, socket, READY).await?;
+            let text = first_words(&self.peer, socket).await?;
             let said: Said = serde_json::from_str(&text)
                 .map_err(|_| self.peer.wrong(format!("it said {:?}", quote(&text))))?;
             match (said.status.as_deref(), &said.message) {
@@ -129,6 +129,10 @@ impl Encode for Floats {
         (full > 0).then(|| floats(self.kept.drain(..full)))
     }
 
+    fn kept(&self) -> Duration {
+        duration_of(self.kept.len() as u64)
+    }
+
     fn farewell(&mut self) -> Vec<Message> {
         let rest = (!self.kept.is_empty()).then(|| floats(self.kept.drain(..)));
         rest.into_iter().chain([Message::binary("END_OF_AUDIO")]).collect()
@@ -171,11 +175,13 @@ struct Segments {
     uid: String,
     /// Complete ones, oldest first.
     told: VecDeque<Segment>,
+    /// What was last heard of the one that is not complete.
+    unfinished: String,
 }
 
 impl Segments {
     fn of(uid: String) -> Self {
-        Self { uid, told: VecDeque::new() }
+        Self { uid, told: VecDeque::new(), unfinished: String::new() }
     }
 
     /// The text of a complete segment, the first time that it comes.
@@ -188,7 +194,18 @@ impl Segments {
         }
         let text = segment.text.trim().to_owned();
         self.told.push_back(segment);
+        // What comes after it is new, even if it reads the same.
+        self.unfinished.clear();
         Some(Heard::Final(Final { text, ..Final::default() }))
+    }
+
+    /// The text of an incomplete segment, when it has changed: it is repeated with every message.
+    fn change(&mut self, text: &str) -> Option<Heard> {
+        if text.is_empty() || text == self.unfinished {
+            return None;
+        }
+        text.clone_into(&mut self.unfinished);
+        Some(Heard::Delta { text: text.to_owned(), start: None })
     }
 
     fn take(&mut self, segments: Vec<Segment>) -> Vec<Heard> {
@@ -196,8 +213,8 @@ impl Segments {
         for segment in segments {
             if segment.completed {
                 heard.extend(self.news(segment));
-            } else if !segment.text.trim().is_empty() {
-                heard.push(Heard::Delta);
+            } else {
+                heard.extend(self.change(segment.text.trim()));
             }
         }
         heard
@@ -205,7 +222,7 @@ impl Segments {
 }
 
 impl Read for Segments {
-    fn read(&mut self, text: &str) -> Result<Vec<Heard>, Lost> {
+    fn read(&mut self, text: &str) -> Result<Vec<Heard>, Disconnected> {
         let said: Said = match serde_json::from_str(text) {
             Ok(said) => said,
             Err(error) => return Ok(vec![unreadable(&error)]),
@@ -220,7 +237,7 @@ impl Read for Segments {
         }
         if said.message == "DISCONNECT" {
             let reason = "the server has sent DISCONNECT: the connection is older than it allows".to_owned();
-            return Err(Lost { code: "disconnect".to_owned(), reason });
+            return Err(Disconnected { code: "disconnect".to_owned(), reason });
         }
         Ok(self.take(said.segments))
     }

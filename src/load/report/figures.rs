@@ -160,7 +160,7 @@ fn ratio(part: f64, whole: f64) -> Option<f64> {
 }
 
 fn sample(heard: &FinalOutcome) -> Option<[f64; 3]> {
-    let stretch = heard.told.heard?;
+    let stretch = heard.told.stretch?;
     let seconds = stretch.end.saturating_sub(stretch.start).as_secs_f64();
     Some([rounded(seconds, 3), milliseconds(heard.told.decoded?), milliseconds(heard.told.waited?)])
 }

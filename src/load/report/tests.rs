@@ -27,7 +27,7 @@ fn turn(text: &str, fate: Fate, latency: Option<u64>) -> TurnOutcome {
 fn heard(text: &str, waited: u64, steady: bool) -> FinalOutcome {
     let stretch = Stretch { start: SECOND, end: SECOND * 3 };
     let (waited, decoded) = (Some(ms(waited)), Some(ms(500)));
-    let told = Final { text: text.into(), heard: Some(stretch), waited, decoded, diverged_words: None };
+    let told = Final { text: text.into(), stretch: Some(stretch), waited, decoded, diverged_words: None };
     FinalOutcome { told, turn: Some(0), steady }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::audio::SampleRate;
-use crate::load::{ConnectError, Connection, Heard, Listener, Lost, Speaker};
+use crate::load::{ConnectError, Connection, Disconnected, Heard, Listener, Speaker};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending};
 use std::convert::Infallible;
@@ -40,11 +40,11 @@ impl Protocol for Open {
 impl Speaker for Mouth {
     fn begin_turn(&mut self) {}
 
-    fn say<'a>(&'a mut self, _: &'a [i16]) -> BoxFuture<'a, Result<(), Lost>> {
-        async { Ok(()) }.boxed()
+    fn say<'a>(&'a mut self, _: &'a [i16]) -> BoxFuture<'a, Result<Duration, Disconnected>> {
+        async { Ok(Duration::ZERO) }.boxed()
     }
 
-    fn end_turn(&mut self) -> BoxFuture<'_, Result<(), Lost>> {
+    fn end_turn(&mut self) -> BoxFuture<'_, Result<(), Disconnected>> {
         async { Ok(()) }.boxed()
     }
 
@@ -54,7 +54,7 @@ impl Speaker for Mouth {
 }
 
 impl Listener for Ear {
-    fn next(&mut self) -> BoxFuture<'_, Result<Option<Heard>, Lost>> {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Heard>, Disconnected>> {
         pending().boxed()
     }
 }

@@ -23,7 +23,7 @@ fn heard(said: &Value) -> Vec<Heard> {
 fn told(text: &str, stretch: Option<(u64, u64)>) -> Vec<Heard> {
     let ms = Duration::from_millis;
     let heard = stretch.map(|(start, end)| Stretch { start: ms(start), end: ms(end) });
-    vec![Heard::Final(Final { text: text.to_owned(), heard, ..Final::default() })]
+    vec![Heard::Final(Final { text: text.to_owned(), stretch: heard, ..Final::default() })]
 }
 
 /// Why a server that says this, and closes so, is not talked to.
@@ -134,7 +134,8 @@ fn an_empty_final_tells_how_far_the_server_has_read() {
 
 #[test]
 fn what_may_still_change_is_a_delta_if_there_is_a_word_in_it() {
-    assert_eq!(heard(&results(0.0, 1.0, false, "hel", &[0.1])), [Heard::Delta]);
+    let delta = Heard::Delta { text: "hel".into(), start: Some(Duration::from_millis(1_250)) };
+    assert_eq!(heard(&results(1.0, 1.0, false, "hel", &[1.25])), [delta]);
     assert_eq!(heard(&results(0.0, 1.0, false, "", &[])), []);
 }
 

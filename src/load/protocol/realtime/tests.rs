@@ -159,13 +159,14 @@ fn a_final_knows_its_stretch_and_what_it_took() {
     let committed = json!({"type": "input_audio_buffer.committed", "item_id": "item_1"});
     let expected = Final {
         text: "hello".into(),
-        heard: Some(stretch(1_000, 2_500)),
+        stretch: Some(stretch(1_000, 2_500)),
         waited: Some(Duration::from_millis(12)),
         decoded: Some(Duration::from_millis(345)),
         diverged_words: Some(2),
     };
+    let hel = Heard::Delta { text: "hel".into(), start: Some(Duration::from_secs(1)) };
     let events = [started("item_1", 1_000), delta, stopped("item_1", 2_500), committed, text];
-    assert_eq!(heard(&events), [Heard::Delta, Heard::Final(expected)]);
+    assert_eq!(heard(&events), [hel, Heard::Final(expected)]);
 }
 
 #[test]
@@ -182,7 +183,7 @@ fn texts_may_come_in_another_order_than_speech() {
     let stretches: Vec<_> = heard(&events)
         .into_iter()
         .map(|heard| match heard {
-            Heard::Final(text) => text.heard,
+            Heard::Final(text) => text.stretch,
             other => panic!("expected a final, got {other:?}"),
         })
         .collect();
@@ -204,7 +205,7 @@ fn what_goes_wrong_has_the_servers_code() {
     });
     let error = json!({"type": "error", "error": {"type": "server_error", "code": null, "message": "oh"}});
     let trouble = Heard::Trouble { code: "server_error".into(), message: "oh".into() };
-    let failure = Heard::Failed { code: "pool_saturated".into(), heard: Some(stretch(5, 6)) };
+    let failure = Heard::Failed { code: "pool_saturated".into(), stretch: Some(stretch(5, 6)) };
     assert_eq!(heard(&[started("a", 5), stopped("a", 6), failed, error]), [failure, trouble]);
 }
 
@@ -222,6 +223,34 @@ fn a_reply_is_heard_in_both_dialects() {
     let piece = Heard::ReplyAudio(Duration::from_millis(40));
     let trouble = Heard::Trouble { code: "c".into(), message: "m".into() };
     assert_eq!(heard(&events), [piece.clone(), piece, Heard::ReplyDone, trouble, Heard::ReplyDone]);
+}
+
+#[test]
+fn what_is_of_an_earlier_reply_or_of_one_that_was_cut_off_is_not_heard() {
+    let created = |id: &str| json!({"type": "response.created", "response": {"id": id}});
+    let sound = |id: &str| json!({"type": "response.output_audio.delta", "response_id": id, "delta": STANDARD.encode([0; 1_920])});
+    let done = |id: &str| json!({"type": "response.done", "response": {"id": id, "status": "cancelled"}});
+    let piece = Heard::ReplyAudio(Duration::from_millis(40));
+    let events = [created("a"), sound("a"), started("i", 0), sound("a"), done("a")];
+    assert_eq!(heard(&events), std::slice::from_ref(&piece));
+    let events = [created("a"), created("b"), sound("a"), done("a"), sound("b"), done("b")];
+    assert_eq!(heard(&events), [piece.clone(), Heard::ReplyDone]);
+    // Not every server says when a reply begins.
+    assert_eq!(heard(&[started("i", 0), sound("a"), done("a")]), [piece, Heard::ReplyDone]);
+}
+
+#[tokio::test]
+async fn a_server_that_talks_of_something_else_for_ever_is_given_up() {
+    let (url, _serving) = serve(|mut visit| async move {
+        tokio::time::pause();
+        while visit.socket.send(Message::text(r#"{"type":"weather"}"#)).await.is_ok() {
+            tokio::time::sleep(PATIENCE / 4).await;
+        }
+    })
+    .await;
+    let error = Realtime::new(target(&url)).unwrap().connect(0).await.err().expect("nobody gets in");
+    let expected = "does not speak realtime: it accepted the WebSocket and was not ready within 10s";
+    assert!(error.to_string().ends_with(expected), "{error}");
 }
 
 #[test]

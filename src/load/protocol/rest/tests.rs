@@ -49,7 +49,7 @@ async fn every_turn_is_a_recording_of_its_own() {
     say_turn(&mut speaker, 7, 8_000).await;
     speaker.say(&[9; 1_600]).await.unwrap();
     speaker.hang_up().await;
-    let expected = Final { text: "hello".into(), heard: Some(stretch(1_000, 1_500)), ..Final::default() };
+    let expected = Final { text: "hello".into(), stretch: Some(stretch(1_000, 1_500)), ..Final::default() };
     assert_eq!(listener.next().await, Ok(Some(Heard::Final(expected))));
     assert_eq!(listener.next().await, Ok(None));
 
@@ -80,7 +80,7 @@ async fn people_go_on_while_a_turn_is_read() {
     let mut texts = Vec::new();
     for _ in 0..2 {
         let Ok(Some(Heard::Final(text))) = listener.next().await else { panic!("two texts") };
-        texts.push((text.heard.unwrap().start, text.text));
+        texts.push((text.stretch.unwrap().start, text.text));
     }
     texts.sort();
     let expected = [(Duration::ZERO, "3".to_owned()), (Duration::from_secs(1), "6".to_owned())];
@@ -100,7 +100,7 @@ async fn an_answer_without_text_is_a_turn_that_failed() {
         ("200 OK", r#"{"words":[]}"#, "unreadable_message"),
     ];
     for (status, body, code) in cases {
-        let expected = Heard::Failed { code: code.to_owned(), heard: Some(stretch(0, 100)) };
+        let expected = Heard::Failed { code: code.to_owned(), stretch: Some(stretch(0, 100)) };
         assert_eq!(heard(status, body).await, expected, "{status} {body}");
     }
 }
@@ -115,7 +115,7 @@ async fn an_answer_that_is_too_long_is_not_read_to_its_end() {
     .await;
     let mut connection = rest(&url).connect(0).await.unwrap();
     say_turn(&mut connection.speaker, 1, 1_600).await;
-    let expected = Heard::Failed { code: "message_too_large".into(), heard: Some(stretch(0, 100)) };
+    let expected = Heard::Failed { code: "message_too_large".into(), stretch: Some(stretch(0, 100)) };
     assert_eq!(connection.listener.next().await, Ok(Some(expected)));
 }
 
@@ -126,7 +126,7 @@ async fn a_server_that_is_gone_loses_the_connection() {
     let mut connection = rest(&url).connect(0).await.unwrap();
     say_turn(&mut connection.speaker, 1, 1_600).await;
     let (heard, lost) = hear_out(&mut connection).await;
-    assert_eq!((heard, lost), (vec![], Some(Lost::connection("connection refused"))));
+    assert_eq!((heard, lost), (vec![], Some(Disconnected::connection("connection refused"))));
     assert_eq!(connection.listener.next().await, Ok(None), "the end is told once");
 }
 

@@ -24,9 +24,9 @@ impl Encode for Plain {
 struct Parrot;
 
 impl Read for Parrot {
-    fn read(&mut self, text: &str) -> Result<Vec<Heard>, Lost> {
+    fn read(&mut self, text: &str) -> Result<Vec<Heard>, Disconnected> {
         match text {
-            "away" => Err(Lost::connection("it said so")),
+            "away" => Err(Disconnected::connection("it said so")),
             text => Ok(text.split(' ').map(heard).collect()),
         }
     }
@@ -122,8 +122,9 @@ async fn a_server_that_never_gets_ready_is_given_up() {
     })
     .await;
     let mut socket = try_to_open(&url).await.unwrap();
-    let error = first_words(&peer("URL"), &mut socket, PATIENCE).await.unwrap_err();
-    let expected = "URL does not speak parrot: it accepted the WebSocket and then said nothing for 10s";
+    let peer = peer("URL");
+    let error = ready_within(&peer, PATIENCE, first_words(&peer, &mut socket)).await.unwrap_err();
+    let expected = "URL does not speak parrot: it accepted the WebSocket and was not ready within 10s";
     assert_eq!(error.to_string(), expected);
 }
 
@@ -141,7 +142,7 @@ async fn a_server_that_closes_before_it_is_ready_says_why() {
     for (code, reason, expected) in cases {
         let (url, _serving) = serve(move |visit| visit.close(code, reason)).await;
         let mut socket = try_to_open(&url).await.unwrap();
-        let error = first_words(&peer("URL"), &mut socket, PATIENCE).await.unwrap_err();
+        let error = first_words(&peer("URL"), &mut socket).await.unwrap_err();
         assert_eq!(error.to_string(), expected);
     }
 }
@@ -150,7 +151,7 @@ async fn a_server_that_closes_before_it_is_ready_says_why() {
 async fn the_way_the_server_closes_decides_whether_the_connection_is_lost() {
     let lost = |code: &str, reason: &str| {
         let reason = format!("the server closed the connection with code {reason}");
-        Some(Lost { code: code.to_owned(), reason })
+        Some(Disconnected { code: code.to_owned(), reason })
     };
     let cases = [
         (1000, "", None),
@@ -178,7 +179,7 @@ async fn a_server_that_dies_loses_the_connection() {
         visit.say("one").await;
     })
     .await;
-    let lost = Lost::connection("the server closed the connection without a word");
+    let lost = Disconnected::connection("the server closed the connection without a word");
     assert_eq!(hear_out(&mut client).await, (vec![heard("one")], Some(lost)));
     let died = async { while client.speaker.say(&[0; 960]).await.is_ok() {} };
     timeout(PATIENCE, died).await.expect("nothing can be said to it");
@@ -191,7 +192,7 @@ async fn a_server_that_says_good_bye_in_words_is_believed() {
         visit.rest().await
     })
     .await;
-    assert_eq!(hear_out(&mut client).await, (vec![], Some(Lost::connection("it said so"))));
+    assert_eq!(hear_out(&mut client).await, (vec![], Some(Disconnected::connection("it said so"))));
 }
 
 #[tokio::test]

@@ -61,8 +61,11 @@ async fn it_speaks_as_its_own_client_does() {
     let target = Target { url, key, model, language, conversation: false };
     let mut connection = WhisperLive::new(target).unwrap().connect(0).await.unwrap();
     let speech: Vec<i16> = (-5_000..5_000).collect();
+    let mut said = 0;
     for frame in speech.chunks(640) {
-        connection.speaker.say(frame).await.unwrap();
+        said += frame.len() as u64;
+        let kept = connection.speaker.say(frame).await.unwrap();
+        assert_eq!(kept, duration_of(said % CHUNK as u64), "after {said} samples");
     }
     let Connection { speaker, mut listener } = connection;
     let listening = async {
@@ -119,9 +122,11 @@ fn a_complete_segment_is_told_once_however_often_it_comes() {
     let mut hear =
         |all: &[Value]| segments.read(&json!({ "uid": "me", "segments": all }).to_string()).unwrap();
     let (hello, open) = (segment("0.000", " hello", true), segment("1.000", " you", false));
-    assert_eq!(hear(&[segment("0.000", " hel", false)]), [Heard::Delta]);
-    assert_eq!(hear(&[hello.clone(), open.clone()]), [told("hello"), Heard::Delta]);
-    assert_eq!(hear(&[hello.clone(), open]), [Heard::Delta]);
+    let delta = |text: &str| Heard::Delta { text: text.to_owned(), start: None };
+    assert_eq!(hear(&[segment("0.000", " hel", false)]), [delta("hel")]);
+    assert_eq!(hear(&[hello.clone(), open.clone()]), [told("hello"), delta("you")]);
+    assert_eq!(hear(&[hello.clone(), open]), [], "nothing has changed");
+    assert_eq!(hear(&[hello.clone(), segment("1.000", " you two", false)]), [delta("you two")]);
     let again = segment("2.000", " hello", true);
     assert_eq!(hear(&[hello.clone(), again.clone()]), [told("hello")], "who says it twice is heard twice");
     assert_eq!(hear(&[hello, again]), []);
