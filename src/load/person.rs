@@ -59,7 +59,8 @@ impl Person {
     pub(super) async fn talk(self, connection: Connection) -> PersonOutcome {
         let steady_from = self.manners.steady_from;
         let book = Book::new(Diary::new(self.manners.tells_positions, self.manners.patience));
-        self.converse(connection, &book).await;
+        // A run waits for somebody in person, too, and is to stay small itself.
+        Box::pin(self.converse(connection, &book)).await;
         book.close(steady_from)
     }
 
