@@ -123,7 +123,8 @@ impl PlainFlags {
         live.clear();
         let report = report.map_err(in_words)?;
         deliver(&report, self.load.json.as_deref())?;
-        Ok(verdict(&report.failures()))
+        let silent = report.is_silent().then(|| "nothing was said: the run was too short".to_owned());
+        Ok(verdict(&report.failures().into_iter().chain(silent).collect::<Vec<_>>()))
     }
 
     async fn soak(&self, models: &ModelSettings, stop: &CancellationToken) -> anyhow::Result<ExitCode> {

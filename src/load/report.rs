@@ -162,18 +162,20 @@ impl Report {
             .then(|| format!("{} of {}", count(self.lost_utterances, "lost utterance"), self.turns));
         let rejected = (self.rejected > 0).then(|| count(self.rejected, "rejected connection"));
         let errors = self.errors.iter().map(|(code, errors)| format!("{} {code}", count(*errors, "error")));
-        let silent =
-            (self.audio_seconds == 0.0).then(|| "nothing was said: the run was too short".to_owned());
         let early = self.interrupted.then(|| "ended before its time".to_owned());
-        silent
+        early
             .into_iter()
-            .chain(early)
             .chain(leaks)
             .chain(lost)
             .chain(rejected)
             .chain(errors)
             .chain(self.unpublished.clone())
             .collect()
+    }
+
+    /// Whether it was over before anybody had said anything, so that it shows nothing.
+    pub fn is_silent(&self) -> bool {
+        self.audio_seconds <= 0.0
     }
 
     fn leak_failure(&self) -> String {

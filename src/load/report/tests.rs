@@ -192,7 +192,8 @@ fn a_leak_a_loss_an_error_and_a_rejection_each_fail_the_run() {
     let spoken = PersonOutcome { spoken: SECOND, ..PersonOutcome::default() };
     let fine = RunFacts { isolation: Isolation::default(), ..facts() };
     assert_eq!(Report::of(fine.clone(), &[spoken]).failures(), Vec::<String>::new());
-    assert_eq!(Report::of(fine, &[]).failures(), ["nothing was said: the run was too short"]);
+    let silent = Report::of(fine, &[]);
+    assert!(silent.failures().is_empty() && silent.is_silent());
 }
 
 #[test]
