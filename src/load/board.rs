@@ -30,7 +30,7 @@ pub(super) struct Board {
     speaking: AtomicU32,
     finals: AtomicU64,
     errors: AtomicU64,
-    pub(super) lag: Lag,
+    pub(super) lag: LagHistogram,
 }
 
 impl Board {
@@ -41,7 +41,7 @@ impl Board {
             speaking: AtomicU32::new(0),
             finals: AtomicU64::new(0),
             errors: AtomicU64::new(0),
-            lag: Lag::default(),
+            lag: LagHistogram::default(),
         }
     }
 
@@ -98,18 +98,18 @@ impl Drop for Present<'_> {
 
 /// How late frames were sent, as a histogram: a run has millions of them.
 #[derive(Debug)]
-pub(super) struct Lag {
-    /// Each is [`Lag::STEP`] wide; the last also holds all that was later.
+pub(super) struct LagHistogram {
+    /// Each is [`LagHistogram::STEP`] wide; the last also holds all that was later.
     counts: Box<[AtomicU32]>,
 }
 
-impl Default for Lag {
+impl Default for LagHistogram {
     fn default() -> Self {
         Self { counts: (0..Self::STEPS).map(|_| AtomicU32::new(0)).collect() }
     }
 }
 
-impl Lag {
+impl LagHistogram {
     const STEP: Duration = Duration::from_micros(100);
     const STEPS: usize = 20_000;
 
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn one_late_frame_in_a_hundred_is_not_the_p99_and_two_are() {
-        let lag = Lag::default();
+        let lag = LagHistogram::default();
         assert_eq!(lag.p99(), Duration::ZERO);
         (0..99).for_each(|_| lag.record(Duration::from_micros(250)));
         lag.record(Duration::from_millis(30));

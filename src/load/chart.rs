@@ -5,7 +5,7 @@ mod panel;
 mod scale;
 
 use super::knee::{COLUMNS, Curve, Verdict, cpu_percent};
-use super::report::{Quantiles, Report};
+use super::report::{LoadReport, Quantiles};
 use panel::{Line, Panel};
 use scale::Scale;
 use std::fmt::Write as _;
@@ -50,7 +50,7 @@ fn panels(curve: &Curve) -> Vec<Panel> {
 
 fn latency(curve: &Curve) -> Panel {
     let of = |of: fn(&Quantiles) -> f64| {
-        move |report: &Report| report.final_latency_ms.as_ref().map(of).filter(|ms| *ms > 0.0)
+        move |report: &LoadReport| report.final_latency_ms.as_ref().map(of).filter(|ms| *ms > 0.0)
     };
     let lines = vec![
         line(curve, "p50", 0, of(|quantiles| quantiles.p50)),
@@ -88,8 +88,8 @@ fn panel(curve: &Curve, title: &'static str, unit: &'static str, scale: Scale, l
 }
 
 /// One value of every load that has it.
-fn line(curve: &Curve, name: &'static str, color: usize, value: impl Fn(&Report) -> Option<f64>) -> Line {
-    let point = |report: &Report| {
+fn line(curve: &Curve, name: &'static str, color: usize, value: impl Fn(&LoadReport) -> Option<f64>) -> Line {
+    let point = |report: &LoadReport| {
         let value = value(report).filter(|value| value.is_finite())?;
         Some((report.clients, value, curve.verdict(report) == Verdict::Passed))
     };

@@ -49,35 +49,29 @@ const TABLE: &str = "transcripts.tsv";
 /// No recording may be longer.
 const LONGEST: Duration = Duration::from_mins(10);
 
-/// A folder of labelled recordings.
-#[derive(Debug)]
-pub struct Clips;
-
 /// Finds the speech in samples of 16 kHz, or says why it cannot.
 type Label<'a> = dyn FnMut(&[f32]) -> Result<Vec<Span>, String> + 'a;
 
-impl Clips {
-    /// Reads all recordings of a folder, in any format, at that rate.
-    ///
-    /// `label` finds the speech in samples of 16 kHz. It is asked only where there is text but the table does not say
-    /// where it is spoken; if it finds nothing, the whole recording counts as speech.
-    ///
-    /// # Errors
-    ///
-    /// The first thing that is wrong with the folder, its table or a recording.
-    pub fn open(dir: &Path, rate: SampleRate, label: &mut Label<'_>) -> Result<Vec<Arc<Clip>>, ClipsError> {
-        let table = dir.join(TABLE);
-        let rows = table::rows(&read_table(dir, &table)?).map_err(|defect| match defect {
-            Defect::Table(reason) => ClipsError::Table { table: table.clone(), reason },
-            Defect::Line(line, reason) => ClipsError::Line { table: table.clone(), line, reason },
-        })?;
-        let mut clip = |row: Row| {
-            let (line, file) = (row.line, row.file.clone());
-            let failed = |reason| ClipsError::Recording { table: table.clone(), line, file, reason };
-            open(dir, rate, row, label).map(Arc::new).map_err(failed)
-        };
-        rows.into_iter().map(&mut clip).collect()
-    }
+/// Reads all recordings of a folder, in any format, at that rate.
+///
+/// `label` finds the speech in samples of 16 kHz. It is asked only where there is text but the table does not say
+/// where it is spoken; if it finds nothing, the whole recording counts as speech.
+///
+/// # Errors
+///
+/// The first thing that is wrong with the folder, its table or a recording.
+pub fn read_clips(dir: &Path, rate: SampleRate, label: &mut Label<'_>) -> Result<Vec<Arc<Clip>>, ClipsError> {
+    let table = dir.join(TABLE);
+    let rows = table::rows(&read_table(dir, &table)?).map_err(|defect| match defect {
+        Defect::Table(reason) => ClipsError::Table { table: table.clone(), reason },
+        Defect::Line(line, reason) => ClipsError::Line { table: table.clone(), line, reason },
+    })?;
+    let mut clip = |row: Row| {
+        let (line, file) = (row.line, row.file.clone());
+        let failed = |reason| ClipsError::Recording { table: table.clone(), line, file, reason };
+        open(dir, rate, row, label).map(Arc::new).map_err(failed)
+    };
+    rows.into_iter().map(&mut clip).collect()
 }
 
 fn read_table(dir: &Path, table: &PathBuf) -> Result<Vec<u8>, ClipsError> {

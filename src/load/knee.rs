@@ -17,7 +17,7 @@ pub use curve::{Curve, Ended, Verdict};
 pub use settle::settled;
 
 use super::protocol::ConnectError;
-use super::report::Report;
+use super::report::LoadReport;
 use super::run::LoadError;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -49,7 +49,7 @@ pub struct KneeSettings {
 /// Dropping the future drops the load that is running, and the curve; cancel `stop` to keep it.
 pub async fn find_knee(
     settings: &KneeSettings,
-    run: impl AsyncFn(u32) -> Result<Report, LoadError>,
+    run: impl AsyncFn(u32) -> Result<LoadReport, LoadError>,
     settle: impl AsyncFn(),
     stop: &CancellationToken,
 ) -> Curve {
@@ -82,9 +82,9 @@ struct Steps<'a, R, S> {
     stop: &'a CancellationToken,
 }
 
-impl<R: AsyncFn(u32) -> Result<Report, LoadError>, S: AsyncFn()> Steps<'_, R, S> {
+impl<R: AsyncFn(u32) -> Result<LoadReport, LoadError>, S: AsyncFn()> Steps<'_, R, S> {
     /// The report of a load, or of its repetition where the first one may be bad luck.
-    async fn believable(&self, n: u32, curve: &Curve) -> Result<Report, LoadError> {
+    async fn believable(&self, n: u32, curve: &Curve) -> Result<LoadReport, LoadError> {
         let report = self.patiently(n).await?;
         if curve.may_be_bad_luck(&report) && !self.stop.is_cancelled() {
             return self.patiently(n).await;
@@ -93,7 +93,7 @@ impl<R: AsyncFn(u32) -> Result<Report, LoadError>, S: AsyncFn()> Steps<'_, R, S>
     }
 
     /// Runs a load once the server is done with the one before. One that stays too full for the first person fails.
-    async fn patiently(&self, n: u32) -> Result<Report, LoadError> {
+    async fn patiently(&self, n: u32) -> Result<LoadReport, LoadError> {
         self.stop.run_until_cancelled((self.settle)()).await;
         for pause in AGAIN.map(Duration::from_secs) {
             match (self.run)(n).await {
@@ -101,12 +101,12 @@ impl<R: AsyncFn(u32) -> Result<Report, LoadError>, S: AsyncFn()> Steps<'_, R, S>
                 result => return result,
             }
             if self.stop.run_until_cancelled(sleep(pause)).await.is_none() {
-                return Ok(Report { clients: n, interrupted: true, ..Report::default() });
+                return Ok(LoadReport { clients: n, interrupted: true, ..LoadReport::default() });
             }
         }
         match (self.run)(n).await {
             Err(LoadError::Connect(ConnectError::Rejected { .. })) => {
-                Ok(Report { clients: n, rejected: 1, ..Report::default() })
+                Ok(LoadReport { clients: n, rejected: 1, ..LoadReport::default() })
             }
             result => result,
         }

@@ -26,7 +26,7 @@ mod turns;
 mod words;
 
 pub use board::Progress;
-pub use clips::{Clip, Clips, ClipsError, speech_spans};
+pub use clips::{Clip, ClipsError, read_clips, speech_spans};
 pub use descriptors::{TooFewDescriptors, descriptors_for};
 pub use diary::{Diary, Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
 pub use knee::{Climb, Curve, Ended, KneeSettings, Verdict, find_knee, settled};
@@ -39,10 +39,10 @@ pub use protocol::{
     ConnectError, Connection, Disconnected, Final, Heard, Listener, Protocol, ProtocolName, Speaker, Stretch,
     Target,
 };
-pub use report::{Lag, Quantiles, Report as LoadReport, RunFacts, ServerUsage};
+pub use report::{Lag, LoadReport, Quantiles, RunFacts, ServerUsage};
 pub use run::{Course, LoadError, LoadSettings, run};
 pub use server_watch::{PoolReading, ServerWatch, SizingReading, SlotsReading, Usage};
-pub use simulation::{Comparison, Discipline, Report, Scenario, Waits};
+pub use simulation::{Comparison, Discipline, Scenario, ScenarioReport, Waits};
 pub use soak::{Growth, Levels, Rubbish, SoakReport, SoakSettings, soak};
 pub use turns::{Turn, TurnSettings, Turns, assign};
 pub use words::{word_errors, words};

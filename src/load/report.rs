@@ -74,7 +74,7 @@ pub struct Lag {
 /// JSON without the number of people, the duration or the number of final texts is no report; what else is missing is
 /// nothing, so that reports of other versions can be read.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Report {
+pub struct LoadReport {
     /// What was spoken to the server.
     #[serde(default)]
     pub protocol: String,
@@ -123,7 +123,7 @@ pub struct Report {
     /// What the server used.
     #[serde(default)]
     pub server: ServerUsage,
-    /// [`Report::wer`] by kind of recording.
+    /// [`LoadReport::wer`] by kind of recording.
     #[serde(default)]
     pub wer_by_kind: BTreeMap<String, f64>,
     /// How long decodes took.
@@ -154,7 +154,7 @@ pub struct Report {
     pub unpublished: Option<String>,
 }
 
-impl Report {
+impl LoadReport {
     /// What makes the run a failure, one line each; empty when it passed.
     pub fn failures(&self) -> Vec<String> {
         let leaks = (self.leaks > 0).then(|| self.leak_failure());

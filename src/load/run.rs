@@ -10,7 +10,7 @@ use super::diary::PersonOutcome;
 use super::mishearing::Isolation;
 use super::person::{Manners, Person};
 use super::protocol::{ConnectError, Connection, Protocol, ProtocolName, Target};
-use super::report::{Report as LoadReport, RunFacts};
+use super::report::{LoadReport, RunFacts};
 use super::turns::{TurnSettings, Turns, assign};
 use alone::Alone;
 use std::collections::BTreeMap;
@@ -116,9 +116,9 @@ pub async fn run(
         () = course.stop.cancelled() => return Err(LoadError::Stopped),
     };
     let mut watched = Watched::new(&settings.target);
-    let crowd = Crowd::new(settings, Arc::clone(&protocol), clips, &course.stop);
-    let board = Arc::clone(&crowd.board);
-    let (people, turned_away) = watched.during(&board, progress, crowd.talk(first)).await;
+    let attendance = Attendance::new(settings, Arc::clone(&protocol), clips, &course.stop);
+    let board = Arc::clone(&attendance.board);
+    let (people, turned_away) = watched.during(&board, progress, attendance.talk(first)).await;
     let facts = RunFacts {
         protocol: settings.protocol.as_str().to_owned(),
         url: settings.target.url.clone(),
@@ -159,14 +159,14 @@ impl TurnedAway {
 }
 
 /// Everybody who is going to talk.
-struct Crowd {
+struct Attendance {
     protocol: Arc<dyn Protocol>,
     people: Vec<Person>,
     ramp: Duration,
     board: Arc<Board>,
 }
 
-impl Crowd {
+impl Attendance {
     fn new(
         settings: &LoadSettings,
         protocol: Arc<dyn Protocol>,

@@ -16,7 +16,7 @@ pub(super) use chance::Chance;
 pub(super) use crowd::{Crowd, Habit};
 pub(super) use line::fair;
 pub(super) use notes::Served;
-pub use report::{Comparison, Report, Waits};
+pub use report::{Comparison, ScenarioReport, Waits};
 pub(super) use world::World;
 
 use crate::pool::{Cost, LedgerSettings, Weight};
@@ -82,7 +82,7 @@ impl Scenario {
     }
 
     /// Plays the scenario with one discipline.
-    pub fn run(&self, discipline: Discipline) -> Report {
+    pub fn run(&self, discipline: Discipline) -> ScenarioReport {
         let sessions = self.backlogged.len() + self.ordinary as usize;
         let line = match discipline {
             Discipline::Fair => fair(self.slots, repeat_n(Weight::default(), sessions), self.ledger),

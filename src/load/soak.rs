@@ -15,7 +15,7 @@ pub use report::SoakReport;
 
 use super::clips::Clip;
 use super::protocol::Protocol;
-use super::report::Report;
+use super::report::LoadReport;
 use super::run::Course;
 use super::server_watch::ServerWatch;
 use culprit::Culprit;
@@ -105,7 +105,7 @@ impl Rubbish {
 pub async fn soak<E>(
     settings: &SoakSettings,
     clips: &[Arc<Clip>],
-    run: impl AsyncFn(Duration, Course) -> Result<Report, E>,
+    run: impl AsyncFn(Duration, Course) -> Result<LoadReport, E>,
     stop: &CancellationToken,
 ) -> Result<SoakReport, E> {
     let watch = Arc::new(ServerWatch::of(&settings.url).with_key(settings.key.clone()));

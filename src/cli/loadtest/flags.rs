@@ -6,7 +6,7 @@ use super::{in_words, label_by_ear};
 use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::config::ModelSettings;
-use crate::load::{Clip, Clips, LoadError, LoadSettings, ProtocolName, Target, TurnSettings};
+use crate::load::{Clip, LoadError, LoadSettings, ProtocolName, Target, TurnSettings, read_clips};
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -120,7 +120,7 @@ impl LoadFlags {
         let protocol =
             settings.protocol.protocol(settings.target.clone()).map_err(LoadError::from).map_err(in_words)?;
         let rate = protocol.rate();
-        let clips = Clips::open(self.audio.as_deref().expect(REQUIRED), rate, &mut label_by_ear(models))
+        let clips = read_clips(self.audio.as_deref().expect(REQUIRED), rate, &mut label_by_ear(models))
             .map_err(|error| Failure::new(error.to_string(), error.hint()))?;
         if clips.len() < settings.clients as usize {
             output::tell(&format!(

@@ -38,7 +38,7 @@ fn unasked(_: &[f32]) -> Result<Vec<Span>, String> {
 fn error(table: &str) -> String {
     let folder = folder(table);
     let mut label = |_: &[f32]| Err("no detector".to_owned());
-    let error = Clips::open(folder.path(), SampleRate::SPEECH, &mut label).unwrap_err();
+    let error = read_clips(folder.path(), SampleRate::SPEECH, &mut label).unwrap_err();
     assert!(!error.hint().is_empty());
     error.to_string().replace(folder.path().to_str().unwrap(), "DIR")
 }
@@ -46,7 +46,7 @@ fn error(table: &str) -> String {
 #[test]
 fn recordings_come_at_the_rate_asked_for_with_their_labels_at_16_khz() {
     let folder = folder("file\tkind\ttext\tsegments\nmore/a.wav\tx\tHello.\t0.25-0.5\nb.wav\t\t\t\n");
-    let clips = Clips::open(folder.path(), SampleRate::TELEPHONE, &mut unasked).unwrap();
+    let clips = read_clips(folder.path(), SampleRate::TELEPHONE, &mut unasked).unwrap();
     let [first, second] = &clips[..] else { panic!("{} clips", clips.len()) };
     assert_eq!((&*first.file, &*first.kind, &*first.text), ("more/a.wav", "x", "Hello."));
     assert_eq!((first.samples.len(), first.rate), (8_000, SampleRate::TELEPHONE));
@@ -65,7 +65,7 @@ fn labels_are_asked_for_only_where_there_is_text_and_none_in_the_table() {
         asked.push(samples.len());
         Ok(if samples.len() == 8_000 { vec![Span::new(100, 9_000)] } else { Vec::new() })
     };
-    let clips = Clips::open(folder.path(), SampleRate::SPEECH, &mut label).unwrap();
+    let clips = read_clips(folder.path(), SampleRate::SPEECH, &mut label).unwrap();
     assert_eq!(asked, [8_000, 16_000]);
     // It ends with the recording; and where nothing is found, all of it is speech.
     assert_eq!(clips[2].speech, [Span::new(100, 8_000)]);
@@ -75,7 +75,7 @@ fn labels_are_asked_for_only_where_there_is_text_and_none_in_the_table() {
 #[test]
 fn a_label_that_ends_a_little_late_ends_with_the_recording() {
     let folder = folder("file\ttext\tsegments\nb.wav\tHello.\t0.2-0.51\n");
-    let clips = Clips::open(folder.path(), SampleRate::SPEECH, &mut unasked).unwrap();
+    let clips = read_clips(folder.path(), SampleRate::SPEECH, &mut unasked).unwrap();
     assert_eq!(clips[0].speech, [Span::new(3_200, 8_000)]);
 }
 
@@ -112,7 +112,7 @@ fn whatever_is_wrong_is_said_in_one_line_with_file_and_line() {
 #[test]
 fn a_folder_or_a_table_that_is_not_there_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let open = |dir: &Path| Clips::open(dir, SampleRate::SPEECH, &mut unasked).unwrap_err();
+    let open = |dir: &Path| read_clips(dir, SampleRate::SPEECH, &mut unasked).unwrap_err();
     assert!(matches!(open(folder.path()), ClipsError::NoTable(dir) if dir == folder.path()));
     let gone = folder.path().join("gone");
     assert!(matches!(open(&gone), ClipsError::NoFolder(dir) if dir == gone));
@@ -121,7 +121,7 @@ fn a_folder_or_a_table_that_is_not_there_is_named() {
 #[test]
 fn the_recordings_of_the_repository_can_be_opened() {
     let dir = asset("tests/recordings/eval");
-    let clips = Clips::open(&dir, SampleRate::new(24_000).unwrap(), &mut unasked).unwrap();
+    let clips = read_clips(&dir, SampleRate::new(24_000).unwrap(), &mut unasked).unwrap();
     assert_eq!(clips.len(), 60);
     assert!(clips.iter().all(|clip| clip.text.is_empty() == clip.speech.is_empty()));
     let long = clips.iter().find(|clip| clip.file == "long-003.wav").unwrap();

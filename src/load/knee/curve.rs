@@ -1,6 +1,6 @@
 //! What each load showed, in order of their size. Pure.
 
-use super::super::report::{Quantiles, Report};
+use super::super::report::{LoadReport, Quantiles};
 use super::Climb;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -21,7 +21,7 @@ pub struct Curve {
     /// Why no more loads were tried.
     pub ended: Ended,
     /// One report for each load, by its number of people.
-    pub points: Vec<Report>,
+    pub points: Vec<LoadReport>,
 }
 
 /// Why a curve ends.
@@ -73,7 +73,7 @@ impl Curve {
     }
 
     /// Takes the report of a load, and judges it.
-    pub(super) fn add(&mut self, report: Report) -> Verdict {
+    pub(super) fn add(&mut self, report: LoadReport) -> Verdict {
         let verdict = self.verdict(&report);
         let at = self.points.partition_point(|point| point.clients <= report.clients);
         self.points.insert(at, report);
@@ -95,7 +95,7 @@ impl Curve {
     }
 
     /// What a load says of the server.
-    pub fn verdict(&self, report: &Report) -> Verdict {
+    pub fn verdict(&self, report: &LoadReport) -> Verdict {
         if report.interrupted {
             return Verdict::Interrupted;
         }
@@ -115,7 +115,7 @@ impl Curve {
     }
 
     /// Whether a load failed only because one of a few texts was late.
-    pub(super) fn may_be_bad_luck(&self, report: &Report) -> bool {
+    pub(super) fn may_be_bad_luck(&self, report: &LoadReport) -> bool {
         // How many were measured is not told. Each is of a turn, and each sample, where the server gives any, is of one.
         let samples = Some(report.samples.len() as u64).filter(|samples| *samples > 0);
         let measured = samples.map_or(report.turns, |samples| samples.min(report.turns));
@@ -179,7 +179,7 @@ pub(in super::super) const COLUMNS: [&str; 10] =
 
 impl Curve {
     /// The table's row of a load, as [`COLUMNS`]; `-` for what is not known.
-    pub(in super::super) fn row(&self, report: &Report) -> [String; 10] {
+    pub(in super::super) fn row(&self, report: &LoadReport) -> [String; 10] {
         let latency = |of: fn(&Quantiles) -> f64| figure(report.final_latency_ms.as_ref().map(of), 0);
         [
             report.clients.to_string(),
@@ -197,7 +197,7 @@ impl Curve {
 }
 
 /// How busy the server kept the processors: 100 is one core, all the time.
-pub(in super::super) fn cpu_percent(report: &Report) -> Option<f64> {
+pub(in super::super) fn cpu_percent(report: &LoadReport) -> Option<f64> {
     let seconds = report.server.cpu_seconds?;
     (report.duration_s > 0.0).then(|| 100.0 * seconds / report.duration_s)
 }
@@ -231,28 +231,28 @@ mod tests {
         assert_eq!(curve.verdict(&point(1, 1_000.0)), Verdict::Passed);
         let late = Verdict::Failed(vec!["p95 1000 ms is over 1000 ms".into()]);
         assert_eq!(curve.verdict(&point(1, 1_000.1)), late);
-        let lost = Report { lost_utterances: 1, ..point(1, 1.0) };
+        let lost = LoadReport { lost_utterances: 1, ..point(1, 1.0) };
         assert!(matches!(curve.verdict(&lost), Verdict::Failed(_)));
     }
 
     #[test]
     fn a_load_without_a_latency_fails_only_if_something_failed() {
-        let (curve, silent) = (curve(Vec::new()), Report { final_latency_ms: None, ..point(1, 1.0) });
+        let (curve, silent) = (curve(Vec::new()), LoadReport { final_latency_ms: None, ..point(1, 1.0) });
         assert_eq!(curve.verdict(&silent), Verdict::Unsaid);
-        let dead = Report { lost_utterances: 3, ..silent };
+        let dead = LoadReport { lost_utterances: 3, ..silent };
         assert_eq!(curve.verdict(&dead), Verdict::Failed(vec!["3 lost utterances of 100".into()]));
     }
 
     #[test]
     fn only_few_texts_that_are_late_and_nothing_else_may_be_bad_luck() {
-        let late = |turns| Report { turns, ..point(1, 1_500.0) };
+        let late = |turns| LoadReport { turns, ..point(1, 1_500.0) };
         let cases = [
             (late(19), true),
             (late(20), false),
-            (Report { samples: vec![[1.0; 3]; 19], ..late(100) }, true),
-            (Report { samples: vec![[1.0; 3]; 20], ..late(100) }, false),
-            (Report { lost_utterances: 1, ..late(3) }, false),
-            (Report { turns: 3, ..point(1, 10.0) }, false),
+            (LoadReport { samples: vec![[1.0; 3]; 19], ..late(100) }, true),
+            (LoadReport { samples: vec![[1.0; 3]; 20], ..late(100) }, false),
+            (LoadReport { lost_utterances: 1, ..late(3) }, false),
+            (LoadReport { turns: 3, ..point(1, 10.0) }, false),
         ];
         for (report, expected) in cases {
             assert_eq!(curve(Vec::new()).may_be_bad_luck(&report), expected, "{report:?}");

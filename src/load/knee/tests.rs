@@ -7,11 +7,11 @@ use std::sync::Mutex;
 const SETTINGS: KneeSettings = KneeSettings { first: 4, most: 64, limit: Duration::from_secs(1) };
 
 /// A server whose p95 is 50 ms for each of its people.
-fn slowed_down(n: u32) -> Report {
+fn slowed_down(n: u32) -> LoadReport {
     point(n, f64::from(n) * 50.0)
 }
 
-async fn slows_down(n: u32) -> Result<Report, LoadError> {
+async fn slows_down(n: u32) -> Result<LoadReport, LoadError> {
     Ok(slowed_down(n))
 }
 
@@ -86,7 +86,7 @@ async fn whoever_stops_it_keeps_the_curve_so_far() {
     let stopping = async |n: u32| {
         *runs.lock().unwrap() += 1;
         stop.cancel();
-        Ok::<_, LoadError>(Report { interrupted: true, ..point(n, 10.0) })
+        Ok::<_, LoadError>(LoadReport { interrupted: true, ..point(n, 10.0) })
     };
     let curve = find_knee(&SETTINGS, stopping, async || {}, &stop).await;
     assert_eq!((tried(&curve), &curve.ended, curve.good), (vec![4], &Ended::Stopped, None));
@@ -102,12 +102,12 @@ async fn few_texts_that_are_late_once_are_no_knee() {
         let mut runs = runs.lock().unwrap();
         runs.push(n);
         let late = runs.len() == 1 || n > 40;
-        Ok::<_, LoadError>(Report { turns: u64::from(n), ..point(n, if late { 1_500.0 } else { 10.0 }) })
+        Ok::<_, LoadError>(LoadReport { turns: u64::from(n), ..point(n, if late { 1_500.0 } else { 10.0 }) })
     };
     let settings = KneeSettings { first: 1, ..SETTINGS };
     let curve = find_knee(&settings, cold, async || {}, &CancellationToken::new()).await;
     assert_eq!((curve.knee, &runs.lock().unwrap()[..4]), (Some(40), &[1, 1, 2, 4][..]));
-    let fails = async |n| Ok::<_, LoadError>(Report { turns: 1, ..point(n, 1_500.0) });
+    let fails = async |n| Ok::<_, LoadError>(LoadReport { turns: 1, ..point(n, 1_500.0) });
     let curve = find_knee(&settings, fails, async || {}, &CancellationToken::new()).await;
     assert_eq!((curve.good, curve.points.len()), (None, 1), "twice is no bad luck");
 }
@@ -116,13 +116,13 @@ async fn few_texts_that_are_late_once_are_no_knee() {
 async fn a_load_in_which_nothing_was_said_is_no_knee() {
     let quiet = async |n: u32| {
         let point = point(n, f64::from(n) * 50.0);
-        let unsaid = Report { turns: 0, final_latency_ms: None, ..point.clone() };
+        let unsaid = LoadReport { turns: 0, final_latency_ms: None, ..point.clone() };
         Ok::<_, LoadError>(if n < 8 { unsaid } else { point })
     };
     let curve = find_knee(&SETTINGS, quiet, async || {}, &CancellationToken::new()).await;
     assert_eq!((curve.knee, curve.complaint()), (Some(20), None));
     assert!(curve.to_string().contains("nothing was said"), "{curve}");
-    let never = async |n| Ok::<_, LoadError>(Report { clients: n, ..Report::default() });
+    let never = async |n| Ok::<_, LoadError>(LoadReport { clients: n, ..LoadReport::default() });
     let curve = find_knee(&SETTINGS, never, async || {}, &CancellationToken::new()).await;
     assert!(curve.complaint().unwrap().contains("nothing was said"), "{curve}");
     assert_eq!((curve.good, curve.knee), (None, None));

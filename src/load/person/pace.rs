@@ -1,6 +1,6 @@
 //! The pace of real time, and how late this generator keeps it.
 
-use super::super::board::Lag;
+use super::super::board::LagHistogram;
 use super::microphone::FRAME;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -28,7 +28,7 @@ impl Pace {
     ///
     /// Notes how late this generator is: what came later than the frame was due *and* later than the server let go of
     /// one that it had held up. A frame that waits for its generator makes those after it late, too.
-    pub(super) async fn next_frame(&mut self, lag: &Lag) -> Duration {
+    pub(super) async fn next_frame(&mut self, lag: &LagHistogram) -> Duration {
         self.due += FRAME;
         let due = self.began + self.due;
         sleep_until(due).await;
@@ -52,7 +52,7 @@ mod tests {
 
     /// The lag over 100 frames when something takes 400 ms in the middle.
     async fn lag(server: Duration, generator: Duration) -> Duration {
-        let (lag, mut pace) = (Lag::default(), Pace::new(Instant::now()));
+        let (lag, mut pace) = (LagHistogram::default(), Pace::new(Instant::now()));
         for frame in 0..100 {
             pace.next_frame(&lag).await;
             let from = Instant::now();

@@ -3,7 +3,7 @@
 use super::PlanError;
 use super::service::{Point, Sample};
 use crate::load::knee::Curve;
-use crate::load::report::Report;
+use crate::load::report::LoadReport;
 use crate::load::server_watch::PoolReading;
 use serde::Deserialize;
 use serde_json::Value;
@@ -68,7 +68,7 @@ fn parse<T: for<'a> Deserialize<'a>>(name: &str, value: Value) -> Result<T, Plan
 }
 
 /// What a report tells.
-fn of_report(report: &Report) -> Known {
+fn of_report(report: &LoadReport) -> Known {
     let samples: Vec<Sample> = report.samples.iter().filter_map(sample).collect();
     let point = Point {
         people: report.clients,
@@ -83,13 +83,13 @@ fn of_report(report: &Report) -> Known {
 }
 
 /// What was played for each text decides how often people speak, whatever the recordings looked like to the server.
-fn speech_per_utterance(report: &Report) -> Option<Duration> {
+fn speech_per_utterance(report: &LoadReport) -> Option<Duration> {
     let by_duty = f64::from(report.clients) * report.duration_s * report.duty;
     let played = if report.audio_seconds > 0.0 { report.audio_seconds } else { by_duty };
     seconds(played / report.finals as f64).filter(|speech| !speech.is_zero())
 }
 
-fn overhead(report: &Report) -> Option<Duration> {
+fn overhead(report: &LoadReport) -> Option<Duration> {
     let told = [&report.queue_wait_ms, &report.decode_ms].into_iter().flatten().map(|median| median.p50);
     seconds((report.final_latency_ms.as_ref()?.p50 - told.sum::<f64>()).max(0.0) / 1e3)
 }

@@ -67,7 +67,9 @@ impl Peer {
         match status {
             401 | 403 => self.unauthorized(reason),
             429 | 503 => ConnectError::Rejected { reason },
-            // Who explains itself in a protocol's own words speaks the protocol.
+            // Who knows the path, but not the model, speaks the protocol.
+            404 if own.as_ref().is_none_or(|(code, _)| !code.contains("model")) => self.wrong(reason),
+            // So does who explains itself in a protocol's own words.
             _ if own.is_some_and(|(code, _)| !code.is_empty()) => self.refused(reason),
             _ => self.wrong(reason),
         }

@@ -1,7 +1,7 @@
 //! From what people heard to figures.
 
 use super::quantiles::rounded;
-use super::{Lag, Quantiles, Report, RunFacts};
+use super::{Lag, LoadReport, Quantiles, RunFacts};
 use crate::load::diary::{Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
 use crate::load::mishearing::Isolation;
 use crate::load::protocol::REJECTED;
@@ -17,7 +17,7 @@ const LEAKS_TOLD: usize = 20;
 /// Finals told one by one.
 const MOST_SAMPLES: usize = 4_000;
 
-impl Report {
+impl LoadReport {
     /// The figures of a run. The clients are `people`, in order.
     pub fn of(run: RunFacts, people: &[PersonOutcome]) -> Self {
         let heard = Everyone { people, stopped: run.stopped };

@@ -1,12 +1,12 @@
 //! The report as a table for a terminal.
 
-use super::{Quantiles, Report};
+use super::{LoadReport, Quantiles};
 use std::fmt;
 
 /// Width of the names of figures.
 const NAME: usize = 24;
 
-impl fmt::Display for Report {
+impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} at {}", self.protocol, self.url)?;
         for (name, value) in self.load() {
@@ -23,7 +23,7 @@ impl fmt::Display for Report {
     }
 }
 
-impl Report {
+impl LoadReport {
     fn load(&self) -> [(&'static str, String); 2] {
         let early = if self.interrupted { ", ended early" } else { "" };
         let clients = format!("{} for {:.1} s, duty {:.2}{early}", self.clients, self.duration_s, self.duty);

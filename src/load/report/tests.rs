@@ -78,7 +78,7 @@ fn people() -> [PersonOutcome; 2] {
 
 #[test]
 fn the_names_of_the_fields_are_a_contract() {
-    let json = serde_json::to_value(Report::default()).unwrap();
+    let json = serde_json::to_value(LoadReport::default()).unwrap();
     let names: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
     let mut expected = vec![
         // What the contract names.
@@ -125,7 +125,7 @@ fn the_names_of_the_fields_are_a_contract() {
 
 #[test]
 fn what_was_not_measured_is_null() {
-    let json = serde_json::to_value(Report::of(RunFacts::default(), &[])).unwrap();
+    let json = serde_json::to_value(LoadReport::of(RunFacts::default(), &[])).unwrap();
     let fields = json.as_object().unwrap().iter();
     let nulls: Vec<_> = fields.filter(|(_, value)| value.is_null()).map(|(name, _)| name.as_str()).collect();
     let expected = [
@@ -147,7 +147,7 @@ fn what_was_not_measured_is_null() {
 
 #[test]
 fn figures_are_of_all_people_together() {
-    let report = Report::of(facts(), &people());
+    let report = LoadReport::of(facts(), &people());
     assert_eq!((report.turns, report.finals, report.lost_utterances), (4, 2, 2));
     assert_eq!(report.final_latency_ms, Some(Quantiles { p50: 100.0, p95: 300.0, p99: 300.0, max: 300.0 }));
     assert_eq!(report.first_delta_ms, None);
@@ -162,7 +162,7 @@ fn figures_are_of_all_people_together() {
 
 #[test]
 fn waits_and_samples_are_only_of_finals_at_full_pace() {
-    let report = Report::of(facts(), &people());
+    let report = LoadReport::of(facts(), &people());
     assert_eq!(report.queue_wait_ms.map(|waits| waits.p50), Some(40.0));
     assert_eq!(report.waited_share, Some(1.0));
     assert_eq!(report.samples, [[2.0, 500.0, 40.0]]);
@@ -171,14 +171,14 @@ fn waits_and_samples_are_only_of_finals_at_full_pace() {
 #[test]
 fn what_is_awaited_is_lost_unless_somebody_ended_the_run() {
     let run = RunFacts { stopped: true, ..facts() };
-    let report = Report::of(run, &people());
+    let report = LoadReport::of(run, &people());
     assert_eq!((report.lost_utterances, report.wer), (1, Some(0.75)));
 }
 
 #[test]
 fn a_leak_a_loss_an_error_and_a_rejection_each_fail_the_run() {
     let run = RunFacts { rejected: 5, connection_errors: [("gone".to_owned(), 1)].into(), ..facts() };
-    let report = Report::of(run, &people());
+    let report = LoadReport::of(run, &people());
     assert_eq!(
         report.failures(),
         [
@@ -191,15 +191,15 @@ fn a_leak_a_loss_an_error_and_a_rejection_each_fail_the_run() {
     );
     let spoken = PersonOutcome { spoken: SECOND, ..PersonOutcome::default() };
     let fine = RunFacts { isolation: Isolation::default(), ..facts() };
-    assert_eq!(Report::of(fine.clone(), &[spoken]).failures(), Vec::<String>::new());
-    let silent = Report::of(fine, &[]);
+    assert_eq!(LoadReport::of(fine.clone(), &[spoken]).failures(), Vec::<String>::new());
+    let silent = LoadReport::of(fine, &[]);
     assert!(silent.failures().is_empty() && silent.is_silent());
 }
 
 #[test]
 fn a_run_that_was_stopped_or_broke_off_does_not_pass() {
     for (stopped, broke_off) in [(true, false), (false, true)] {
-        let report = Report::of(RunFacts { stopped, broke_off, ..facts() }, &people());
+        let report = LoadReport::of(RunFacts { stopped, broke_off, ..facts() }, &people());
         assert_eq!((report.interrupted, &*report.failures()[0]), (true, "ended before its time"));
     }
 }
@@ -208,13 +208,13 @@ fn a_run_that_was_stopped_or_broke_off_does_not_pass() {
 fn words_that_were_misheard_are_told_and_do_not_count_as_leaks() {
     let Isolation { leaked, .. } = facts().isolation;
     let isolation = Isolation { leaked: Vec::new(), misheard: leaked };
-    let report = Report::of(RunFacts { isolation, ..facts() }, &people());
+    let report = LoadReport::of(RunFacts { isolation, ..facts() }, &people());
     assert_eq!((report.leaks, report.misheard.len()), (0, 1));
 }
 
 #[test]
 fn a_late_generator_publishes_no_latency_and_fails() {
-    let report = |lag_p99| Report::of(RunFacts { lag_p99, ..facts() }, &people());
+    let report = |lag_p99| LoadReport::of(RunFacts { lag_p99, ..facts() }, &people());
     let (at_limit, late) = (report(ms(20)), report(ms(21)));
     assert!(at_limit.final_latency_ms.is_some() && at_limit.unpublished.is_none());
     assert_eq!((late.final_latency_ms, late.queue_wait_ms, late.waited_share), (None, None, None));
@@ -226,7 +226,7 @@ fn a_late_generator_publishes_no_latency_and_fails() {
 fn many_samples_are_thinned_evenly() {
     let finals = (0..10_000).map(|n| heard("", n, true)).collect();
     let person = PersonOutcome { finals, ..PersonOutcome::default() };
-    let samples = Report::of(facts(), &[person]).samples;
+    let samples = LoadReport::of(facts(), &[person]).samples;
     assert_eq!(samples.len(), 4_000);
     let waits: Vec<f64> = samples.iter().map(|sample| sample[2]).collect();
     assert!(waits.windows(2).all(|pair| (2.0..=3.0).contains(&(pair[1] - pair[0]))));
@@ -234,16 +234,16 @@ fn many_samples_are_thinned_evenly() {
 
 #[test]
 fn a_report_comes_back_from_its_json() {
-    let report = Report::of(facts(), &people());
+    let report = LoadReport::of(facts(), &people());
     let json = serde_json::to_string(&report).unwrap();
-    assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
+    assert_eq!(serde_json::from_str::<LoadReport>(&json).unwrap(), report);
 }
 
 #[test]
 fn the_table_can_be_read() {
     let server =
         ServerUsage { cpu_seconds: Some(7.25), rss_bytes: Some(200 << 20), ..ServerUsage::default() };
-    let table = Report::of(RunFacts { server, ..facts() }, &people()).to_string();
+    let table = LoadReport::of(RunFacts { server, ..facts() }, &people()).to_string();
     insta::assert_snapshot!(table, @r#"
     realtime at http://127.0.0.1:8000
     clients                  2 for 12.0 s, duty 0.20

@@ -6,11 +6,11 @@ use std::fmt;
 use std::time::Duration;
 
 /// What was noted, as figures. The first sessions are the backlogged ones; `capacity` is what all slots could have worked.
-pub(super) fn report(notes: &Notes, backlogged: usize, capacity: Duration) -> Report {
+pub(super) fn report(notes: &Notes, backlogged: usize, capacity: Duration) -> ScenarioReport {
     let worked: Duration = notes.work.iter().sum();
     let shares: Vec<f64> = notes.work[..backlogged].iter().map(Duration::as_secs_f64).collect();
     let ordinary = notes.served.iter().filter(|served| served.session >= backlogged);
-    Report {
+    ScenarioReport {
         grants: notes.served.len(),
         // All got the same when nobody got anything.
         jain: jain(&shares).unwrap_or(1.0),
@@ -62,7 +62,7 @@ impl Waits {
 
 /// What an hour was like.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Report {
+pub struct ScenarioReport {
     /// Leases granted.
     pub grants: usize,
     /// Jain's index over the slot time of the backlogged sessions: 1 when all got the same.
@@ -83,14 +83,14 @@ pub struct Report {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Comparison {
     /// With the real ledger.
-    pub fair: Report,
+    pub fair: ScenarioReport,
     /// First come, first served.
-    pub first_come: Report,
+    pub first_come: ScenarioReport,
 }
 
 impl Comparison {
     fn rows(&self) -> [(&'static str, [String; 2]); 10] {
-        let both = |figure: fn(&Report) -> String| [figure(&self.fair), figure(&self.first_come)];
+        let both = |figure: fn(&ScenarioReport) -> String| [figure(&self.fair), figure(&self.first_come)];
         [
             ("leases granted", both(|report| report.grants.to_string())),
             ("slots busy", both(|report| format!("{:.1} %", 100.0 * report.utilization))),

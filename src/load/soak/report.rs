@@ -1,6 +1,6 @@
 //! What a soak showed.
 
-use super::super::report::Report;
+use super::super::report::LoadReport;
 use super::levels::{Growth, Levels, slope};
 use super::rest::Rest;
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,9 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SoakReport {
     /// Of the people who behaved well, while the server warmed up.
-    pub warm_up: Report,
+    pub warm_up: LoadReport,
     /// Of the people who behaved well afterwards; `None` when it was stopped before they came.
-    pub load: Option<Report>,
+    pub load: Option<LoadReport>,
     /// What the server held before, after a warm-up, with nobody there.
     pub baseline: Levels,
     /// What it held afterwards, with nobody there.
@@ -34,8 +34,8 @@ pub struct SoakReport {
 
 impl SoakReport {
     pub(super) fn new(
-        warm_up: Report,
-        load: Option<Report>,
+        warm_up: LoadReport,
+        load: Option<LoadReport>,
         [baseline, after]: [Rest; 2],
         misbehaved: BTreeMap<String, u64>,
         rss_series: Vec<[f64; 2]>,
@@ -67,7 +67,7 @@ impl SoakReport {
     /// What went wrong, one line each; empty when the soak passed.
     pub fn failures(&self) -> Vec<String> {
         let warm_up = self.warm_up.failures().into_iter().map(|failure| format!("in the warm-up: {failure}"));
-        let load = self.load.iter().flat_map(Report::failures);
+        let load = self.load.iter().flat_map(LoadReport::failures);
         let grown = self.growth.iter().filter_map(Growth::failure);
         let stopped = self.stopped.then(|| "stopped before its time".to_owned());
         warm_up.chain(load).chain(self.doubts.clone()).chain(grown).chain(stopped).collect()
@@ -117,7 +117,13 @@ mod tests {
         let baseline = rest(Levels { tasks: Some(5), sessions: Some(0), ..Levels::default() });
         let misbehaved = BTreeMap::from([("vanish".into(), 3)]);
         let series = vec![[0.0, 1e6], [10.0, 1e6]];
-        SoakReport::new(Report::default(), Some(Report::default()), [baseline, after], misbehaved, series)
+        SoakReport::new(
+            LoadReport::default(),
+            Some(LoadReport::default()),
+            [baseline, after],
+            misbehaved,
+            series,
+        )
     }
 
     #[test]
@@ -146,8 +152,8 @@ mod tests {
         let doubtful = |levels| Rest { levels, doubts: vec!["tasks unknown".into()] };
         let unknown = || doubtful(Levels::default());
         let never = SoakReport::new(
-            Report::default(),
-            Some(Report::default()),
+            LoadReport::default(),
+            Some(LoadReport::default()),
             [unknown(), unknown()],
             BTreeMap::new(),
             Vec::new(),

@@ -82,7 +82,7 @@ async fn who_misbehaves_leaves_when_the_people_have_spoken() {
         let at_once = Open::connected(&guard);
         sleep(duration).await;
         assert_eq!((at_once, Open::connected(&guard)), (0, 0), "{beside} were there");
-        Ok::<_, Infallible>(Report { turns: beside as u64, ..Report::default() })
+        Ok::<_, Infallible>(LoadReport { turns: beside as u64, ..LoadReport::default() })
     };
     let Ok(report) = soak(&settings, &[], people, &CancellationToken::new()).await;
     assert!(report.load.expect("it came to its end").turns > 0, "somebody was there until then");
@@ -91,7 +91,7 @@ async fn who_misbehaves_leaves_when_the_people_have_spoken() {
 #[tokio::test(start_paused = true)]
 async fn a_server_of_ours_that_does_not_say_what_it_holds_has_not_passed() {
     let settings = settings(Arc::new(Open(Arc::default())), Rubbish::Rest);
-    let people = async |_, _| Ok::<_, Infallible>(Report::default());
+    let people = async |_, _| Ok::<_, Infallible>(LoadReport::default());
     let Ok(report) = soak(&settings, &[], people, &CancellationToken::new()).await;
     let unknown = ["slots_idle unknown", "sessions unknown", "tasks unknown"];
     let expected = ["before", "after"].map(|when| unknown.map(|what| format!("{when}: {what}"))).concat();
@@ -105,7 +105,7 @@ async fn nothing_is_begun_after_a_stop() {
         *runs.lock().unwrap() += 1;
         stop.cancel();
         assert!(course.stop.is_cancelled());
-        Ok::<_, Infallible>(Report { interrupted: true, finals: 7, ..Report::default() })
+        Ok::<_, Infallible>(LoadReport { interrupted: true, finals: 7, ..LoadReport::default() })
     };
     let settings = settings(Arc::new(Open(Arc::default())), Rubbish::Rest);
     let Ok(report) = soak(&settings, &[], people, &stop).await;
@@ -122,7 +122,7 @@ async fn a_soak_that_is_stopped_keeps_the_report_of_the_people() {
         if *runs == 2 {
             stop.cancel();
         }
-        Ok::<_, Infallible>(Report { finals: *runs, ..Report::default() })
+        Ok::<_, Infallible>(LoadReport { finals: *runs, ..LoadReport::default() })
     };
     let settings = settings(Arc::new(Open(Arc::default())), Rubbish::Never);
     let Ok(report) = soak(&settings, &[], people, &stop).await;
