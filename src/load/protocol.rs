@@ -231,7 +231,7 @@ impl ConnectError {
             Self::BadAddress { .. } => "name the server as in http://127.0.0.1:8080",
             Self::Unreachable { .. } => "start the server first, and check host and port",
             Self::WrongProtocol { .. } => "choose another --protocol, or check host and port",
-            Self::Refused { .. } => "ask for what the server has",
+            Self::Refused { .. } => "choose another --model or --language",
             Self::Unauthorized { .. } => "give its key with --api-key",
             Self::Rejected { .. } => "wait until others have left, or raise the server's limits",
         }

@@ -48,7 +48,7 @@ pub(super) struct LoadFlags {
     /// part of the audio a text is of
     #[arg(long, env = "STENOPOOL_WAIT_FOR_TEXT")]
     wait_for_text: bool,
-    /// How many seconds to wait for a text before it is lost
+    /// How many seconds to wait for a text or a reply before going on without it; a text that comes later still counts
     #[arg(long, value_name = "SECONDS", env = "STENOPOOL_PATIENCE", default_value = "30", value_parser = positive_seconds)]
     patience: Duration,
     /// Where chance begins: the same number gives the same pauses
