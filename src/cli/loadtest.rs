@@ -10,8 +10,8 @@ use super::signals::on_first_signal;
 use crate::audio::Span;
 use crate::config::ModelSettings;
 use crate::load::{
-    Course, KneeSettings, LoadError, LoadSettings, ProtocolName, Rubbish, ServerWatch, SoakSettings, chart,
-    find_knee, run, settled, soak, speech_spans,
+    Course, Ended, KneeSettings, LoadError, LoadSettings, ProtocolName, Rubbish, ServerWatch, SoakSettings,
+    chart, find_knee, run, settled, soak, speech_spans,
 };
 use crate::vad::Silero;
 use anyhow::Context;
@@ -183,6 +183,11 @@ impl KneeFlags {
         let watch = ServerWatch::of(&load.target.url).with_key(load.target.key.clone());
         let curve = find_knee(&settings, so_many, async || settled(&watch).await, stop).await;
         live.clear();
+        if let (Ended::Broke { error, .. }, []) = (&curve.ended, &*curve.points) {
+            return Err(
+                Failure::new(error, "check host and port, and that the server speaks --protocol").into()
+            );
+        }
         deliver(&curve, self.load.json.as_deref())?;
         if let Some(path) = &self.html {
             let page = chart::page(&curve, &format!("How many people can talk to {}", self.load.url()));

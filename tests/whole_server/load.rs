@@ -8,9 +8,14 @@ use std::process::{Child, Command, Output, Stdio};
 
 /// The command, with the recordings that the repository has.
 fn loadtest(url: &str) -> Command {
+    kind_of_loadtest(&[], url)
+}
+
+/// The same for a kind of it, as in `knee`.
+fn kind_of_loadtest(kind: &[&str], url: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stenopool"));
     let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings/eval");
-    command.args(["loadtest", "--url", url, "--json", "-", "--audio"]).arg(recordings);
+    command.arg("loadtest").args(kind).args(["--url", url, "--json", "-", "--audio"]).arg(recordings);
     command
 }
 
@@ -47,10 +52,13 @@ fn a_server_that_is_not_there_is_told_in_one_line() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let address = free.local_addr().expect("it is bound");
     drop(free);
-    let output = loadtest(&format!("http://{address}")).output().expect("the binary starts");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(first_error(&output).contains("cannot reach"), "{}", first_error(&output));
-    assert!(output.stdout.is_empty());
+    for kind in [&[][..], &["knee"], &["soak"]] {
+        let output =
+            kind_of_loadtest(kind, &format!("http://{address}")).output().expect("the binary starts");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(first_error(&output).contains("cannot reach"), "{kind:?}: {}", first_error(&output));
+        assert!(output.stdout.is_empty(), "{kind:?}");
+    }
 }
 
 #[test]
