@@ -238,7 +238,7 @@ def main():
     parser.add_argument("--binary", default=str(ROOT / "target" / "release" / "stenopool"))
     parser.add_argument("--audio", default=str(ROOT / "tests" / "recordings" / "eval"))
     parser.add_argument("--utterances", type=int, default=1_100, help="for each load; fewer than 1000 prove nothing")
-    parser.add_argument("--calibration-seconds", type=float, default=60)
+    parser.add_argument("--calibration-seconds", type=float, default=90)
     parser.add_argument("--duty", type=float, default=0.6)
     parser.add_argument("--seed", type=int, default=1, help="where chance begins, of the load tests and of the plans")
     parser.add_argument("--window", default="fit", choices=["fit", "full"], help="what the encoder looks at")

@@ -39,7 +39,7 @@ pub use protocol::{
     ConnectError, Connection, Disconnected, Final, Heard, Listener, Protocol, ProtocolName, Speaker, Stretch,
     Target,
 };
-pub use report::{Lag, LoadReport, Quantiles, RunFacts, ServerUsage};
+pub use report::{ClipTakes, Lag, LoadReport, Quantiles, RunFacts, ServerUsage, Take};
 pub use run::{Course, LoadError, LoadSettings, run};
 pub use server_watch::{PoolReading, ServerWatch, SizingReading, SlotsReading, Usage};
 pub use simulation::{Comparison, Discipline, Scenario, ScenarioReport, Waits};

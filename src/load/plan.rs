@@ -8,6 +8,8 @@ mod device;
 mod error;
 mod figures;
 mod live;
+mod people;
+mod repertoire;
 mod search;
 mod service;
 mod sources;
@@ -240,12 +242,13 @@ fn describe(
     let busy = search.figures(full.people.max(1), full.slots).map_or(0.0, |figures| figures.utilization);
     let device = search.device();
     let service = device.service;
+    let demand = device.demand(layout.people);
     Plan {
         people: question.people.unwrap_or(u64::from(full.people)),
         duty: question.duty,
-        utterance_s: service.mean_speech().as_secs_f64(),
-        cycle_s: device.cycle().as_secs_f64(),
-        decode_ms: service.mean_decode(layout.people).as_secs_f64() * 1e3,
+        utterance_s: demand.speech / demand.utterances,
+        cycle_s: device.cycle(layout.people).as_secs_f64(),
+        decode_ms: demand.work / demand.utterances * 1e3,
         overhead_ms: device.overhead.as_secs_f64() * 1e3,
         target_p95_ms: search.target_ms(),
         meets_target: figures.waits.final_p95_ms <= search.target_ms(),
@@ -321,6 +324,9 @@ fn usual_overhead() -> Duration {
 /// What nobody measured.
 fn assumptions(question: &Question, service: &Service, known: &Known, most: u32) -> Vec<String> {
     let mut assumed = Vec::new();
+    if service.repertoire().is_some() {
+        assumed.push("people say what those of the load test said, each its own recordings".into());
+    }
     match service.reach(most) {
         Reach::Assumed => assumed.push("decodes take as long as now, however many people there are".into()),
         Reach::Below(people) | Reach::Beyond(people) => assumed.push(format!(

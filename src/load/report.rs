@@ -6,16 +6,20 @@
 mod figures;
 mod quantiles;
 mod table;
+mod takes;
 #[cfg(test)]
 mod tests;
 
 pub(super) use figures::NO_WAIT;
 pub use quantiles::Quantiles;
+pub use takes::{ClipTakes, Take};
 
+use super::clips::Clip;
 use super::leaks::Leak;
 use super::mishearing::Isolation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a run was, apart from what its people heard.
@@ -43,6 +47,8 @@ pub struct RunFacts {
     pub server: ServerUsage,
     /// How many slots the server says it has.
     pub slots: Option<u16>,
+    /// The recordings that were given out, in their order.
+    pub clips: Vec<Arc<Clip>>,
     /// What was found of one client's words in another's text.
     pub isolation: Isolation,
     /// Whether somebody stopped it.
@@ -147,6 +153,9 @@ pub struct LoadReport {
     /// For each final: seconds of its utterance, milliseconds of its decode, milliseconds that it waited. Evenly thinned.
     #[serde(default)]
     pub samples: Vec<[f64; 3]>,
+    /// What came of each recording whenever it was played; empty where the protocol tells too little.
+    #[serde(default)]
+    pub clips: Vec<ClipTakes>,
     /// Whether the run ended before its time.
     #[serde(default)]
     pub interrupted: bool,

@@ -133,6 +133,7 @@ pub async fn run(
         broke_off: board.progress().elapsed < settings.duration,
         slots: watched.slots().await,
         server: watched.used().await,
+        clips: clips.to_vec(),
         isolation: Isolation::default(),
     };
     course.over.cancel();

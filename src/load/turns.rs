@@ -33,6 +33,11 @@ impl TurnSettings {
 
     /// So long a silence ends an utterance for any server, and hardly anybody is quicker.
     pub const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+
+    /// How long somebody with recordings of these lengths is silent between two turns.
+    pub(super) fn pauses(&self, clips: &[Duration]) -> Pauses {
+        Pauses::between(mean(clips), self.duty, self.shortest_pause)
+    }
 }
 
 impl Default for TurnSettings {
@@ -72,12 +77,11 @@ const EARLIEST_INTERRUPTION: Duration = Duration::from_millis(300);
 impl Turns {
     /// The turns of a person whose recordings have these lengths.
     pub fn new(settings: &TurnSettings, person: u32, clips: &[Duration]) -> Self {
-        let mean_clip = mean(clips);
-        let pauses = Pauses::between(mean_clip, settings.duty, settings.shortest_pause);
+        let pauses = settings.pauses(clips);
         Self {
             chance: Chance::of_person(settings.seed, person),
             interrupts: settings.interrupts,
-            first_cycle: Some(mean_clip + pauses.mean()),
+            first_cycle: Some(mean(clips) + pauses.mean()),
             pauses,
             pass: (0..clips.len()).collect(),
             done: clips.len(),
@@ -120,7 +124,7 @@ impl Iterator for Turns {
 }
 
 /// 0 of none.
-fn mean(clips: &[Duration]) -> Duration {
+pub(super) fn mean(clips: &[Duration]) -> Duration {
     clips.iter().sum::<Duration>().div_f64(clips.len().max(1) as f64)
 }
 

@@ -166,7 +166,9 @@ impl Entry {
         let last_final = self.last_final.filter(|_| fate == Fate::Answered && self.told);
         TurnOutcome {
             clip: Arc::clone(&self.clip),
+            position: self.position,
             fate,
+            steady,
             final_latency: since(self.last_sent, last_final),
             first_delta: since(self.first_sent, self.first_delta),
             first_audio: since(self.last_sent, self.first_audio),

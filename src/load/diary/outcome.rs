@@ -24,8 +24,14 @@ pub struct PersonOutcome {
 impl PersonOutcome {
     /// Adds what the same person did on a later connection.
     pub fn absorb(&mut self, later: PersonOutcome) {
+        let turns_before = self.turns.len();
         self.turns.extend(later.turns);
-        self.finals.extend(later.finals);
+        self.finals.extend(
+            later
+                .finals
+                .into_iter()
+                .map(|heard| FinalOutcome { turn: heard.turn.map(|turn| turns_before + turn), ..heard }),
+        );
         self.scores.extend(later.scores);
         for (code, count) in later.trouble {
             *self.trouble.entry(code).or_default() += count;
@@ -45,8 +51,12 @@ impl PersonOutcome {
 pub struct TurnOutcome {
     /// What was played.
     pub clip: Arc<Clip>,
+    /// Where its recording begins in the stream.
+    pub position: Duration,
     /// What became of it.
     pub fate: Fate,
+    /// Whether it was begun when people were at their pace.
+    pub steady: bool,
     /// From the moment its last speech was sent to its last final.
     pub final_latency: Option<Duration>,
     /// From the moment its first speech was sent to the first delta.

@@ -470,6 +470,16 @@ fn errors_are_counted_by_code_and_strays_and_speech_are_kept() {
 }
 
 #[test]
+fn texts_on_a_later_connection_are_of_the_turns_on_it() {
+    let day = "1000 turn 200-1200 a
+               2600 final 900-2700 a
+               7000 turn 0-1000 b";
+    let mut outcome = closed(true, day);
+    outcome.absorb(closed(true, day));
+    assert_eq!(outcome.finals.iter().map(|heard| heard.turn).collect::<Vec<_>>(), [Some(0), Some(2)]);
+}
+
+#[test]
 fn words_of_a_text_of_two_turns_count_for_the_kind_that_said_most() {
     let day = "1000 turn 200-1200 a-b-c
                2500 turn 0-1000 d-e

@@ -2,14 +2,15 @@
 
 use super::Tier;
 use super::figures::Figures;
-use super::service::{Sample, Service};
-use crate::load::simulation::{Chance, Crowd, Habit, Utterance, World, fair};
+use super::people::{People, Talk};
+use super::repertoire::Demand;
+use super::search::MOST_PEOPLE;
+use super::service::Service;
+use crate::load::simulation::{Chance, World, fair};
 use crate::load::turns::{Pauses, TurnSettings};
-use crate::pool::{Cost, LedgerSettings, Weight};
+use crate::pool::{LedgerSettings, Weight};
 use std::time::Duration;
 
-/// Somebody has been speaking for up to so many turns when the simulation begins, so that nobody is in step.
-const TURNS_BEFORE: f64 = 10.0;
 /// Of each simulation, this part comes first and is not counted: the line has to form.
 const WARM_UP: f64 = 0.1;
 /// No simulation goes on for longer.
@@ -35,29 +36,83 @@ pub enum Length {
     Time(Duration),
 }
 
-impl Device<'_> {
+impl<'a> Device<'a> {
+    /// What so many people say, and what they ask for.
+    pub(super) fn demand(&self, people: u32) -> Demand {
+        let service = self.service;
+        let unhurried = match service.repertoire() {
+            Some(repertoire) => {
+                // More than anybody plans for say as much each as those do.
+                let counted = people.min(MOST_PEOPLE);
+                let weight = f64::from(people) / f64::from(counted);
+                let settings = self.turn_settings();
+                let sets = repertoire.sets(counted, self.seed);
+                let each = sets.iter().map(|set| repertoire.demand(set, &settings));
+                each.fold(Demand::default(), |sum, person| sum.and(person, weight))
+            }
+            None => self.drawn_demand(people),
+        };
+        Demand { work: unhurried.work * service.slowdown(people), ..unhurried }
+    }
+
+    fn drawn_demand(&self, people: u32) -> Demand {
+        let service = self.service;
+        let speech = service.mean_speech();
+        let utterances = f64::from(people) / (self.pauses().mean() + speech).as_secs_f64();
+        Demand {
+            utterances,
+            work: utterances * service.mean_decode().as_secs_f64(),
+            speech: utterances * speech.as_secs_f64(),
+        }
+    }
+
     /// How long a person takes from one utterance to the next, on average. The shortest pause is kept, whatever the duty.
-    pub(super) fn cycle(&self) -> Duration {
-        let speech = self.service.speech_per_utterance();
-        speech + Pauses::between(speech, self.duty, TurnSettings::SHORTEST_PAUSE).mean()
+    pub(super) fn cycle(&self, people: u32) -> Duration {
+        Duration::from_secs_f64(f64::from(people) / self.demand(people).utterances)
     }
 
     /// What is silent of a cycle, as the load test's people are. What was played for an utterance may be longer than what
     /// the server took for one, and shorter; the cycle is what is kept.
     fn pauses(&self) -> Pauses {
-        let mean = self.cycle().saturating_sub(self.service.mean_speech());
+        let played = self.service.speech_per_utterance();
+        let pauses = self.turn_settings().pauses(&[played]);
+        let mean = (played + pauses.mean()).saturating_sub(self.service.mean_speech());
         Pauses::lasting(mean, TurnSettings::SHORTEST_PAUSE)
+    }
+
+    fn turn_settings(&self) -> TurnSettings {
+        TurnSettings { duty: self.duty, seed: self.seed, ..TurnSettings::default() }
+    }
+
+    /// What each of so many people says.
+    pub(super) fn talks(&self, people: u32) -> Vec<Talk<'a>> {
+        let service = self.service;
+        let settings = self.turn_settings();
+        match service.repertoire() {
+            Some(repertoire) => {
+                let player = |(person, set): (u32, Vec<usize>)| {
+                    Talk::Played(Box::new(repertoire.player(&set, &settings, person)))
+                };
+                (0..).zip(repertoire.sets(people, self.seed)).map(player).collect()
+            }
+            None => (0..people).map(|person| self.drawn(person)).collect(),
+        }
+    }
+
+    fn drawn(&self, person: u32) -> Talk<'a> {
+        let chance = Chance::new(self.seed.wrapping_mul(1_000_003).wrapping_add(u64::from(person)));
+        Talk::Drawn { samples: self.service.samples(), pauses: self.pauses(), chance }
     }
 
     /// The work that so many people bring, of what the slots can do.
     pub(super) fn load(&self, people: u32, slots: u16) -> f64 {
-        let busy = self.service.mean_decode(people).as_secs_f64() * f64::from(people);
-        busy / (self.cycle().as_secs_f64() * f64::from(slots))
+        self.demand(people).work / f64::from(slots)
     }
 
     /// Lets so many people speak.
     pub(super) fn simulate(&self, people: u32, slots: u16) -> Figures {
-        let until = |count| self.cycle().mul_f64(f64::from(count) / f64::from(people));
+        let utterance = 1.0 / self.demand(people).utterances;
+        let until = |count| Duration::from_secs_f64(utterance * f64::from(count));
         let counted = match self.length {
             Length::Time(time) => time.min(until(MOST_UTTERANCES)),
             Length::Utterances(count) => until(count.min(MOST_UTTERANCES)),
@@ -88,102 +143,5 @@ impl Device<'_> {
         }
         tiers.resize(people as usize, self.tiers.len().saturating_sub(1));
         tiers
-    }
-}
-
-/// People who speak on their own schedule.
-struct People<'a> {
-    samples: &'a [Sample],
-    scale: f64,
-    estimate: Estimate,
-    pauses: Pauses,
-    cycle: Duration,
-    all: Vec<Person>,
-}
-
-struct Person {
-    chance: Chance,
-    /// What it says next.
-    next: Sample,
-}
-
-impl<'a> People<'a> {
-    fn new(device: &Device<'a>, people: u32) -> Self {
-        let samples = device.service.samples();
-        let person = |number: u32| {
-            let mut chance = Chance::new(device.seed.wrapping_mul(1_000_003).wrapping_add(u64::from(number)));
-            Person { next: pick(samples, &mut chance), chance }
-        };
-        Self {
-            samples,
-            scale: device.service.scale(people),
-            estimate: Estimate::of(samples),
-            pauses: device.pauses(),
-            cycle: device.cycle(),
-            all: (0..people).map(person).collect(),
-        }
-    }
-}
-
-impl Crowd for People<'_> {
-    fn sessions(&self) -> usize {
-        self.all.len()
-    }
-
-    fn habit(&self, _: usize) -> Habit {
-        Habit::SpeaksOn
-    }
-
-    /// The first turn that is complete after somewhere in the middle of all that it ever says.
-    fn arrival(&mut self, session: usize) -> Duration {
-        let begin = self.cycle.mul_f64(TURNS_BEFORE * self.all[session].chance.unit());
-        let mut said = Duration::ZERO;
-        while said < begin {
-            said += self.pause(session);
-            self.say(session);
-        }
-        said.saturating_sub(begin)
-    }
-
-    fn say(&mut self, session: usize) -> Utterance {
-        let person = &mut self.all[session];
-        let Sample { speech, decode } =
-            std::mem::replace(&mut person.next, pick(self.samples, &mut person.chance));
-        let estimate = Cost(self.estimate.decode(speech).mul_f64(self.scale));
-        Utterance { speech, estimate, truth: decode.mul_f64(self.scale) }
-    }
-
-    fn pause(&mut self, session: usize) -> Duration {
-        let person = &mut self.all[session];
-        self.pauses.draw(person.chance.normal()) + person.next.speech
-    }
-}
-
-fn pick(samples: &[Sample], chance: &mut Chance) -> Sample {
-    samples[(chance.unit() * samples.len() as f64) as usize]
-}
-
-/// What the ledger is told of a decode beforehand: a straight line through the samples, as the server fits one.
-struct Estimate {
-    base: f64,
-    slope: f64,
-}
-
-impl Estimate {
-    fn of(samples: &[Sample]) -> Self {
-        let count = samples.len() as f64;
-        let pairs =
-            || samples.iter().map(|sample| (sample.speech.as_secs_f64(), sample.decode.as_secs_f64()));
-        let (speech, decode) = pairs().fold((0.0, 0.0), |sum, pair| (sum.0 + pair.0, sum.1 + pair.1));
-        let (speech, decode) = (speech / count, decode / count);
-        let (both, square) = pairs().fold((0.0, 0.0), |sum, (x, y)| {
-            (sum.0 + (x - speech) * (y - decode), sum.1 + (x - speech).powi(2))
-        });
-        let slope = if square > 0.0 { (both / square).max(0.0) } else { 0.0 };
-        Self { base: (decode - slope * speech).max(0.0), slope }
-    }
-
-    fn decode(&self, speech: Duration) -> Duration {
-        Duration::from_secs_f64(self.base + self.slope * speech.as_secs_f64())
     }
 }

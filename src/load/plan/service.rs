@@ -1,6 +1,8 @@
 //! How long utterances are and how long they take to decode: measured values, or a distribution through few of them.
 
 use super::PlanError;
+use super::repertoire::Repertoire;
+use crate::load::report::ClipTakes;
 use crate::load::simulation::Chance;
 use crate::vad::EndpointSettings;
 use std::time::Duration;
@@ -21,6 +23,8 @@ pub struct Point {
     pub people: u32,
     /// Utterances and their decodes.
     pub samples: Vec<Sample>,
+    /// What came of each recording; empty where nobody told.
+    pub clips: Vec<ClipTakes>,
     /// How long people spoke for each utterance that was decoded; a recording may have pauses in it.
     pub speech_per_utterance: Option<Duration>,
     /// What of the final latency was neither waiting nor decoding: finding the end of the speech, and the network.
@@ -30,11 +34,13 @@ pub struct Point {
 /// How long decodes take, and what was said for them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
-    /// A joint sample, in which decodes last `mean` on average.
+    /// A joint sample, in which decodes last `mean` on average: as with the fewest people that were measured.
     samples: Vec<Sample>,
     mean: Duration,
-    /// Mean decodes by the number of people on the device, in order of people.
-    levels: Vec<(u32, Duration)>,
+    /// By how much decodes take longer with so many people on the device, in order of people.
+    slowdowns: Vec<(u32, f64)>,
+    /// What people say, where a load test told.
+    repertoire: Option<Repertoire>,
     speech_per_utterance: Duration,
     overhead: Option<Duration>,
 }
@@ -72,15 +78,20 @@ impl Service {
         points.sort_by_key(|point| point.people);
         let Some(first) = points.first() else { return Err(PlanError::NoTimes) };
         let mean = mean_decode(&first.samples);
+        let (repertoire, slowdowns) = match Repertoire::of(&points) {
+            Some((repertoire, slowdowns)) => (Some(repertoire), slowdowns),
+            None => (None, points.iter().map(|point| ratio(mean_decode(&point.samples), mean)).collect()),
+        };
         let shaped = |point: &Point| {
-            let scale = mean.as_secs_f64() / mean_decode(&point.samples).as_secs_f64();
+            let scale = ratio(mean, mean_decode(&point.samples));
             let shaped = move |sample: &Sample| Sample { decode: sample.decode.mul_f64(scale), ..*sample };
             point.samples.iter().map(shaped).collect::<Vec<_>>()
         };
         let samples: Vec<Sample> = points.iter().flat_map(shaped).collect();
         let said = points.iter().filter_map(|point| point.speech_per_utterance);
         Ok(Self {
-            levels: levels(&points),
+            slowdowns: averaged(&points, &slowdowns),
+            repertoire,
             speech_per_utterance: average(said).unwrap_or_else(|| mean_speech(&samples)),
             // Medians of latency, wait and decode only add up where hardly anybody waits.
             overhead: points.iter().filter_map(|point| point.overhead).min(),
@@ -132,39 +143,45 @@ impl Service {
             speech_per_utterance: mean_speech(&samples),
             samples,
             mean,
-            levels: Vec::new(),
+            slowdowns: Vec::new(),
+            repertoire: None,
             overhead: None,
         })
     }
 
-    /// The joint sample; its decodes are to be multiplied by [`scale`](Self::scale).
-    pub fn samples(&self) -> &[Sample] {
+    /// The joint sample; its decodes are to be multiplied by [`slowdown`](Self::slowdown).
+    pub(super) fn samples(&self) -> &[Sample] {
         &self.samples
     }
 
-    /// By how much decodes take longer, with so many people on the device, than those of the sample.
-    pub fn scale(&self, people: u32) -> f64 {
-        self.mean_decode(people).as_secs_f64() / self.mean.as_secs_f64()
+    /// What people say, where a load test told; its decodes are to be multiplied by [`slowdown`](Self::slowdown).
+    pub(super) fn repertoire(&self) -> Option<&Repertoire> {
+        self.repertoire.as_ref()
     }
 
-    /// The mean decode with so many people on the device: between measured numbers of people on a straight line, beyond
-    /// them on the last one, if it rises.
-    pub fn mean_decode(&self, people: u32) -> Duration {
-        let above = self.levels.partition_point(|(level, _)| *level < people);
-        let (low, high) = match self.levels.as_slice() {
-            [] => return self.mean,
+    /// By how much decodes take longer with so many people on the device: between measured numbers of people on a
+    /// straight line, beyond them on the last one, if it rises.
+    pub(super) fn slowdown(&self, people: u32) -> f64 {
+        let above = self.slowdowns.partition_point(|(level, _)| *level < people);
+        let (low, high) = match self.slowdowns.as_slice() {
+            [] => return 1.0,
             [(_, only)] => return *only,
-            [.., a, b] if above == self.levels.len() => return beyond(*a, *b, people),
+            [.., a, b] if above == self.slowdowns.len() => return beyond(*a, *b, people),
             levels if above == 0 => return levels[0].1,
             levels => (levels[above - 1], levels[above]),
         };
         let part = f64::from(people - low.0) / f64::from(high.0 - low.0);
-        Duration::from_secs_f64(low.1.as_secs_f64() * (1.0 - part) + high.1.as_secs_f64() * part)
+        low.1 * (1.0 - part) + high.1 * part
+    }
+
+    /// The mean decode of the sample.
+    pub(super) fn mean_decode(&self) -> Duration {
+        self.mean
     }
 
     /// Whether so many people were measured.
     pub fn reach(&self, people: u32) -> Reach {
-        match (self.levels.first(), self.levels.last()) {
+        match (self.slowdowns.first(), self.slowdowns.last()) {
             (Some((least, _)), _) if people < *least => Reach::Below(*least),
             (_, Some((most, _))) if people > *most => Reach::Beyond(*most),
             (None, _) => Reach::Assumed,
@@ -188,19 +205,24 @@ impl Service {
     }
 }
 
-/// What decodes took on average, by the number of people; of the same number measured twice, the average.
-fn levels(points: &[Point]) -> Vec<(u32, Duration)> {
-    let same = points.chunk_by(|a, b| a.people == b.people);
-    let level = |points: &[Point]| {
-        let mean = average(points.iter().map(|point| mean_decode(&point.samples)));
-        (points[0].people, mean.unwrap_or_default())
+/// By the number of people; of the same number measured twice, the average.
+fn averaged(points: &[Point], slowdowns: &[f64]) -> Vec<(u32, f64)> {
+    let all: Vec<(u32, f64)> =
+        points.iter().map(|point| point.people).zip(slowdowns.iter().copied()).collect();
+    let level = |same: &[(u32, f64)]| {
+        let sum: f64 = same.iter().map(|(_, slowdown)| slowdown).sum();
+        (same[0].0, sum / same.len() as f64)
     };
-    same.map(level).collect()
+    all.chunk_by(|a, b| a.0 == b.0).map(level).collect()
 }
 
-fn beyond(a: (u32, Duration), b: (u32, Duration), people: u32) -> Duration {
-    let rise = b.1.saturating_sub(a.1).as_secs_f64() / f64::from(b.0 - a.0);
-    b.1 + Duration::from_secs_f64(rise * f64::from(people - b.0))
+fn beyond(a: (u32, f64), b: (u32, f64), people: u32) -> f64 {
+    let rise = (b.1 - a.1).max(0.0) / f64::from(b.0 - a.0);
+    b.1 + rise * f64::from(people - b.0)
+}
+
+fn ratio(part: Duration, whole: Duration) -> f64 {
+    part.as_secs_f64() / whole.as_secs_f64()
 }
 
 fn mean_decode(samples: &[Sample]) -> Duration {
@@ -245,27 +267,26 @@ mod tests {
     fn point(people: u32, decodes: &[u32]) -> Point {
         let sample = |decode: &u32| Sample { speech: Duration::from_secs(2), decode: MS * *decode };
         let samples = decodes.iter().map(sample).collect();
-        Point { people, samples, speech_per_utterance: None, overhead: None }
+        Point { people, samples, clips: Vec::new(), speech_per_utterance: None, overhead: None }
     }
 
     #[test]
     fn decodes_between_measured_crowds_lie_on_a_line_and_beyond_them_go_on_rising() {
         let points = vec![point(30, &[200, 400]), point(10, &[100, 300]), point(20, &[210, 190])];
         let service = Service::measured(points).unwrap();
-        let cases = [(1, 200), (10, 200), (15, 200), (20, 200), (25, 250), (30, 300), (40, 400)];
-        for (people, mean) in cases {
-            assert_eq!(service.mean_decode(people).as_millis(), mean, "{people} people");
+        let cases = [(1, 1.0), (10, 1.0), (15, 1.0), (20, 1.0), (25, 1.25), (30, 1.5), (40, 2.0)];
+        for (people, slowdown) in cases {
+            assert!((service.slowdown(people) - slowdown).abs() < 1e-6, "{people} people");
         }
         assert_eq!(service.reach(5), Reach::Below(10));
         assert_eq!(service.reach(25), Reach::Measured);
         assert_eq!(service.reach(31), Reach::Beyond(30));
-        assert!((service.scale(30) - 1.5).abs() < 1e-6);
     }
 
     #[test]
     fn decodes_that_become_faster_are_not_taken_to_go_on_doing_so() {
         let service = Service::measured(vec![point(10, &[300]), point(20, &[200])]).unwrap();
-        assert_eq!(service.mean_decode(30).as_millis(), 200);
+        assert!((service.slowdown(30) - 200.0 / 300.0).abs() < 1e-6);
     }
 
     #[test]
@@ -276,7 +297,7 @@ mod tests {
         decodes.sort_by(f64::total_cmp);
         assert!((decodes[500] - 0.2).abs() < 0.002 && (decodes[950] - 0.5).abs() < 0.01);
         let assumed = Service::assumed(Duration::from_secs(3), MS * 200).unwrap();
-        assert!((assumed.mean_decode(1).as_secs_f64() - 0.2).abs() < 0.002);
+        assert!((assumed.mean_decode().as_secs_f64() - 0.2).abs() < 0.002);
         assert!((assumed.mean_speech().as_secs_f64() - 3.0).abs() < 0.05);
         assert_eq!(assumed.reach(7), Reach::Assumed);
     }

@@ -74,6 +74,7 @@ fn of_report(report: &LoadReport) -> Known {
         people: report.clients,
         speech_per_utterance: speech_per_utterance(report),
         overhead: overhead(report),
+        clips: report.clips.clone(),
         samples,
     };
     let points = if point.samples.is_empty() { Vec::new() } else { vec![point] };

@@ -2,6 +2,7 @@
 
 use super::device::Device;
 use super::*;
+use crate::load::report::ClipTakes;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -11,6 +12,7 @@ fn service(decodes: impl Iterator<Item = f64>) -> Service {
     let point = Point {
         people: 1,
         samples: decodes.map(sample).collect(),
+        clips: Vec::new(),
         speech_per_utterance: None,
         overhead: None,
     };
@@ -33,7 +35,7 @@ fn device(service: &Service, duty: f64, utterances: u32) -> Device<'_> {
 /// So many people, each so seldom that together they bring this load: their arrivals are all but Poisson.
 fn crowd(service: &Service, slots: u16, load: f64, utterances: u32) -> Figures {
     const PEOPLE: u32 = 2_000;
-    let rate = load * f64::from(slots) / service.mean_decode(1).as_secs_f64();
+    let rate = load * f64::from(slots) / service.mean_decode().as_secs_f64();
     let duty = rate / f64::from(PEOPLE);
     device(service, duty, utterances).simulate(PEOPLE, slots)
 }
@@ -219,4 +221,43 @@ fn questions_without_sense_are_refused_and_hopeless_ones_answered_at_once() {
     assert!(matches!(answer(&many), Err(PlanError::Setting { .. })));
     let hasty = Question { target: Duration::from_millis(400), ..question() };
     assert!(matches!(answer(&hasty), Err(PlanError::Hopeless { .. })));
+}
+
+/// Somebody who has a recording of 2 s and somebody who has one of 20 s, as a load test told of them.
+fn two_talkers() -> Service {
+    let clip = |seconds: f64, decode_ms: f64| ClipTakes {
+        file: format!("{seconds}.wav"),
+        seconds,
+        takes: vec![vec![[seconds, seconds, decode_ms]]],
+    };
+    let samples = [(2, 100), (20, 1_000)]
+        .map(|(speech, ms)| Sample { speech: SECOND * speech, decode: Duration::from_millis(ms) });
+    let point = Point {
+        people: 2,
+        samples: samples.to_vec(),
+        clips: vec![clip(2.0, 100.0), clip(20.0, 1_000.0)],
+        speech_per_utterance: None,
+        overhead: None,
+    };
+    Service::measured(vec![point]).unwrap()
+}
+
+#[test]
+fn who_has_a_long_recording_says_it_less_often() {
+    let service = two_talkers();
+    let device = device(&service, 0.5, 20_000);
+    // In 40 s one says ten times 2 s, the other says 20 s once; a mean of all recordings would have both at 22 s.
+    let demand = device.demand(2);
+    close("utterances", demand.utterances, 11.0 / 40.0, 1e-6);
+    close("work", demand.work, 2.0 / 40.0, 1e-6);
+    let figures = device.simulate(2, 1);
+    close("load", figures.utilization, 2.0 / 40.0, 0.05);
+}
+
+#[test]
+fn more_people_than_there_are_recordings_share_them_and_nobody_counts_to_four_billion() {
+    let service = two_talkers();
+    let device = device(&service, 0.5, 1_000);
+    close("work of ten", device.demand(10).work, 10.0 / 40.0, 1e-6);
+    close("work of all", device.demand(u32::MAX).work, f64::from(u32::MAX) / 40.0, 1e-6);
 }

@@ -1,6 +1,7 @@
 //! From what people heard to figures.
 
 use super::quantiles::rounded;
+use super::takes::takes;
 use super::{Lag, LoadReport, Quantiles, RunFacts};
 use crate::load::diary::{Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
 use crate::load::mishearing::Isolation;
@@ -50,7 +51,11 @@ impl LoadReport {
             misheard: misheard.into_iter().take(LEAKS_TOLD).collect(),
             slots: run.slots,
             utilization: heard.utilization(run.slots, run.steady),
-            samples: thinned(heard.finals().filter(|heard| heard.steady).filter_map(sample).collect()),
+            samples: thinned(
+                heard.finals().filter(|heard| heard.steady).filter_map(sample).collect(),
+                MOST_SAMPLES,
+            ),
+            clips: takes(&run.clips, people),
             interrupted: run.stopped || run.broke_off,
             unpublished: None,
             protocol: run.protocol,
@@ -165,12 +170,12 @@ fn sample(heard: &FinalOutcome) -> Option<[f64; 3]> {
     Some([rounded(seconds, 3), milliseconds(heard.told.decoded?), milliseconds(heard.told.waited?)])
 }
 
-/// At most [`MOST_SAMPLES`], evenly from all.
-fn thinned(samples: Vec<[f64; 3]>) -> Vec<[f64; 3]> {
-    if samples.len() <= MOST_SAMPLES {
-        return samples;
+/// At most so many, evenly from all.
+pub(super) fn thinned<T: Clone>(all: Vec<T>, most: usize) -> Vec<T> {
+    if all.len() <= most {
+        return all;
     }
-    (0..MOST_SAMPLES).map(|n| samples[n * samples.len() / MOST_SAMPLES]).collect()
+    (0..most).map(|n| all[n * all.len() / most].clone()).collect()
 }
 
 fn sum(known: Option<u64>, next: Option<u64>) -> Option<u64> {
@@ -178,6 +183,6 @@ fn sum(known: Option<u64>, next: Option<u64>) -> Option<u64> {
 }
 
 /// To a tenth.
-fn milliseconds(duration: Duration) -> f64 {
+pub(super) fn milliseconds(duration: Duration) -> f64 {
     rounded(duration.as_secs_f64() * 1_000.0, 1)
 }

@@ -21,7 +21,15 @@ fn turn(text: &str, fate: Fate, latency: Option<u64>) -> TurnOutcome {
         rate: SampleRate::SPEECH,
         speech: Vec::new(),
     });
-    TurnOutcome { clip, fate, final_latency: latency.map(ms), first_delta: None, first_audio: None }
+    TurnOutcome {
+        clip,
+        position: Duration::ZERO,
+        fate,
+        steady: true,
+        final_latency: latency.map(ms),
+        first_delta: None,
+        first_audio: None,
+    }
 }
 
 fn heard(text: &str, waited: u64, steady: bool) -> FinalOutcome {
@@ -111,6 +119,7 @@ fn the_names_of_the_fields_are_a_contract() {
         "slots",
         "utilization",
         "samples",
+        "clips",
         "interrupted",
         "unpublished",
     ];
@@ -267,4 +276,20 @@ fn the_table_can_be_read() {
     server: memory           200.0 MiB
     server: device memory    -
     "#);
+}
+
+#[test]
+fn every_recording_tells_what_came_of_it_each_time_and_only_of_what_shows_all() {
+    let played = turn("set a timer", Fate::Answered, None);
+    let clip = Arc::clone(&played.clip);
+    let again = |fate, steady| TurnOutcome { clip: Arc::clone(&clip), fate, steady, ..played.clone() };
+    let second = TurnOutcome { position: SECOND, ..again(Fate::Answered, true) };
+    let turns = vec![played.clone(), second, again(Fate::Lost, true), again(Fate::Answered, false)];
+    let of = |turn| FinalOutcome { turn: Some(turn), ..heard("set a timer", 0, true) };
+    let people = [PersonOutcome { turns, finals: (0..4).map(of).collect(), ..PersonOutcome::default() }];
+    let unplayed = turn("stop", Fate::Silent, None).clip;
+    let run = RunFacts { clips: vec![unplayed, Arc::clone(&clip)], ..facts() };
+    let [none, told] = LoadReport::of(run, &people).clips.try_into().unwrap();
+    assert_eq!((none.file.as_str(), none.takes), ("a.wav", Vec::<Take>::new()));
+    assert_eq!(told.takes, [[[3.0, 2.0, 500.0]], [[2.0, 2.0, 500.0]]]);
 }
