@@ -10,9 +10,9 @@ foresees what the next crowd will see. Writes bench/plan-MACHINE.md and bench/pl
 25 % and 30 ms; when a load was missed by more than 6 points; or when a load test failed or published no waits.
 
 Anything else that this machine does meanwhile makes decodes slower in the one run and not in the other: let it rest. A host that
-shares its processor with others is not equally fast all the time by itself. So what the host takes away from the processors
-(Linux's "steal") is read in every load test, and a load test that lost more than 5 % is done again, three times at most. And
-the table says, too, what the plan would have said had it known how fast the machine was in the load test, by the recordings
+shares its processors with others is not equally fast all the time by itself. So both are kept awake (see awake.py), and what
+the host takes away from them nevertheless (Linux's "steal") is read: a load test that lost more than 3 % of its time is done
+again, three times at most. And the table says, too, what the plan would have said had it known how fast the machine was in the load test, by the recordings
 that were played before and in it. That takes one figure from the load test, is no forecast, and does not decide the exit code.
 """
 import argparse
@@ -31,6 +31,8 @@ import tempfile
 import time
 import urllib.request
 
+from awake import awake
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LOADS = (0.5, 0.7, 0.85)
 PATIENCE_SECONDS = 60.0
@@ -38,8 +40,8 @@ RAMP_SECONDS = 10
 FEW = 10
 # A load is missed when the machine becomes slower or faster meanwhile; then it is tried again.
 NEAR, ATTEMPTS = 0.06, 3
-# So it is when the host took more than this part of what the processors worked: the queues that this makes are not the server's.
-STOLEN = 0.05
+# So it is when the host took more than this part of the processors' time: the queues that this makes are not the server's.
+STOLEN = 0.03
 POINTS, PART, MS = 0.08, 0.25, 30.0
 # How much the p95 of runs of this length scatters is seen from so many simulations of it.
 SEEDS = 12
@@ -109,7 +111,7 @@ def loadtest(args, url, people, seconds, file):
 
 
 def stolen_file(file):
-    """Where the report in `file` has its neighbour: the part of the processors' work that the host took."""
+    """Where the report in `file` has its neighbour: the part of the processors' time that the host took."""
     return file.with_suffix(".stolen")
 
 
@@ -121,12 +123,10 @@ def processor_ticks():
 
 
 def stolen(before, after):
-    """The part of the work between two readings that the host took for others; 0 where it does not say."""
+    """The part of the time between two readings that the host took for others; 0 where it does not say."""
     if before is None:
         return 0.0
-    passed = {kind: after[kind] - before[kind] for kind in before}
-    work = sum(passed.values()) - passed["idle"] - passed["iowait"]
-    return passed["steal"] / work if work else 0.0
+    return (after["steal"] - before["steal"]) / (sum(after.values()) - sum(before.values()))
 
 
 def plan(args, sources, people, **flags):
@@ -181,7 +181,7 @@ def speed_drift(before, measured):
     its processor with others does by itself, from one minute to the next."""
     def costs(report):
         played = {clip["file"]: clip["takes"] for clip in report["clips"] if clip["takes"]}
-        return {file: statistics.fmean(sum(ms for _, _, ms in take) for take in takes) for file, takes in played.items()}
+        return {file: statistics.fmean(sum(ms for _, _, ms, _ in take) for take in takes) for file, takes in played.items()}
     now, then = costs(measured), costs(before)
     heard = [file for file in now if file in then]
     return sum(now[file] for file in heard) / sum(then[file] for file in heard)
@@ -193,7 +193,7 @@ def at_speed(source, measured, folder):
     drift = speed_drift(report, measured)
     report["samples"] = [[speech, ms * drift, wait] for speech, ms, wait in report["samples"]]
     for clip in report["clips"]:
-        clip["takes"] = [[[end, speech, ms * drift] for end, speech, ms in take] for take in clip["takes"]]
+        clip["takes"] = [[[end, speech, ms * drift, at] for end, speech, ms, at in take] for take in clip["takes"]]
     report["decode_ms"] = {quantile: ms * drift for quantile, ms in report["decode_ms"].items()}
     scaled = folder / f"at-speed-{source.name}"
     scaled.write_text(json.dumps(report))
@@ -243,7 +243,7 @@ def compare(args, url, folder, before, load):
 def disturbance(measured, load):
     """Why a load test tells more of the host than of the server; `None` when it does not."""
     if measured["stolen"] > STOLEN:
-        return f"the host took {measured['stolen']:.0%} of the processors' work"
+        return f"the host took {measured['stolen']:.1%} of the processors' time"
     if abs(measured["utilization"] - load) > NEAR:
         return f"a load of {measured['utilization']:.0%} instead of {load:.0%}, the machine is not as fast as it was"
     return None
@@ -315,7 +315,7 @@ def table(args, rows):
     lines += ["", "They agree when the probability of waiting is within 8 points and the p95 wait within the larger of 25 % and 30 ms.",
               f"\"Scatters by\" is the standard deviation of the p95 wait among {SEEDS} simulated runs of the same length: no prediction",
               "can be nearer to a single run than that. A load test is tried again when its load was missed or when the host took more",
-              f"than {100 * STOLEN:.0f} % of the processors' work for others. \"Speed\" is by how much longer the same recordings took to decode in the load",
+              f"than {100 * STOLEN:.0f} % of the processors' time for others. \"Speed\" is by how much longer the same recordings took to decode in the load",
               "test than in the one before it. \"At its speed\" takes that one figure from the load test itself: it shows whether the",
               "queue is simulated right on a machine that is not equally fast all the time, and is no forecast.", ""]
     return "\n".join(lines)
@@ -334,7 +334,8 @@ def main():
     parser.add_argument("--binary", default=str(ROOT / "target" / "release" / "stenopool"))
     parser.add_argument("--audio", default=str(ROOT / "tests" / "recordings" / "eval"))
     parser.add_argument("--utterances", type=int, default=1_050, help="for each load; fewer than 1000 prove nothing")
-    parser.add_argument("--calibration-seconds", type=float, default=45)
+    parser.add_argument("--calibration-seconds", type=float, default=75,
+                        help="for each load test that tells plan how fast the machine is")
     parser.add_argument("--duty", type=float, default=0.6)
     parser.add_argument("--seed", type=int, default=1, help="where chance begins, of the load tests and of the plans")
     parser.add_argument("--window", default="fit", choices=["fit", "full"], help="what the encoder looks at")
@@ -348,7 +349,7 @@ def main():
     args.date = datetime.date.today().isoformat()
     args.version = version(args.binary)
     rows = []
-    with tempfile.TemporaryDirectory() as temporary, server(args) as url:
+    with tempfile.TemporaryDirectory() as temporary, awake([args.server_core, args.client_core]), server(args) as url:
         folder = args.folder or pathlib.Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         sources = [folder / "few.json"]

@@ -8,7 +8,7 @@
     scripts/compare/compare.py run --budget-minutes 25 --shortest-pause 6
 
 `run` writes bench/compare-MACHINE.md and .json, after every round and when it is interrupted, too. Servers and the load test
-are pinned to a core each.
+are pinned to a core each, and both cores are kept awake (see ../awake.py).
 
 The last line makes a second table, bench/compare-MACHINE-pauses-6-s.md: WhisperLiveKit keeps what it heard over pauses of
 less than 5 s, and the demo model was never trained to go on from there. With pauses of 6 s and more, that is out of the way.
@@ -31,6 +31,9 @@ import plan
 from rivals import RIVALS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.append(str(ROOT / "scripts"))
+from awake import awake  # noqa: E402
+
 QUICK = dict(rounds=1, duration=20, ladder=[1, 2, 4], limits_ms=[], knees="none")
 # One person speaks at once and hardly pauses: whether texts come, not how fast.
 CHECK = dict(duration=6, patience=8, duty=0.7, shortest_pause=0.5)
@@ -52,10 +55,11 @@ def main():
     prepare(args, place)
     rules, recordings = rules_of(args, place, todo)
     print(f"logs: {rules.logs}", flush=True)
-    if args.action == "check":
-        comparison.check(todo, place, dataclasses.replace(rules, **CHECK), args.server_core)
-    else:
-        comparison.Comparison(args, place, todo, rules, recordings, told(sys.argv[1:])).run()
+    with awake([args.server_core, args.load_core]):
+        if args.action == "check":
+            comparison.check(todo, place, dataclasses.replace(rules, **CHECK), args.server_core)
+        else:
+            comparison.Comparison(args, place, todo, rules, recordings, told(sys.argv[1:])).run()
 
 
 def parsed():

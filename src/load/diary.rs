@@ -47,6 +47,7 @@ pub struct Diary {
 struct Noted {
     told: Final,
     turns: Vec<usize>,
+    at: Duration,
 }
 
 impl Diary {
@@ -125,6 +126,7 @@ impl Diary {
                     told: noted.told.clone(),
                     turn: noted.turns.first().copied(),
                     steady: noted.turns.iter().copied().any(is_steady),
+                    at: noted.at.saturating_sub(steady_from),
                 })
                 .collect(),
             turns,
@@ -155,7 +157,7 @@ impl Diary {
         }
         // That there is no text in silence is no news.
         if !turns.is_empty() || has_text {
-            self.finals.push(Noted { told, turns });
+            self.finals.push(Noted { told, turns, at: now });
         }
     }
 

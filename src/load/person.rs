@@ -214,8 +214,12 @@ impl Book {
 
     fn close(self, steady_from: Instant) -> PersonOutcome {
         let now = self.began.elapsed();
-        let steady_from = steady_from.saturating_duration_since(self.began);
-        self.page.into_inner().unwrap_or_else(PoisonError::into_inner).diary.close(now, steady_from)
+        let diary = self.page.into_inner().unwrap_or_else(PoisonError::into_inner).diary;
+        let mut outcome = diary.close(now, steady_from.saturating_duration_since(self.began));
+        // Who comes when everybody is at their pace already counts from then, too.
+        let came_later = self.began.saturating_duration_since(steady_from);
+        outcome.finals.iter_mut().for_each(|heard| heard.at += came_later);
+        outcome
     }
 }
 

@@ -8,6 +8,7 @@ mod device;
 mod error;
 mod figures;
 mod live;
+mod pace;
 mod people;
 mod repertoire;
 mod search;

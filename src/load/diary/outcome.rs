@@ -89,6 +89,8 @@ pub struct FinalOutcome {
     pub turn: Option<usize>,
     /// Whether it is of a turn that was begun when people were at their pace.
     pub steady: bool,
+    /// When it came, since people were at their pace; zero before that.
+    pub at: Duration,
 }
 
 /// How right a text is.

@@ -1,6 +1,7 @@
 //! The people on one simulated device: what each says next, and what that is expected to cost.
 
 use super::device::Device;
+use super::pace::Pace;
 use super::repertoire::Player;
 use super::service::Sample;
 use crate::load::simulation::{Chance, Crowd, Habit, Utterance};
@@ -16,6 +17,9 @@ const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 /// People who speak on their own schedule.
 pub(super) struct People<'a> {
     scale: f64,
+    pace: &'a Pace,
+    /// Where in the pace that was measured the simulation begins.
+    pace_from: Duration,
     estimate: Estimate,
     cycle: Duration,
     all: Vec<Person<'a>>,
@@ -59,6 +63,8 @@ impl<'a> People<'a> {
         };
         Self {
             scale: device.service.slowdown(people),
+            pace: device.service.pace(),
+            pace_from: device.service.pace().period().mul_f64(Chance::new(device.seed).unit()),
             estimate: Estimate::of(device.service.samples()),
             cycle: device.cycle(people),
             all: (0..).zip(device.talks(people)).map(person).collect(),
@@ -80,18 +86,19 @@ impl Crowd for People<'_> {
         let begin = self.cycle.mul_f64(TURNS_BEFORE * self.all[session].chance.unit());
         let mut said = self.pause(session);
         while said < begin {
-            self.say(session);
+            self.say(session, said);
             said += self.pause(session);
         }
         said.saturating_sub(begin)
     }
 
-    fn say(&mut self, session: usize) -> Utterance {
+    fn say(&mut self, session: usize, now: Duration) -> Utterance {
         let person = &mut self.all[session];
         let (_, Sample { speech, decode }) = person.next.expect("only who has something to say speaks");
         person.next = person.talk.next();
         let estimate = Cost(self.estimate.decode(speech).mul_f64(self.scale));
-        Utterance { speech, estimate, truth: decode.mul_f64(self.scale) }
+        let slower = self.scale * self.pace.at(self.pace_from + now);
+        Utterance { speech, estimate, truth: decode.mul_f64(slower) }
     }
 
     fn pause(&mut self, session: usize) -> Duration {

@@ -3,8 +3,9 @@
 //! How much work a crowd brings depends on who has which recordings, because who has a long one says it less often. So
 //! the people of a plan get theirs, and take their turns, as those of a load test do.
 
+use super::pace::{Decoded, Pace};
 use super::service::{Point, Sample};
-use crate::load::report::ClipTakes;
+use crate::load::report::{ClipTakes, Take};
 use crate::load::simulation::Chance;
 use crate::load::turns::{TurnSettings, Turns, assign, mean};
 use std::time::Duration;
@@ -16,6 +17,7 @@ const ROUNDS: usize = 50;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Repertoire {
     clips: Vec<Repeated>,
+    pace: Pace,
 }
 
 /// One recording.
@@ -59,16 +61,25 @@ impl Repertoire {
         if !others.iter().all(same) || points.iter().all(|point| !is_heard(point)) {
             return None;
         }
-        let slowdowns = slowdowns(points);
+        let Fit { costs, slowdowns } = Fit::of(points);
+        let paced: Vec<(Pace, &Point, f64)> =
+            points.iter().zip(&slowdowns).map(|(point, slow)| (pace(point, &costs), point, *slow)).collect();
         let takes = |clip: usize| -> Vec<Vec<Spoken>> {
-            let of_point = |(point, slowdown): (&Point, &f64)| spoken(&point.clips[clip], *slowdown);
-            points.iter().zip(&slowdowns).flat_map(of_point).collect()
+            let of_point =
+                |(pace, point, slow): &(Pace, &Point, f64)| spoken(&point.clips[clip], pace, *slow);
+            paced.iter().flat_map(of_point).collect()
         };
         let repeated = |(number, clip): (usize, &ClipTakes)| {
             Some(Repeated { length: seconds(clip.seconds)?, takes: takes(number) })
         };
         let clips = first.clips.iter().enumerate().map(repeated).collect::<Option<Vec<_>>>()?;
-        Some((Self { clips: filled(clips) }, slowdowns))
+        let pace = paced.iter().map(|(pace, ..)| pace.clone()).collect();
+        Some((Self { clips: filled(clips), pace }, slowdowns))
+    }
+
+    /// How much slower or faster than on average the machine was, from one moment to the next.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// The recordings of each person: the same as in a load test with this seed.
@@ -169,29 +180,52 @@ fn is_heard(point: &Point) -> bool {
     point.clips.iter().flat_map(|clip| &clip.takes).any(|take| !take.is_empty())
 }
 
-/// How much longer decodes take with the people of each point than with those of the first: each recording costs what it
-/// costs, and each crowd slows all of them down alike, so both are fitted in turn.
-fn slowdowns(points: &[Point]) -> Vec<f64> {
-    let clips = points[0].clips.len();
-    let decoded = |point: &Point, clip: usize| -> f64 {
-        point.clips[clip].takes.iter().flatten().map(|[_, _, decode_ms]| decode_ms).sum()
-    };
-    let plays = |point: &Point, clip: usize| point.clips[clip].takes.len() as f64;
-    let mut slowdowns = vec![1.0; points.len()];
-    for _ in 0..ROUNDS {
-        let cost = |clip: usize| {
-            let played = points.iter().zip(&slowdowns).map(|(point, slow)| plays(point, clip) * slow).sum();
-            part(points.iter().map(|point| decoded(point, clip)).sum(), played).unwrap_or(0.0)
+/// What is a recording's doing and what is a crowd's.
+struct Fit {
+    /// What each recording costs with the people of the first point, in milliseconds; 0 where nobody played it.
+    costs: Vec<f64>,
+    /// How many times longer decodes take with the people of each point than with those of the first.
+    slowdowns: Vec<f64>,
+}
+
+impl Fit {
+    /// Each recording costs what it costs, and each crowd slows all of them down alike, so both are fitted in turn.
+    fn of(points: &[Point]) -> Self {
+        let clips = points[0].clips.len();
+        let decoded = |point: &Point, clip: usize| -> f64 {
+            point.clips[clip].takes.iter().flatten().map(|[_, _, decode_ms, _]| decode_ms).sum()
         };
-        let costs: Vec<f64> = (0..clips).map(cost).collect();
-        let slowdown = |point: &Point| {
-            let expected = (0..clips).map(|clip| plays(point, clip) * costs[clip]).sum();
-            part((0..clips).map(|clip| decoded(point, clip)).sum(), expected).unwrap_or(1.0)
-        };
-        let fitted: Vec<f64> = points.iter().map(slowdown).collect();
-        slowdowns = fitted.iter().map(|slow| part(*slow, fitted[0]).unwrap_or(1.0)).collect();
+        let plays = |point: &Point, clip: usize| point.clips[clip].takes.len() as f64;
+        let mut fit = Self { costs: Vec::new(), slowdowns: vec![1.0; points.len()] };
+        for _ in 0..ROUNDS {
+            let cost = |clip: usize| {
+                let played =
+                    points.iter().zip(&fit.slowdowns).map(|(point, slow)| plays(point, clip) * slow).sum();
+                part(points.iter().map(|point| decoded(point, clip)).sum(), played).unwrap_or(0.0)
+            };
+            fit.costs = (0..clips).map(cost).collect();
+            let slowdown = |point: &Point| {
+                let expected = (0..clips).map(|clip| plays(point, clip) * fit.costs[clip]).sum();
+                part((0..clips).map(|clip| decoded(point, clip)).sum(), expected).unwrap_or(1.0)
+            };
+            let fitted: Vec<f64> = points.iter().map(slowdown).collect();
+            fit.slowdowns = fitted.iter().map(|slow| part(*slow, fitted[0]).unwrap_or(1.0)).collect();
+        }
+        fit
     }
-    slowdowns
+}
+
+/// How fast the machine was while a point was measured. Each recording costs what it costs, whenever it is played.
+fn pace(point: &Point, costs: &[f64]) -> Pace {
+    let of_take = |(take, cost): (&Take, f64)| {
+        let all: f64 = take.iter().map(|[_, _, decode_ms, _]| decode_ms).sum();
+        let decoded =
+            |[_, _, took, at]: &[f64; 4]| Decoded { at: *at, took: *took, expected: cost * took / all };
+        take.iter().map(decoded).collect::<Vec<_>>()
+    };
+    let takes =
+        point.clips.iter().zip(costs).flat_map(|(clip, cost)| clip.takes.iter().map(|take| (take, *cost)));
+    Pace::of(&takes.flat_map(of_take).collect::<Vec<_>>())
 }
 
 fn part(part: f64, whole: f64) -> Option<f64> {
@@ -199,9 +233,10 @@ fn part(part: f64, whole: f64) -> Option<f64> {
 }
 
 /// The takes of a recording, with decodes as long as they are where nothing slows them down.
-fn spoken(clip: &ClipTakes, slowdown: f64) -> Vec<Vec<Spoken>> {
-    let utterance = |[end, speech, decode_ms]: &[f64; 3]| {
-        let sample = Sample { speech: seconds(*speech)?, decode: seconds(decode_ms / 1e3 / slowdown)? };
+fn spoken(clip: &ClipTakes, pace: &Pace, slowdown: f64) -> Vec<Vec<Spoken>> {
+    let utterance = |[end, speech, decode_ms, at]: &[f64; 4]| {
+        let slower = slowdown * pace.at(seconds(*at)?);
+        let sample = Sample { speech: seconds(*speech)?, decode: seconds(decode_ms / 1e3 / slower)? };
         end.is_finite().then_some(Spoken { end: *end, sample })
     };
     clip.takes.iter().filter_map(|take| take.iter().map(utterance).collect()).collect()
@@ -232,7 +267,7 @@ mod tests {
 
     /// A recording of `seconds`, in which each take is one utterance of half of that.
     fn clip(seconds: f64, decodes: &[f64]) -> ClipTakes {
-        let take = |decode: &f64| vec![[seconds * 0.75, seconds / 2.0, *decode]];
+        let take = |decode: &f64| vec![[seconds * 0.75, seconds / 2.0, *decode, 0.0]];
         ClipTakes { file: format!("{seconds}.wav"), seconds, takes: decodes.iter().map(take).collect() }
     }
 

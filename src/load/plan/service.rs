@@ -1,6 +1,7 @@
 //! How long utterances are and how long they take to decode: measured values, or a distribution through few of them.
 
 use super::PlanError;
+use super::pace::Pace;
 use super::repertoire::Repertoire;
 use crate::load::report::ClipTakes;
 use crate::load::simulation::Chance;
@@ -157,6 +158,11 @@ impl Service {
     /// What people say, where a load test told; its decodes are to be multiplied by [`slowdown`](Self::slowdown).
     pub(super) fn repertoire(&self) -> Option<&Repertoire> {
         self.repertoire.as_ref()
+    }
+
+    /// How much slower or faster than on average the device is from one moment to the next.
+    pub(super) fn pace(&self) -> &Pace {
+        self.repertoire.as_ref().map_or(Pace::even(), Repertoire::pace)
     }
 
     /// By how much decodes take longer with so many people on the device: between measured numbers of people on a

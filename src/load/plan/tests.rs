@@ -228,7 +228,7 @@ fn two_talkers() -> Service {
     let clip = |seconds: f64, decode_ms: f64| ClipTakes {
         file: format!("{seconds}.wav"),
         seconds,
-        takes: vec![vec![[seconds, seconds, decode_ms]]],
+        takes: vec![vec![[seconds, seconds, decode_ms, 0.0]]],
     };
     let samples = [(2, 100), (20, 1_000)]
         .map(|(speech, ms)| Sample { speech: SECOND * speech, decode: Duration::from_millis(ms) });
@@ -260,4 +260,31 @@ fn more_people_than_there_are_recordings_share_them_and_nobody_counts_to_four_bi
     let device = device(&service, 0.5, 1_000);
     close("work of ten", device.demand(10).work, 10.0 / 40.0, 1e-6);
     close("work of all", device.demand(u32::MAX).work, f64::from(u32::MAX) / 40.0, 1e-6);
+}
+
+/// Ten people with recordings of 2 s, each said every 10 s for 20 minutes, on a machine of this pace.
+fn ten_talkers(pace: impl Fn(f64) -> f64) -> Service {
+    let clip = |number: u32| {
+        let at = |turn: u32| f64::from(turn) * 10.0 + f64::from(number);
+        let take = |turn: u32| vec![[2.0, 2.0, 700.0 * pace(at(turn)), at(turn)]];
+        ClipTakes { file: format!("{number}.wav"), seconds: 2.0, takes: (0..120).map(take).collect() }
+    };
+    let clips: Vec<_> = (0..10).map(clip).collect();
+    let sample = |take: &Vec<[f64; 4]>| Sample {
+        speech: SECOND * 2,
+        decode: Duration::from_secs_f64(take[0][2] / 1e3),
+    };
+    let samples = clips.iter().flat_map(|clip| &clip.takes).map(sample).collect();
+    let point = Point { people: 10, samples, clips, speech_per_utterance: None, overhead: None };
+    Service::measured(vec![point]).unwrap()
+}
+
+#[test]
+fn a_line_forms_while_a_machine_is_slow_that_its_mean_speed_knows_nothing_of() {
+    let even = ten_talkers(|_| 1.0);
+    let uneven = ten_talkers(|at| if (at / 120.0) as u64 % 2 == 0 { 1.4 } else { 0.6 });
+    let [even, uneven] = [&even, &uneven].map(|service| device(service, 0.2, 20_000).simulate(10, 1));
+    close("load", uneven.utilization, even.utilization, 0.05);
+    let [even, uneven] = [even.waits.wait_p95_ms, uneven.waits.wait_p95_ms];
+    assert!(uneven > even * 1.5, "{uneven} and {even}");
 }

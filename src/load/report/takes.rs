@@ -13,8 +13,9 @@ use std::sync::Arc;
 const MOST_TAKES: usize = 16;
 
 /// What the server made of a recording that was played once: for each utterance that it found in it the seconds from the
-/// beginning of the recording to the end of the utterance, the seconds that it is long, and the milliseconds of its decode.
-pub type Take = Vec<[f64; 3]>;
+/// beginning of the recording to the end of the utterance, the seconds that it is long, the milliseconds of its decode, and
+/// the seconds from when people were at their pace to its text.
+pub type Take = Vec<[f64; 4]>;
 
 /// A recording of a load test, and what came of it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -64,7 +65,8 @@ fn take(turn: &TurnOutcome, finals: &[&FinalOutcome]) -> Option<Take> {
         let stretch = heard.told.stretch?;
         let end = stretch.end.as_secs_f64() - turn.position.as_secs_f64();
         let seconds = stretch.end.saturating_sub(stretch.start).as_secs_f64();
-        Some([rounded(end, 3), rounded(seconds, 3), milliseconds(heard.told.decoded?)])
+        let at = heard.at.as_secs_f64();
+        Some([rounded(end, 3), rounded(seconds, 3), milliseconds(heard.told.decoded?), rounded(at, 3)])
     };
     if complete { finals.iter().map(utterance).collect() } else { None }
 }

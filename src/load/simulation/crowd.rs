@@ -30,7 +30,7 @@ pub(in crate::load) trait Crowd {
     fn arrival(&mut self, session: usize) -> Duration;
 
     /// What this one has just said.
-    fn say(&mut self, session: usize) -> Utterance;
+    fn say(&mut self, session: usize, now: Duration) -> Utterance;
 
     /// How long this one takes until it has said the next utterance: it thinks, and it speaks.
     fn pause(&mut self, session: usize) -> Duration;
@@ -77,7 +77,7 @@ impl Crowd for Evening {
         ARRIVAL.mul_f64(self.talkers[session].chance.unit())
     }
 
-    fn say(&mut self, session: usize) -> Utterance {
+    fn say(&mut self, session: usize, _: Duration) -> Utterance {
         let talker = &mut self.talkers[session];
         std::mem::replace(&mut talker.next, Utterance::random(&mut talker.chance))
     }

@@ -124,7 +124,7 @@ impl<C: Crowd> World<C> {
     }
 
     fn say(&mut self, session: usize) {
-        let utterance = self.crowd.say(session);
+        let utterance = self.crowd.say(session, self.now);
         if self.places[session].busy {
             self.places[session].behind.push_back((utterance, self.now));
         } else {
