@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn slow_minutes_and_fast_ones_are_found_where_they_were_and_come_again() {
-        let slow_minutes = |at: f64| if (at / 60.0) as u64 % 2 == 0 { 1.2 } else { 0.8 };
+        let slow_minutes = |at: f64| if ((at / 60.0) as u64).is_multiple_of(2) { 1.2 } else { 0.8 };
         let pace = Pace::of(&heard(slow_minutes));
         let at = |second| pace.at(Duration::from_secs(second));
         let minute = |from: u64| (from..from + 60).map(at).sum::<f64>() / 60.0;

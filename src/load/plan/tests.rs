@@ -282,7 +282,7 @@ fn ten_talkers(pace: impl Fn(f64) -> f64) -> Service {
 #[test]
 fn a_line_forms_while_a_machine_is_slow_that_its_mean_speed_knows_nothing_of() {
     let even = ten_talkers(|_| 1.0);
-    let uneven = ten_talkers(|at| if (at / 120.0) as u64 % 2 == 0 { 1.4 } else { 0.6 });
+    let uneven = ten_talkers(|at| if ((at / 120.0) as u64).is_multiple_of(2) { 1.4 } else { 0.6 });
     let [even, uneven] = [&even, &uneven].map(|service| device(service, 0.2, 20_000).simulate(10, 1));
     close("load", uneven.utilization, even.utilization, 0.05);
     let [even, uneven] = [even.waits.wait_p95_ms, uneven.waits.wait_p95_ms];
