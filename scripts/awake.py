@@ -37,10 +37,16 @@ def awake(cores):
 
 
 def main():
-    if len(sys.argv) < 4 or sys.argv[2] != "--" or not sys.argv[1].replace(",", "").isdigit():
+    if len(sys.argv) < 4 or sys.argv[2] != "--" or not all(map(str.isdigit, sys.argv[1].split(","))):
         sys.exit(__doc__)
-    with awake([int(core) for core in sys.argv[1].split(",")]):
-        sys.exit(subprocess.run(sys.argv[3:]).returncode)
+    cores = [int(core) for core in sys.argv[1].split(",")]
+    if hasattr(os, "sched_getaffinity") and not os.sched_getaffinity(0).issuperset(cores):
+        sys.exit(f"there is no processor {max(cores)} here, or it is not for this process")
+    with awake(cores):
+        try:
+            sys.exit(subprocess.run(sys.argv[3:]).returncode)
+        except OSError as error:
+            sys.exit(f"{sys.argv[3]}: {error.strerror}")
 
 
 if __name__ == "__main__":

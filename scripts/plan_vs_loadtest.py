@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Holds `stenopool plan` against `stenopool loadtest`: predicted and measured waits at three loads, on this machine.
 
-usage: plan_vs_loadtest.py [--binary target/release/stenopool] [--audio tests/recordings/eval] [--utterances 1100]
+usage: plan_vs_loadtest.py [--binary target/release/stenopool] [--audio tests/recordings/eval] [--utterances 1050]
 
-A server of its own with the demo model and one slot runs on one core, the load test on another: some 18 minutes. What was
+A server of its own with the demo model and one slot runs on one core, the load test on another: some 20 minutes, and 5 more for
+each load test that has to be done again. What was
 measured with other numbers of people tells `plan` how long decodes take and what people say; from these files alone it
 foresees what the next crowd will see. Writes bench/plan-MACHINE.md and bench/plan-MACHINE.json after each of them. Exits with
 1 when what was foreseen is off by more than it may be: the probability of waiting by 8 points, the p95 wait by the larger of
@@ -12,8 +13,9 @@ foresees what the next crowd will see. Writes bench/plan-MACHINE.md and bench/pl
 Anything else that this machine does meanwhile makes decodes slower in the one run and not in the other: let it rest. A host that
 shares its processors with others is not equally fast all the time by itself. So both are kept awake (see awake.py), and what
 the host takes away from them nevertheless (Linux's "steal") is read: a load test that lost more than 3 % of its time is done
-again, three times at most. And the table says, too, what the plan would have said had it known how fast the machine was in the load test, by the recordings
-that were played before and in it. That takes one figure from the load test, is no forecast, and does not decide the exit code.
+again, three times at most. And the table says, too, what the plan would have said had it known how fast the machine was in
+the load test, by the recordings that were played before and in it. That takes one figure from the load test, is no forecast,
+and does not decide the exit code.
 """
 import argparse
 import contextlib
@@ -91,7 +93,7 @@ def is_ready(address):
 
 def loadtest(args, url, people, seconds, file):
     """The report of a load test, and whether it passed. One that is in the folder already is not done again."""
-    if not file.exists() or not file.stat().st_size:
+    if not stolen_file(file).exists() or not file.exists() or not file.stat().st_size:
         print(f"{people} people for {seconds:.0f} s", flush=True)
         command = [args.binary, "loadtest", "--url", url, "--audio", args.audio, "--clients", people, "--duration", round(seconds),
                    "--duty", args.duty, "--ramp", RAMP_SECONDS, "--seed", args.seed, "--json", file]

@@ -5,10 +5,11 @@
 //! whether its text has come or not. What it leaves out: interims, files, people who come and go, devices that fail.
 
 mod device;
+mod drift;
 mod error;
 mod figures;
+mod fit;
 mod live;
-mod pace;
 mod people;
 mod repertoire;
 mod search;

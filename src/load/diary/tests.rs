@@ -104,6 +104,18 @@ fn check(tells_positions: bool, cases: &[(&str, &str)]) {
 }
 
 #[test]
+fn a_text_tells_when_it_came_since_people_were_at_their_pace() {
+    let day = "0 turn 0-500 one
+        1000 final 0-600 one
+        2000 turn 0-500 two
+        3600 final 2000-2600 two
+        9000 end";
+    let closed = diary(true, day).close(ms(9_000), ms(1_500));
+    let told: Vec<_> = closed.finals.iter().map(|heard| (heard.steady, heard.at)).collect();
+    assert_eq!(told, [(false, Duration::ZERO), (true, ms(2_100))]);
+}
+
+#[test]
 fn final_latency_runs_from_the_last_speech_sent_to_the_last_final() {
     check(
         true,

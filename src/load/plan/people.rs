@@ -1,7 +1,7 @@
 //! The people on one simulated device: what each says next, and what that is expected to cost.
 
 use super::device::Device;
-use super::pace::Pace;
+use super::drift::Drift;
 use super::repertoire::Player;
 use super::service::Sample;
 use crate::load::simulation::{Chance, Crowd, Habit, Utterance};
@@ -17,9 +17,9 @@ const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 /// People who speak on their own schedule.
 pub(super) struct People<'a> {
     scale: f64,
-    pace: &'a Pace,
-    /// Where in the pace that was measured the simulation begins.
-    pace_from: Duration,
+    drift: &'a Drift,
+    /// Where in the drift that was measured the simulation begins.
+    drift_from: Duration,
     estimate: Estimate,
     cycle: Duration,
     all: Vec<Person<'a>>,
@@ -63,8 +63,8 @@ impl<'a> People<'a> {
         };
         Self {
             scale: device.service.slowdown(people),
-            pace: device.service.pace(),
-            pace_from: device.service.pace().period().mul_f64(Chance::new(device.seed).unit()),
+            drift: device.service.drift(),
+            drift_from: device.service.drift().period().mul_f64(Chance::new(device.seed).unit()),
             estimate: Estimate::of(device.service.samples()),
             cycle: device.cycle(people),
             all: (0..).zip(device.talks(people)).map(person).collect(),
@@ -97,7 +97,7 @@ impl Crowd for People<'_> {
         let (_, Sample { speech, decode }) = person.next.expect("only who has something to say speaks");
         person.next = person.talk.next();
         let estimate = Cost(self.estimate.decode(speech).mul_f64(self.scale));
-        let slower = self.scale * self.pace.at(self.pace_from + now);
+        let slower = self.scale * self.drift.at(self.drift_from + now);
         Utterance { speech, estimate, truth: decode.mul_f64(slower) }
     }
 

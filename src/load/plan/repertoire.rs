@@ -3,21 +3,19 @@
 //! How much work a crowd brings depends on who has which recordings, because who has a long one says it less often. So
 //! the people of a plan get theirs, and take their turns, as those of a load test do.
 
-use super::pace::{Decoded, Pace};
+use super::drift::{Decoded, Drift};
+use super::fit::Fit;
 use super::service::{Point, Sample};
 use crate::load::report::{ClipTakes, Take};
 use crate::load::simulation::Chance;
 use crate::load::turns::{TurnSettings, Turns, assign, mean};
 use std::time::Duration;
 
-/// How often decodes are apportioned to recordings and crowds before both are taken to be right.
-const ROUNDS: usize = 50;
-
 /// Recordings, and what came of each whenever it was played.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Repertoire {
     clips: Vec<Repeated>,
-    pace: Pace,
+    drift: Drift,
 }
 
 /// One recording.
@@ -62,24 +60,24 @@ impl Repertoire {
             return None;
         }
         let Fit { costs, slowdowns } = Fit::of(points);
-        let paced: Vec<(Pace, &Point, f64)> =
-            points.iter().zip(&slowdowns).map(|(point, slow)| (pace(point, &costs), point, *slow)).collect();
+        let drifted: Vec<(Drift, &Point, f64)> =
+            points.iter().zip(&slowdowns).map(|(point, slow)| (drift(point, &costs), point, *slow)).collect();
         let takes = |clip: usize| -> Vec<Vec<Spoken>> {
             let of_point =
-                |(pace, point, slow): &(Pace, &Point, f64)| spoken(&point.clips[clip], pace, *slow);
-            paced.iter().flat_map(of_point).collect()
+                |(drift, point, slow): &(Drift, &Point, f64)| spoken(&point.clips[clip], drift, *slow);
+            drifted.iter().flat_map(of_point).collect()
         };
         let repeated = |(number, clip): (usize, &ClipTakes)| {
             Some(Repeated { length: seconds(clip.seconds)?, takes: takes(number) })
         };
         let clips = first.clips.iter().enumerate().map(repeated).collect::<Option<Vec<_>>>()?;
-        let pace = paced.iter().map(|(pace, ..)| pace.clone()).collect();
-        Some((Self { clips: filled(clips), pace }, slowdowns))
+        let drift = drifted.iter().map(|(drift, ..)| drift.clone()).collect();
+        Some((Self { clips: filled(clips), drift }, slowdowns))
     }
 
     /// How much slower or faster than on average the machine was, from one moment to the next.
-    pub(super) fn pace(&self) -> &Pace {
-        &self.pace
+    pub(super) fn drift(&self) -> &Drift {
+        &self.drift
     }
 
     /// The recordings of each person: the same as in a load test with this seed.
@@ -180,43 +178,8 @@ fn is_heard(point: &Point) -> bool {
     point.clips.iter().flat_map(|clip| &clip.takes).any(|take| !take.is_empty())
 }
 
-/// What is a recording's doing and what is a crowd's.
-struct Fit {
-    /// What each recording costs with the people of the first point, in milliseconds; 0 where nobody played it.
-    costs: Vec<f64>,
-    /// How many times longer decodes take with the people of each point than with those of the first.
-    slowdowns: Vec<f64>,
-}
-
-impl Fit {
-    /// Each recording costs what it costs, and each crowd slows all of them down alike, so both are fitted in turn.
-    fn of(points: &[Point]) -> Self {
-        let clips = points[0].clips.len();
-        let decoded = |point: &Point, clip: usize| -> f64 {
-            point.clips[clip].takes.iter().flatten().map(|[_, _, decode_ms, _]| decode_ms).sum()
-        };
-        let plays = |point: &Point, clip: usize| point.clips[clip].takes.len() as f64;
-        let mut fit = Self { costs: Vec::new(), slowdowns: vec![1.0; points.len()] };
-        for _ in 0..ROUNDS {
-            let cost = |clip: usize| {
-                let played =
-                    points.iter().zip(&fit.slowdowns).map(|(point, slow)| plays(point, clip) * slow).sum();
-                part(points.iter().map(|point| decoded(point, clip)).sum(), played).unwrap_or(0.0)
-            };
-            fit.costs = (0..clips).map(cost).collect();
-            let slowdown = |point: &Point| {
-                let expected = (0..clips).map(|clip| plays(point, clip) * fit.costs[clip]).sum();
-                part((0..clips).map(|clip| decoded(point, clip)).sum(), expected).unwrap_or(1.0)
-            };
-            let fitted: Vec<f64> = points.iter().map(slowdown).collect();
-            fit.slowdowns = fitted.iter().map(|slow| part(*slow, fitted[0]).unwrap_or(1.0)).collect();
-        }
-        fit
-    }
-}
-
 /// How fast the machine was while a point was measured. Each recording costs what it costs, whenever it is played.
-fn pace(point: &Point, costs: &[f64]) -> Pace {
+fn drift(point: &Point, costs: &[f64]) -> Drift {
     let of_take = |(take, cost): (&Take, f64)| {
         let all: f64 = take.iter().map(|[_, _, decode_ms, _]| decode_ms).sum();
         let decoded =
@@ -225,17 +188,13 @@ fn pace(point: &Point, costs: &[f64]) -> Pace {
     };
     let takes =
         point.clips.iter().zip(costs).flat_map(|(clip, cost)| clip.takes.iter().map(|take| (take, *cost)));
-    Pace::of(&takes.flat_map(of_take).collect::<Vec<_>>())
-}
-
-fn part(part: f64, whole: f64) -> Option<f64> {
-    (part > 0.0 && whole > 0.0).then(|| part / whole)
+    Drift::of(&takes.flat_map(of_take).collect::<Vec<_>>())
 }
 
 /// The takes of a recording, with decodes as long as they are where nothing slows them down.
-fn spoken(clip: &ClipTakes, pace: &Pace, slowdown: f64) -> Vec<Vec<Spoken>> {
+fn spoken(clip: &ClipTakes, drift: &Drift, slowdown: f64) -> Vec<Vec<Spoken>> {
     let utterance = |[end, speech, decode_ms, at]: &[f64; 4]| {
-        let slower = slowdown * pace.at(seconds(*at)?);
+        let slower = slowdown * drift.at(seconds(*at)?);
         let sample = Sample { speech: seconds(*speech)?, decode: seconds(decode_ms / 1e3 / slower)? };
         end.is_finite().then_some(Spoken { end: *end, sample })
     };

@@ -1,7 +1,7 @@
 //! How long utterances are and how long they take to decode: measured values, or a distribution through few of them.
 
 use super::PlanError;
-use super::pace::Pace;
+use super::drift::Drift;
 use super::repertoire::Repertoire;
 use crate::load::report::ClipTakes;
 use crate::load::simulation::Chance;
@@ -161,8 +161,8 @@ impl Service {
     }
 
     /// How much slower or faster than on average the device is from one moment to the next.
-    pub(super) fn pace(&self) -> &Pace {
-        self.repertoire.as_ref().map_or(Pace::even(), Repertoire::pace)
+    pub(super) fn drift(&self) -> &Drift {
+        self.repertoire.as_ref().map_or(Drift::even(), Repertoire::drift)
     }
 
     /// By how much decodes take longer with so many people on the device: between measured numbers of people on a
@@ -244,7 +244,7 @@ fn average(times: impl Iterator<Item = Duration>) -> Option<Duration> {
     sum.checked_div(count)
 }
 
-/// Evenly spaced quantiles.
+/// Evenly sdrifted quantiles.
 fn lognormal(median: Duration, spread: f64) -> Vec<Duration> {
     let quantile = |step: usize| normal_quantile((step as f64 + 0.5) / STEPS as f64);
     (0..STEPS).map(|step| median.mul_f64((spread * quantile(step)).exp())).collect()

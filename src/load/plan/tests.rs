@@ -262,11 +262,11 @@ fn more_people_than_there_are_recordings_share_them_and_nobody_counts_to_four_bi
     close("work of all", device.demand(u32::MAX).work, f64::from(u32::MAX) / 40.0, 1e-6);
 }
 
-/// Ten people with recordings of 2 s, each said every 10 s for 20 minutes, on a machine of this pace.
-fn ten_talkers(pace: impl Fn(f64) -> f64) -> Service {
+/// Ten people with recordings of 2 s, each said every 10 s for 20 minutes, on a machine of this drift.
+fn ten_talkers(drift: impl Fn(f64) -> f64) -> Service {
     let clip = |number: u32| {
         let at = |turn: u32| f64::from(turn) * 10.0 + f64::from(number);
-        let take = |turn: u32| vec![[2.0, 2.0, 700.0 * pace(at(turn)), at(turn)]];
+        let take = |turn: u32| vec![[2.0, 2.0, 700.0 * drift(at(turn)), at(turn)]];
         ClipTakes { file: format!("{number}.wav"), seconds: 2.0, takes: (0..120).map(take).collect() }
     };
     let clips: Vec<_> = (0..10).map(clip).collect();

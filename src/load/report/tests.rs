@@ -36,7 +36,7 @@ fn heard(text: &str, waited: u64, steady: bool) -> FinalOutcome {
     let stretch = Stretch { start: SECOND, end: SECOND * 3 };
     let (waited, decoded) = (Some(ms(waited)), Some(ms(500)));
     let told = Final { text: text.into(), stretch: Some(stretch), waited, decoded, diverged_words: None };
-    FinalOutcome { told, turn: Some(0), steady, at: Duration::ZERO }
+    FinalOutcome { told, turn: Some(0), steady, at: SECOND * 7 }
 }
 
 fn score(kind: &str, words: u64, errors: u64, awaited: bool) -> Score {
@@ -291,5 +291,5 @@ fn every_recording_tells_what_came_of_it_each_time_and_only_of_what_shows_all() 
     let run = RunFacts { clips: vec![unplayed, Arc::clone(&clip)], ..facts() };
     let [none, told] = LoadReport::of(run, &people).clips.try_into().unwrap();
     assert_eq!((none.file.as_str(), none.takes), ("a.wav", Vec::<Take>::new()));
-    assert_eq!(told.takes, [[[3.0, 2.0, 500.0, 0.0]], [[2.0, 2.0, 500.0, 0.0]]]);
+    assert_eq!(told.takes, [[[3.0, 2.0, 500.0, 7.0]], [[2.0, 2.0, 500.0, 7.0]]]);
 }

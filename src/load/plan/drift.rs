@@ -24,14 +24,14 @@ pub(super) struct Decoded {
 
 /// By how much everything takes longer than on average, step by step; then it begins anew.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Pace {
+pub(super) struct Drift {
     steps: Vec<f64>,
 }
 
-impl Pace {
+impl Drift {
     /// The same at all times.
     pub(super) fn even() -> &'static Self {
-        static EVEN: Pace = Pace { steps: Vec::new() };
+        static EVEN: Drift = Drift { steps: Vec::new() };
         &EVEN
     }
 
@@ -94,9 +94,9 @@ impl Pace {
 }
 
 /// One after the other.
-impl FromIterator<Pace> for Pace {
-    fn from_iter<T: IntoIterator<Item = Pace>>(paces: T) -> Self {
-        Self { steps: paces.into_iter().flat_map(|pace| pace.steps).collect() }
+impl FromIterator<Drift> for Drift {
+    fn from_iter<T: IntoIterator<Item = Drift>>(drifts: T) -> Self {
+        Self { steps: drifts.into_iter().flat_map(|drift| drift.steps).collect() }
     }
 }
 
@@ -156,40 +156,40 @@ mod tests {
     use super::*;
     use crate::load::simulation::Chance;
 
-    /// Five decodes a second for ten minutes, each off by chance by a fifth, on a machine of this pace.
-    fn heard(pace: impl Fn(f64) -> f64) -> Vec<Decoded> {
+    /// Five decodes a second for ten minutes, each off by chance by a fifth, on a machine of this drift.
+    fn heard(drift: impl Fn(f64) -> f64) -> Vec<Decoded> {
         let mut chance = Chance::new(7);
         let decode = |number: u32| {
             let at = f64::from(number) / 5.0;
             let expected = 50.0 + 200.0 * chance.unit();
-            Decoded { at, took: expected * pace(at) * (1.0 + 0.2 * chance.normal()), expected }
+            Decoded { at, took: expected * drift(at) * (1.0 + 0.2 * chance.normal()), expected }
         };
         (0..3_000).map(decode).collect()
     }
 
-    fn deviation(pace: &Pace) -> f64 {
-        (pace.steps.iter().map(|step| (step - 1.0).powi(2)).sum::<f64>() / pace.steps.len() as f64).sqrt()
+    fn deviation(drift: &Drift) -> f64 {
+        (drift.steps.iter().map(|step| (step - 1.0).powi(2)).sum::<f64>() / drift.steps.len() as f64).sqrt()
     }
 
     #[test]
-    fn a_machine_that_is_equally_fast_all_the_time_has_an_even_pace_whatever_chance_does() {
-        assert!(deviation(&Pace::of(&heard(|_| 1.0))) < 0.02);
-        assert!(deviation(&Pace::of(&heard(|_| 3.0))) < 0.02, "slower than expected, but evenly so");
+    fn a_machine_that_is_equally_fast_all_the_time_does_not_drift_whatever_chance_does() {
+        assert!(deviation(&Drift::of(&heard(|_| 1.0))) < 0.02);
+        assert!(deviation(&Drift::of(&heard(|_| 3.0))) < 0.02, "slower than expected, but evenly so");
     }
 
     #[test]
     fn slow_minutes_and_fast_ones_are_found_where_they_were_and_come_again() {
         let slow_minutes = |at: f64| if ((at / 60.0) as u64).is_multiple_of(2) { 1.2 } else { 0.8 };
-        let pace = Pace::of(&heard(slow_minutes));
-        let at = |second| pace.at(Duration::from_secs(second));
+        let drift = Drift::of(&heard(slow_minutes));
+        let at = |second| drift.at(Duration::from_secs(second));
         let minute = |from: u64| (from..from + 60).map(at).sum::<f64>() / 60.0;
         assert!((minute(0) - 1.2).abs() < 0.05 && (minute(60) - 0.8).abs() < 0.05);
         assert!((minute(1_200) - 1.2).abs() < 0.05, "after ten minutes it begins anew");
-        assert!((deviation(&pace) - 0.2).abs() < 0.02);
+        assert!((deviation(&drift) - 0.2).abs() < 0.02);
     }
 
     #[test]
-    fn nothing_and_nonsense_have_an_even_pace() {
+    fn nothing_and_nonsense_do_not_drift() {
         let decoded = |at, took, expected| Decoded { at, took, expected };
         let nonsense = [
             vec![],
@@ -201,9 +201,9 @@ mod tests {
             vec![decoded(1.0, 0.0, 100.0), decoded(2.0, 0.0, 100.0)],
         ];
         for decodes in nonsense {
-            let pace = Pace::of(&decodes);
-            assert!((pace.at(Duration::from_secs(3)) - 1.0).abs() < 1e-9, "{decodes:?} {pace:?}");
+            let drift = Drift::of(&decodes);
+            assert!((drift.at(Duration::from_secs(3)) - 1.0).abs() < 1e-9, "{decodes:?} {drift:?}");
         }
-        assert!((Pace::even().at(Duration::MAX) - 1.0).abs() < 1e-9);
+        assert!((Drift::even().at(Duration::MAX) - 1.0).abs() < 1e-9);
     }
 }
