@@ -1,7 +1,7 @@
 //! A scripted engine for tests: it takes time, obeys cancellation, and fails when it is told to.
 
 use super::{
-    Alerts, AsrError, Capacity, DecodeOptions, Device, Engine, Hypothesis, Job, Outcome, Segment, Stability,
+    Alerts, AsrError, Capacity, DecodeOptions, Device, Engine, Hypothesis, Job, Outcome, Segment,
     SupervisorSettings, Token,
 };
 use crate::audio::Utterance;
@@ -184,6 +184,6 @@ fn reading(text: &str, utterance: &Utterance, options: &DecodeOptions) -> Hypoth
     Hypothesis {
         segments: if segment.text.is_empty() { Vec::new() } else { vec![segment] },
         language: options.language.clone().unwrap_or_else(|| "en".into()),
-        stability: Stability::Final,
+        stability: options.stability,
     }
 }

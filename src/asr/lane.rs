@@ -11,7 +11,7 @@ mod tests;
 
 use super::cost::CostModel;
 use super::strikes::Strikes;
-use super::{AsrError, DecodeOptions, Engine, Hypothesis, JobLimits, ModelInfo, Timing};
+use super::{AsrError, DecodeOptions, Engine, Hypothesis, JobLimits, ModelInfo, Timing, Withheld};
 use crate::audio::Utterance;
 use crate::pool::{
     AcquireError, Allocator, Ask, Class, Cost, Flow, FlowInfo, Lease, LeaseScope, SlotId, Standing,
@@ -33,6 +33,8 @@ pub struct Transcript {
     pub hypothesis: Hypothesis,
     /// What it took.
     pub timing: Timing,
+    /// The text that was read and is not told.
+    pub withheld: Option<Withheld>,
 }
 
 /// What happens to a lane's leases, in order, for whoever drives its session.

@@ -7,6 +7,7 @@ mod align;
 mod cost;
 mod engine;
 pub mod fake;
+mod guard;
 mod lane;
 mod noise;
 mod strikes;
@@ -17,6 +18,7 @@ mod whisper;
 mod words;
 
 pub use engine::{Engine, Job, Outcome, Recognizer};
+pub use guard::{Doubt, Withheld};
 pub use lane::{Lane, LaneEvent, LaneSettings, Lanes, Transcript};
 pub use supervisor::{Alerts, Capacity, Device, Knee, KneeFound, StartError, Supervisor, SupervisorSettings};
 pub use thread_engine::{RecognizerFactory, ThreadEngine};
@@ -93,6 +95,8 @@ pub struct DecodeOptions {
     pub temperature: f32,
     /// How closely times are wanted.
     pub timestamps: Timestamps,
+    /// Whether the text may still change. An interim one is not worth a second try at a higher temperature.
+    pub stability: Stability,
 }
 
 /// One word with its time.
@@ -137,11 +141,12 @@ pub struct Segment {
 }
 
 /// May a text still change?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Stability {
     /// It may.
     Interim,
     /// It will not.
+    #[default]
     Final,
 }
 

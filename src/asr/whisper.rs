@@ -6,7 +6,7 @@
 use super::noise::noise;
 use super::thread_engine::RecognizerFactory;
 use super::words::timed_words;
-use super::{AsrError, DecodeOptions, EncoderWindow, Hypothesis, ModelInfo, Recognizer, Segment, Stability};
+use super::{AsrError, DecodeOptions, EncoderWindow, Hypothesis, ModelInfo, Recognizer, Segment};
 use super::{Task, Timestamps, Token};
 use crate::audio::{SampleRate, Span, Utterance};
 use crate::gpu::{self, Bytes, Footprint};
@@ -134,7 +134,7 @@ impl Recognizer for WhisperRecognizer {
         self.run(params, &utterance.samples, cancel)?;
         let segments = self.segments(utterance, options, prompt.is_empty());
         segments.iter().cloned().for_each(on_segment);
-        Ok(Hypothesis { segments, language: self.language(options), stability: Stability::Final })
+        Ok(Hypothesis { segments, language: self.language(options), stability: options.stability })
     }
 }
 

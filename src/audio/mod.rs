@@ -117,6 +117,8 @@ pub struct Utterance {
     pub span: Span,
     /// Where inside `span` the voice detector heard speech; empty when it heard none (a manual commit of silence).
     pub speech: Span,
+    /// How many samples lie in frames that the voice detector took for speech; at most as many as `speech` has.
+    pub voiced: u64,
     /// 16 kHz mono; as many as `span` is long.
     pub samples: Vec<f32>,
 }

@@ -111,6 +111,7 @@ impl TranscribeCommand {
             prompt: self.prompt.clone(),
             temperature: self.temperature,
             timestamps: self.format.timestamps(self.words),
+            ..DecodeOptions::default()
         })
     }
 

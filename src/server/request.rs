@@ -159,6 +159,7 @@ impl TranscriptionRequest {
             prompt: prompt(fields),
             temperature: temperature(fields)?,
             timestamps: format.timestamps(granularity.words),
+            ..DecodeOptions::default()
         };
         let Granularity { segments: with_segments, words: with_words } = granularity;
         let (endpoint, stream) = (endpoint(fields, model.window, live)?, stream(fields, format)?);
@@ -395,6 +396,7 @@ mod tests {
             prompt: Some("Kubernetes, etcd. Say it.".into()),
             temperature: 0.4,
             timestamps: Timestamps::Word,
+            ..DecodeOptions::default()
         };
         assert_eq!(request.options, options);
         assert!(request.with_words && request.with_segments);

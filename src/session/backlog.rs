@@ -202,7 +202,7 @@ async fn read(lane: Lane, utterance: Arc<Utterance>, options: DecodeOptions) -> 
     if utterance.speech.is_empty() {
         let language = options.language.unwrap_or_else(|| "en".into());
         let hypothesis = Hypothesis { segments: Vec::new(), language, stability: Stability::Final };
-        return Ok(Transcript { hypothesis, timing: Timing::default() });
+        return Ok(Transcript { hypothesis, timing: Timing::default(), withheld: None });
     }
     lane.transcribe(utterance, options, Class::Final, None).await
 }
@@ -237,7 +237,7 @@ mod tests {
 
     fn utterance(seconds: u64) -> Utterance {
         let span = Span::new(0, seconds * 16_000);
-        Utterance { span, speech: span, samples: vec![0.0; span.len() as usize] }
+        Utterance { span, speech: span, voiced: span.len(), samples: vec![0.0; span.len() as usize] }
     }
 
     fn item(number: u128) -> ItemId {

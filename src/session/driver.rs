@@ -366,7 +366,10 @@ impl Driver {
         }
         let timing = result.as_ref().ok().map(|transcript| transcript.timing);
         self.tell(match result {
-            Ok(transcript) => SessionEvent::Read { item, audio, transcript },
+            Ok(transcript) => {
+                let rest = Some(transcript.hypothesis.text()).filter(|text| !text.is_empty());
+                SessionEvent::Read { item, audio, transcript, rest, diverged_words: 0 }
+            }
             Err(error) => SessionEvent::Unread { item, error },
         })
         .await?;

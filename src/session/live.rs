@@ -131,6 +131,30 @@ pub enum SessionEvent {
     },
     /// What had been said since the last cut is forgotten.
     Cleared,
+    /// Text of an item that is told already was in something that is forgotten: the item has no other end.
+    Discarded {
+        /// What was being said.
+        item: ItemId,
+    },
+    /// Nobody has spoken for as long as the session waits. The silence is committed as an item, which ends like others.
+    TimedOut {
+        /// The name of the silence.
+        item: ItemId,
+        /// Where it lies.
+        span: Span,
+    },
+    /// More of the text of an item, which may still be in progress. It is never taken back.
+    Delta {
+        /// What is being said.
+        item: ItemId,
+        /// To be appended to what was told before, as it is.
+        text: String,
+    },
+    /// Text of speech in progress is not told for now, because finals need the slots, or is told again.
+    Interims {
+        /// Whether it is not.
+        paused: bool,
+    },
     /// The text of an item.
     Read {
         /// What was said.
@@ -139,6 +163,10 @@ pub enum SessionEvent {
         audio: Duration,
         /// Its text; empty when nobody spoke.
         transcript: Transcript,
+        /// What is to be appended to the deltas that were told.
+        rest: Option<String>,
+        /// Words of all deltas that the text has otherwise.
+        diverged_words: u32,
     },
     /// An item has no text.
     Unread {
@@ -200,6 +228,10 @@ impl SessionEvent {
             Self::SpeechStarted { .. }
             | Self::SpeechStopped { .. }
             | Self::Committed { .. }
+            | Self::Discarded { .. }
+            | Self::TimedOut { .. }
+            | Self::Delta { .. }
+            | Self::Interims { .. }
             | Self::Cleared
             | Self::Lease(_)
             | Self::Read { .. } => None,

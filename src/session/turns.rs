@@ -67,8 +67,12 @@ impl Turns {
         event: EndpointEvent,
         told: &mut Vec<SessionEvent>,
     ) -> Option<(ItemId, Utterance)> {
+        if let EndpointEvent::SpeechPaused { .. } | EndpointEvent::SpeechResumed { .. } = event {
+            return None;
+        }
         let item = self.begin();
         match event {
+            EndpointEvent::SpeechPaused { .. } | EndpointEvent::SpeechResumed { .. } => None,
             EndpointEvent::SpeechStarted { at } => {
                 self.open = Some(Open { item, speaking: true });
                 told.push(SessionEvent::SpeechStarted { item, at });
@@ -107,7 +111,7 @@ mod tests {
                 ')' => drop(turns.follow(EndpointEvent::SpeechStopped { at: 9 }, &mut events)),
                 '|' => {
                     let span = Span::new(0, 9);
-                    let utterance = Utterance { span, speech: span, samples: Vec::new() };
+                    let utterance = Utterance { span, speech: span, voiced: 9, samples: Vec::new() };
                     drop(turns.follow(EndpointEvent::Utterance(utterance, Cut::Silence), &mut events));
                 }
                 'x' => drop(turns.clear()),

@@ -78,6 +78,16 @@ pub enum EndpointEvent {
         /// Where the utterance begins.
         at: u64,
     },
+    /// Speech pauses: silence has lasted the short pause, and may be the end of it. In both modes.
+    SpeechPaused {
+        /// Where the stream is.
+        at: u64,
+    },
+    /// Speech goes on after a pause that was told.
+    SpeechResumed {
+        /// Where the stream is.
+        at: u64,
+    },
     /// Speech is over; `at` includes the end silence. In manual mode this is never sent.
     SpeechStopped {
         /// Where the utterance ends.

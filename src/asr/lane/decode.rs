@@ -89,7 +89,7 @@ impl Decoding {
     pub(super) async fn transcript(self, waited: Duration) -> Result<Transcript, AsrError> {
         let ended = |_| AsrError::SlotLost("the runtime ended".into());
         let (result, decode) = self.answer.await.map_err(ended)?;
-        Ok(Transcript { hypothesis: result?, timing: Timing { waited, decode } })
+        Ok(Transcript { hypothesis: result?, timing: Timing { waited, decode }, withheld: None })
     }
 }
 

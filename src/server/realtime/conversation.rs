@@ -44,7 +44,11 @@ impl Conversation {
             }
             SessionEvent::Committed { item, .. } => self.committed(item),
             SessionEvent::Cleared => vec![ServerEvent::Cleared],
-            SessionEvent::Read { item, audio, transcript } => self.read(item, audio, &transcript),
+            SessionEvent::Discarded { .. }
+            | SessionEvent::TimedOut { .. }
+            | SessionEvent::Delta { .. }
+            | SessionEvent::Interims { .. } => Vec::new(),
+            SessionEvent::Read { item, audio, transcript, .. } => self.read(item, audio, &transcript),
             SessionEvent::Unread { item, error } => vec![unread(item, error.code(), error.to_string())],
             SessionEvent::Dropped { item, dropped } => gone(item, &dropped),
             SessionEvent::Lease(event) => vec![lease(event)],

@@ -64,9 +64,10 @@ impl Ring {
     pub(super) fn take(&mut self, end: u64, floor: f32) -> Utterance {
         let span = Span::new(self.start(), end);
         let speech = self.speech(span, floor);
+        let voiced = self.voiced(span, floor);
         let samples = self.samples.make_contiguous()[..span.len() as usize].to_vec();
         self.forget_before(end);
-        Utterance { span, speech, samples }
+        Utterance { span, speech, voiced, samples }
     }
 
     fn forget_before(&mut self, start: u64) {
@@ -115,6 +116,14 @@ impl Ring {
         let Some((first, _)) = frames.next() else { return Span::new(span.start, span.start) };
         let (last, _) = frames.next_back().unwrap_or((first, 0.0));
         Span::new(first.start.max(span.start), last.end.min(span.end))
+    }
+
+    /// How many samples of `span` lie in frames of speech.
+    fn voiced(&self, span: Span, floor: f32) -> u64 {
+        let frames = self.frames().filter(|(_, probability)| *probability >= floor);
+        let inside =
+            frames.map(|(frame, _)| frame.end.min(span.end).saturating_sub(frame.start.max(span.start)));
+        inside.sum()
     }
 
     /// How many frames are speech.

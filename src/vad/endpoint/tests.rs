@@ -313,7 +313,7 @@ proptest! {
         let longest = Limits::of(&settings).longest;
         let stream = Stream::new(settings).play(&script);
         let mut previous_end = 0;
-        for Utterance { span, speech, samples } in stream.utterances() {
+        for Utterance { span, speech, samples, .. } in stream.utterances() {
             prop_assert!(previous_end <= span.start && !span.is_empty() && span.len() <= longest);
             prop_assert!(span.start <= speech.start && speech.end <= span.end);
             prop_assert_eq!(samples.len() as u64, span.len());

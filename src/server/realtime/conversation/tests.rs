@@ -29,11 +29,18 @@ fn reading(text: &str) -> Transcript {
     Transcript {
         hypothesis: Hypothesis { segments, language: "en".into(), stability: Stability::Final },
         timing,
+        withheld: None,
     }
 }
 
 fn read(number: u128, text: &str) -> SessionEvent {
-    SessionEvent::Read { item: item(number), audio: Duration::from_millis(1_500), transcript: reading(text) }
+    SessionEvent::Read {
+        item: item(number),
+        audio: Duration::from_millis(1_500),
+        transcript: reading(text),
+        rest: Some(text.to_owned()).filter(|text| !text.is_empty()),
+        diverged_words: 0,
+    }
 }
 
 fn committed(number: u128) -> SessionEvent {
