@@ -119,7 +119,7 @@ pub struct Utterance {
     pub speech: Span,
     /// How many samples lie in frames that the voice detector took for speech; at most as many as `speech` has.
     pub voiced: u64,
-    /// 16 kHz mono; as many as `span` is long.
+    /// 16 kHz mono; as many as `span` is long, or none where silence was committed.
     pub samples: Vec<f32>,
 }
 

@@ -188,10 +188,13 @@ pub(super) struct VadFlags {
     /// Milliseconds of silence that end an utterance [default: 500]
     #[arg(long = "vad-silence-ms", value_name = "MS", env = "STENOPOOL_VAD_SILENCE_MS")]
     silence_ms: Option<u64>,
+    /// Milliseconds of silence after which the final text is begun, in case the speaker is done [default: 160]
+    #[arg(long = "vad-pause-ms", value_name = "MS", env = "STENOPOOL_VAD_PAUSE_MS")]
+    pause_ms: Option<u64>,
     /// Speech shorter than this is a click [default: 100]
     #[arg(long = "vad-min-speech-ms", value_name = "MS", env = "STENOPOOL_VAD_MIN_SPEECH_MS")]
     min_speech_ms: Option<u64>,
-    /// Longest utterance in seconds, at most 28 [default: 28]
+    /// Longest utterance in seconds: then it is committed [default: 120]
     #[arg(long = "vad-longest-s", value_name = "S", env = "STENOPOOL_VAD_LONGEST_S")]
     longest_s: Option<u64>,
 }

@@ -226,6 +226,7 @@ mod tests {
             "--vad-threshold=0.4",
             "--vad-prefix-ms=1",
             "--vad-silence-ms=50",
+            "--vad-pause-ms=50",
             "--vad-min-speech-ms=1",
             "--vad-longest-s=5",
             "--device=cpu",

@@ -74,6 +74,7 @@ pub(super) struct RawVad {
     pub(super) threshold: Option<f32>,
     pub(super) prefix_ms: Option<u64>,
     pub(super) silence_ms: Option<u64>,
+    pub(super) pause_ms: Option<u64>,
     pub(super) min_speech_ms: Option<u64>,
     pub(super) longest_s: Option<u64>,
 }

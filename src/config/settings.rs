@@ -323,8 +323,10 @@ impl TryFrom<RawVad> for EndpointSettings {
             prefix: ms("vad.prefix_ms", raw.prefix_ms, Self::PREFIX_MS)?.unwrap_or(default.prefix),
             end_silence: ms("vad.silence_ms", raw.silence_ms, Self::END_SILENCE_MS)?
                 .unwrap_or(default.end_silence),
+            short_pause: ms("vad.pause_ms", raw.pause_ms, Self::SHORT_PAUSE_MS)?
+                .unwrap_or(default.short_pause),
             min_speech: ms("vad.min_speech_ms", raw.min_speech_ms, 0..=5_000)?.unwrap_or(default.min_speech),
-            longest: seconds("vad.longest_s", raw.longest_s, 5..=28)?.unwrap_or(default.longest),
+            longest: seconds("vad.longest_s", raw.longest_s, 5..=600)?.unwrap_or(default.longest),
             automatic: default.automatic,
         })
     }
