@@ -85,6 +85,8 @@ fn print(event: &EndpointEvent) -> String {
     let frames = |position: u64| position as f64 / FRAME as f64;
     match event {
         EndpointEvent::SpeechStarted { at } => format!("[{}", frames(*at)),
+        EndpointEvent::SpeechPaused { .. } => "~".into(),
+        EndpointEvent::SpeechResumed { .. } => "^".into(),
         EndpointEvent::SpeechStopped { at } => format!("{}]", frames(*at)),
         EndpointEvent::Utterance(Utterance { span, .. }, cut) => {
             format!("({}..{} {cut:?})", frames(span.start), frames(span.end)).to_lowercase()
