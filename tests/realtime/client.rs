@@ -74,11 +74,19 @@ impl Client {
 
     /// Connects as browsers do, with the key in a subprotocol.
     pub(crate) async fn connect_by_subprotocol(served: &Served, key: &str) -> Self {
-        let mut request = served.url("").into_client_request().expect("a request");
-        let protocols = format!("realtime, openai-insecure-api-key.{key}").parse().expect("a header value");
-        request.headers_mut().insert("sec-websocket-protocol", protocols);
+        let protocols = format!("realtime, openai-insecure-api-key.{key}");
+        Self::connect_with(served, "", ("sec-websocket-protocol", &protocols)).await
+    }
+
+    /// Connects with one more header; whoever offers subprotocols is answered with `realtime`.
+    pub(crate) async fn connect_with(served: &Served, query: &str, header: (&'static str, &str)) -> Self {
+        let mut request = served.url(query).into_client_request().expect("a request");
+        let (name, value) = header;
+        request.headers_mut().insert(name, value.parse().expect("a header value"));
         let (socket, response) = Box::pin(connect_async(request)).await.expect("the client is let in");
-        assert_eq!(response.headers()["sec-websocket-protocol"], "realtime");
+        let expected = (name == "sec-websocket-protocol").then_some("realtime");
+        let protocol = response.headers().get("sec-websocket-protocol");
+        assert_eq!(protocol.map(|protocol| protocol.to_str().expect("it is text")), expected);
         Self { socket }
     }
 

@@ -7,6 +7,7 @@ mod client;
 mod driver;
 mod endings;
 mod server;
+mod surface;
 mod waiting;
 
 use base64::Engine as _;

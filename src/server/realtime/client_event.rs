@@ -1,5 +1,6 @@
 //! What clients send: text frames to [`ClientEvent`]s.
 
+use super::beta::Dialect;
 use super::fault::Fault;
 use crate::server::error::shortened;
 use base64::Engine as _;
@@ -25,7 +26,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum ClientEvent {
     /// `session.update` (or beta's `transcription_session.update`) with its `session`.
-    SessionUpdate(Value),
+    SessionUpdate(Dialect, Value),
     /// `input_audio_buffer.append`, decoded.
     Append(Vec<u8>),
     /// `input_audio_buffer.commit`
@@ -110,7 +111,12 @@ fn parse_kind(kind: &str, text: &str) -> Result<ClientEvent, Fault> {
         "input_audio_buffer.append" => append(text),
         "input_audio_buffer.commit" => Ok(ClientEvent::Commit),
         "input_audio_buffer.clear" => Ok(ClientEvent::Clear),
-        "session.update" | "transcription_session.update" => session_update(text),
+        "session.update" => {
+            session(text).map(|session| ClientEvent::SessionUpdate(Dialect::Current, session))
+        }
+        "transcription_session.update" => {
+            session(text).map(|session| ClientEvent::SessionUpdate(Dialect::Beta, session))
+        }
         "conversation.item.retrieve" => item_id(text).map(ClientEvent::ItemRetrieve),
         "conversation.item.delete" => item_id(text).map(ClientEvent::ItemDelete),
         "conversation.item.create"
@@ -135,11 +141,9 @@ fn append(text: &str) -> Result<ClientEvent, Fault> {
     Ok(ClientEvent::Append(bytes))
 }
 
-fn session_update(text: &str) -> Result<ClientEvent, Fault> {
-    match reread(text)?.get_mut("session").map(Value::take) {
-        Some(session) => Ok(ClientEvent::SessionUpdate(session)),
-        None => Err(Fault::invalid("invalid_value", "\"session\" is missing").in_param("session")),
-    }
+fn session(text: &str) -> Result<Value, Fault> {
+    let session = reread(text)?.get_mut("session").map(Value::take);
+    session.ok_or_else(|| Fault::invalid("invalid_value", "\"session\" is missing").in_param("session"))
 }
 
 fn item_id(text: &str) -> Result<String, Fault> {
@@ -179,6 +183,9 @@ mod tests {
             (r#"{"type":"input_audio_buffer.commit"}"#, "Commit"),
             (r#"{"type":"input_audio_buffer.clear","more":1}"#, "Clear"),
             (r#"{"type":"session.update"}"#, "invalid_value in session"),
+            (r#"{"type":"session.update","session":7}"#, "SessionUpdate(Current, Number(7))"),
+            (r#"{"type":"transcription_session.update","session":7}"#, "SessionUpdate(Beta, Number(7))"),
+            (r#"{"type":"transcription_session.update"}"#, "invalid_value in session"),
             (r#"{"type":"conversation.item.delete","item_id":"a"}"#, r#"ItemDelete("a")"#),
             (r#"{"type":"conversation.item.retrieve"}"#, "invalid_value in item_id"),
             (r#"{"type":"response.create"}"#, r#"Unavailable("response.create")"#),

@@ -63,6 +63,12 @@ pub(super) struct Transcription {
     model: String,
     language: Option<String>,
     prompt: Option<String>,
+    /// Words to expect; shown when there are any, like the next.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    keywords: Vec<String>,
+    /// What may be spoken, when `language` does not say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    languages: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -120,7 +126,7 @@ impl SessionConfig {
         let ServerSettings { endpoint, lease, keeping, .. } = settings;
         Self {
             kind,
-            format: AudioFormat::Pcm { rate: 24_000 },
+            format: AudioFormat::DEFAULT,
             transcription: Some(Transcription::new(model)),
             turn_detection: Some(TurnDetection::server_vad(endpoint)),
             noise_reduction: None,
@@ -152,10 +158,8 @@ impl SessionConfig {
         if let Some(include) = session.get("include")? {
             config.include = (!include.is_null()).then(|| included(&include)).transpose()?;
         }
-        if let Some(audio) = session.get("audio")?.filter(|audio| !audio.is_null())
-            && let Some(input) = audio.get("input")?.filter(|input| !input.is_null())
-        {
-            config.set_input(&input, bounds)?;
+        if let Some(audio) = session.get("audio")? {
+            config.set_audio(&audio, bounds)?;
         }
         if config.kind == SessionType::Transcription {
             config.transcription.get_or_insert_with(|| Transcription::new(&bounds.model.name));
@@ -193,6 +197,22 @@ impl SessionConfig {
         }
     }
 
+    fn set_audio(&mut self, audio: &Field<'_>, bounds: Bounds<'_>) -> Result<(), Fault> {
+        let input = if audio.is_null() { None } else { audio.get("input")? };
+        if audio.is_null() || input.as_ref().is_some_and(Field::is_null) {
+            self.clear_input(bounds);
+        }
+        input.filter(|input| !input.is_null()).map_or(Ok(()), |input| self.set_input(&input, bounds))
+    }
+
+    /// The input of a session that was never told anything.
+    fn clear_input(&mut self, bounds: Bounds<'_>) {
+        self.format = AudioFormat::DEFAULT;
+        self.transcription = Some(Transcription::new(&bounds.model.name));
+        self.turn_detection = Some(TurnDetection::server_vad(&self.endpoint));
+        self.noise_reduction = None;
+    }
+
     fn set_input(&mut self, input: &Field<'_>, bounds: Bounds<'_>) -> Result<(), Fault> {
         if let Some(format) = input.get("format")? {
             self.format = AudioFormat::read(&format, self.format)?;
@@ -205,7 +225,7 @@ impl SessionConfig {
                 TurnDetection::read(&turn_detection, self.turn_detection.as_ref(), &self.endpoint)?;
         }
         if let Some(noise_reduction) = input.get("noise_reduction")? {
-            self.noise_reduction = NoiseReduction::read(&noise_reduction)?;
+            self.noise_reduction = NoiseReduction::read(&noise_reduction, self.noise_reduction)?;
         }
         Ok(())
     }
@@ -253,22 +273,26 @@ impl SessionConfig {
 }
 
 impl AudioFormat {
+    const DEFAULT: Self = Self::Pcm { rate: 24_000 };
+
     fn read(field: &Field<'_>, before: Self) -> Result<Self, Fault> {
         if field.is_null() {
-            return Ok(Self::Pcm { rate: 24_000 });
+            return Ok(Self::DEFAULT);
         }
-        let pcm = if matches!(before, Self::Pcm { .. }) { before } else { Self::Pcm { rate: 24_000 } };
+        let pcm = if matches!(before, Self::Pcm { .. }) { before } else { Self::DEFAULT };
         let formats = [("audio/pcm", pcm), ("audio/pcmu", Self::Pcmu), ("audio/pcma", Self::Pcma)];
         let format = match field.get("type")? {
-            Some(kind) => kind.choice(&formats)?,
+            Some(kind) => kind.or(Self::DEFAULT, |kind| kind.choice(&formats))?,
             None => before,
         };
-        match field.get("rate")?.filter(|rate| !rate.is_null()) {
-            Some(rate) if matches!(format, Self::Pcm { .. }) => {
-                Ok(Self::Pcm { rate: rate.integer(8_000..=48_000)? as u32 })
-            }
+        match field.get("rate")? {
+            Some(rate) if matches!(format, Self::Pcm { .. }) => rate.or(Self::DEFAULT, Self::pcm),
             _ => Ok(format),
         }
+    }
+
+    fn pcm(rate: &Field<'_>) -> Result<Self, Fault> {
+        Ok(Self::Pcm { rate: rate.integer(8_000..=48_000)? as u32 })
     }
 
     /// The same, as the session inside calls it.
@@ -283,7 +307,8 @@ impl AudioFormat {
 
 impl Transcription {
     fn new(model: &str) -> Self {
-        Self { model: model.to_owned(), language: None, prompt: None }
+        let (keywords, languages) = (Vec::new(), Vec::new());
+        Self { model: model.to_owned(), language: None, prompt: None, keywords, languages }
     }
 
     fn read(field: &Field<'_>, config: &SessionConfig, bounds: Bounds<'_>) -> Result<Option<Self>, Fault> {
@@ -303,27 +328,44 @@ impl Transcription {
             this.language = language_of(&language, bounds.model)?;
         }
         if let Some(prompt) = field.get("prompt")? {
-            this.prompt = if prompt.is_null() { None } else { Some(prompt.text()?.to_owned()) };
+            this.prompt = prompt.or(None, |prompt| Ok(Some(prompt.text()?.to_owned())))?;
+        }
+        if let Some(keywords) = field.get("keywords")? {
+            this.keywords = keywords.or(Vec::new(), texts)?;
+        }
+        if let Some(languages) = field.get("languages")? {
+            this.languages = languages.or(Vec::new(), |languages| languages_of(languages, bounds.model))?;
         }
         Ok(Some(this))
     }
 
     fn options(&self) -> DecodeOptions {
+        // One of several languages is for the model to find.
+        let only = if let [only] = self.languages.as_slice() { Some(only) } else { None };
         DecodeOptions {
-            language: self.language.clone(),
-            prompt: self.prompt.clone().filter(|prompt| !prompt.trim().is_empty()),
+            language: self.language.as_ref().or(only).cloned(),
+            prompt: self.whole_prompt(),
             ..DecodeOptions::default()
         }
+    }
+
+    /// The keywords, and the prompt after them.
+    fn whole_prompt(&self) -> Option<String> {
+        let keywords = self.keywords.join(", ");
+        let prompt = self.prompt.as_deref().unwrap_or_default().trim();
+        let parts = [keywords.as_str(), prompt].into_iter().filter(|part| !part.is_empty());
+        Some(parts.collect::<Vec<_>>().join(". ")).filter(|prompt| !prompt.is_empty())
     }
 }
 
 impl NoiseReduction {
-    fn read(field: &Field<'_>) -> Result<Option<Self>, Fault> {
+    fn read(field: &Field<'_>, before: Option<Self>) -> Result<Option<Self>, Fault> {
         if field.is_null() {
             return Ok(None);
         }
-        let Some(kind) = field.get("type")? else { return Ok(None) };
-        kind.choice(&[("near_field", Self::NearField), ("far_field", Self::FarField)]).map(Some)
+        let Some(kind) = field.get("type")? else { return Ok(before) };
+        let kinds = [("near_field", Some(Self::NearField)), ("far_field", Some(Self::FarField))];
+        kind.or(None, |kind| kind.choice(&kinds))
     }
 }
 
@@ -337,11 +379,34 @@ fn known_model(field: &Field<'_>, bounds: Bounds<'_>) -> Result<String, Fault> {
 }
 
 fn language_of(field: &Field<'_>, model: &ModelInfo) -> Result<Option<String>, Fault> {
-    if field.is_null() {
+    // Some clients say with an empty name that they do not know.
+    if field.is_null() || field.text()?.is_empty() {
         return Ok(None);
     }
     let spoken = spoken_language(field.text()?, model);
     spoken.map(|code| Some(code.to_owned())).map_err(|error| field.fault(error.code(), error.to_string()))
+}
+
+/// Those of the languages that the model knows.
+///
+/// # Errors
+///
+/// What is wrong with the first, when none is left.
+fn languages_of(field: &Field<'_>, model: &ModelInfo) -> Result<Vec<String>, Fault> {
+    let (known, wrong): (Vec<_>, Vec<_>) =
+        field.elements()?.map(|element| language_of(&element, model)).partition(Result::is_ok);
+    let known: Vec<String> = known.into_iter().flatten().flatten().collect();
+    match wrong.into_iter().find_map(Result::err) {
+        Some(fault) if known.is_empty() => Err(fault),
+        _ => Ok(known),
+    }
+}
+
+/// The texts in a list, without those that are empty.
+fn texts(field: &Field<'_>) -> Result<Vec<String>, Fault> {
+    let texts = field.elements()?.map(|element| Ok(element.text()?.trim().to_owned()));
+    let texts: Result<Vec<String>, Fault> = texts.collect();
+    texts.map(|texts| texts.into_iter().filter(|text| !text.is_empty()).collect())
 }
 
 fn included(field: &Field<'_>) -> Result<Vec<&'static str>, Fault> {

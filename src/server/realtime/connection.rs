@@ -4,10 +4,12 @@
 //! connection, and dropping the driver then frees the session's lease. When the server cannot wait any longer it is the
 //! driver that is told to leave its work: what it still says reaches the client, and its end is the writer's.
 
+use super::beta::Dialect;
 use super::config::SessionConfig;
+use super::conversation::Conversation;
 use super::limits::Limits;
 use super::reader::Reader;
-use super::server_event::{Scribe, ServerEvent};
+use super::server_event::Scribe;
 use super::vigil::Vigil;
 use super::writer::Writer;
 use crate::pool::FlowInfo;
@@ -36,6 +38,8 @@ const LEAVE: Duration = Duration::from_secs(1);
 pub(super) struct Visit {
     pub(super) server: Arc<Server>,
     pub(super) config: SessionConfig,
+    /// Which names it has for things.
+    pub(super) dialect: Dialect,
     /// Without the `sess_` that clients see.
     pub(super) id: Uuid,
     pub(super) permit: SessionPermit,
@@ -57,7 +61,7 @@ pub(super) enum Parting {
 
 /// Serves one client until it or the server ends the connection.
 pub(super) async fn serve(socket: WebSocket, visit: Visit) {
-    let Visit { server, config, id, permit, pulse, tracked } = visit;
+    let Visit { server, config, dialect, id, permit, pulse, tracked } = visit;
     let since = Instant::now();
     info!(kind = ?config.kind, "session begins");
     let (mut sink, mut stream) = socket.split();
@@ -65,7 +69,8 @@ pub(super) async fn serve(socket: WebSocket, visit: Visit) {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |expires| expires.as_secs());
     let name = format!("sess_{}", id.simple());
-    let created = config.shown(&name, expires_at, &server.lanes.model().name);
+    let shown = config.shown(&name, expires_at, &server.lanes.model().name);
+    let created = dialect.created(config.kind, shown);
     let (session, events, driver) = session::open(
         server.frontend.clone(),
         server.lanes.open(permit.caller().as_flow(FlowInfo::session(name.as_str()))),
@@ -74,12 +79,13 @@ pub(super) async fn serve(socket: WebSocket, visit: Visit) {
     let (replies, replies_out) = mpsc::channel(REPLIES);
     let (settings, abandon) = (&server.settings, server.cut_off.child_token());
     let scribe = Scribe::new(&id.simple().to_string());
-    let mut writer = Writer::new(&mut sink, scribe, settings, abandon.clone());
+    let mut writer = Writer::new(&mut sink, scribe, Conversation::new(dialect), settings, abandon.clone());
     let reader = Reader {
         stream: &mut stream,
         id: name,
         expires_at,
         config,
+        dialect,
         limits: Limits::new(settings.session_idle, settings.session_lifetime, since),
         vigil: Vigil::new(settings.busy_silence, settings.idle_silence, since),
         pulse,
@@ -90,7 +96,7 @@ pub(super) async fn serve(socket: WebSocket, visit: Visit) {
         server: Arc::clone(&server),
     };
     let mut parting = Parting::Client;
-    if writer.write(ServerEvent::SessionCreated { session: created }).await.is_ok() {
+    if writer.write(created).await.is_ok() {
         tokio::select! {
             they = reader.run() => parting = they,
             () = writer.run(events, replies_out) => parting = Parting::Server,

@@ -48,6 +48,11 @@ impl<'a> Field<'a> {
         self.value.is_null()
     }
 
+    /// What `read` makes of it; `default` where `null` clears it.
+    pub(super) fn or<T>(&self, default: T, read: impl FnOnce(&Self) -> Result<T, Fault>) -> Result<T, Fault> {
+        if self.is_null() { Ok(default) } else { read(self) }
+    }
+
     pub(super) fn text(&self) -> Result<&'a str, Fault> {
         self.value.as_str().ok_or_else(|| self.wrong("a string"))
     }

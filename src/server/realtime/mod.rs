@@ -24,10 +24,11 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Router};
+use beta::Dialect;
 use config::{SessionConfig, SessionType};
 use connection::Visit;
 use serde::Deserialize;
@@ -54,6 +55,7 @@ async fn connect(
     State(server): State<Arc<Server>>,
     Extension(caller): Extension<Arc<Caller>>,
     Extension(pulse): Extension<Arc<Pulse>>,
+    headers: HeaderMap,
     query: Result<Query<ConnectQuery>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
@@ -65,7 +67,8 @@ async fn connect(
     let tracked = server.sessions.token();
     let span = info_span!("session", session = %id.simple(), caller = caller.name());
     let limit = server.settings.message_limit;
-    let visit = Visit { server, config, id, permit, pulse, tracked };
+    let dialect = Dialect::asked_for(&headers);
+    let visit = Visit { server, config, dialect, id, permit, pulse, tracked };
     Ok(upgrade
         .protocols(["realtime"])
         .read_buffer_size(BUFFER)

@@ -4,6 +4,7 @@
 //! Waiting longer than `slow_client` ends the session with `audio_overrun`, because audio is never dropped silently.
 //! A session that has to end takes nothing any more, but still reads what it has taken.
 
+use super::beta::Dialect;
 use super::client_event::{self, ClientEvent, Incoming, LARGEST_APPEND};
 use super::config::{AudioFormat, Bounds, LeaseTerms, SessionConfig};
 use super::connection::Parting;
@@ -39,6 +40,7 @@ pub(super) struct Reader<'a> {
     pub(super) id: String,
     pub(super) expires_at: u64,
     pub(super) config: SessionConfig,
+    pub(super) dialect: Dialect,
     pub(super) limits: Limits,
     pub(super) vigil: Vigil,
     pub(super) pulse: Arc<Pulse>,
@@ -157,7 +159,7 @@ impl Reader<'_> {
 
     async fn obey(&mut self, event: ClientEvent, event_id: Option<String>) -> Result<(), Done> {
         match event {
-            ClientEvent::SessionUpdate(session) => self.update(&session, event_id).await,
+            ClientEvent::SessionUpdate(dialect, session) => self.update(dialect, &session, event_id).await,
             ClientEvent::Append(bytes) => self.append(&bytes, event_id).await,
             ClientEvent::Commit => self.command(Command::Commit, event_id).await,
             ClientEvent::Clear => self.command(Command::Clear, event_id).await,
@@ -167,18 +169,24 @@ impl Reader<'_> {
         }
     }
 
-    async fn update(&mut self, session: &serde_json::Value, event_id: Option<String>) -> Result<(), Done> {
+    async fn update(
+        &mut self,
+        dialect: Dialect,
+        session: &serde_json::Value,
+        event_id: Option<String>,
+    ) -> Result<(), Done> {
         let server = Arc::clone(&self.server);
         let model = server.lanes.model();
         let (lease, has_audio) = (LeaseTerms::of(&server.settings), self.has_audio);
         let bounds = Bounds { models: &server.models, model, lease, has_audio };
-        match self.config.updated(session, bounds) {
+        match self.config.updated(&dialect.update(session), bounds) {
             Ok(config) => {
                 self.config = config;
+                self.dialect = self.dialect.or(dialect);
                 self.command(Command::Configure(self.config.settings()), None).await?;
                 let session = self.config.shown(&self.id, self.expires_at, &model.name);
-                let with_logprobs = self.config.with_logprobs();
-                self.reply(Reply::Updated { session, with_logprobs }).await
+                let (kind, with_logprobs) = (self.config.kind, self.config.with_logprobs());
+                self.reply(Reply::Updated { dialect: self.dialect, kind, session, with_logprobs }).await
             }
             Err(fault) => self.refuse(fault, event_id).await,
         }
@@ -277,6 +285,9 @@ fn unavailable(kind: &str) -> Fault {
     let message = match kind {
         "response.create" | "response.cancel" => {
             "replies are not available yet; this server transcribes the session's input".to_owned()
+        }
+        "output_audio_buffer.clear" => {
+            "there is no output audio to clear: this server only listens".to_owned()
         }
         _ => format!("{kind} is not available yet: items come only from the session's own audio"),
     };

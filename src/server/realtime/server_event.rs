@@ -13,6 +13,12 @@ pub(super) enum ServerEvent {
     SessionCreated { session: Value },
     #[serde(rename = "session.updated")]
     SessionUpdated { session: Value },
+    /// Beta's name of the first event of a transcription session.
+    #[serde(rename = "transcription_session.created")]
+    TranscriptionSessionCreated { session: Value },
+    /// Beta's name of `session.updated`.
+    #[serde(rename = "transcription_session.updated")]
+    TranscriptionSessionUpdated { session: Value },
     #[serde(rename = "error")]
     Error { error: Fault },
     #[serde(rename = "input_audio_buffer.speech_started")]
@@ -23,10 +29,15 @@ pub(super) enum ServerEvent {
     Committed { previous_item_id: Option<String>, item_id: String },
     #[serde(rename = "input_audio_buffer.cleared")]
     Cleared,
+    #[serde(rename = "input_audio_buffer.timeout_triggered")]
+    TimeoutTriggered { audio_start_ms: u64, audio_end_ms: u64, item_id: String },
     #[serde(rename = "conversation.item.added")]
     ItemAdded { previous_item_id: Option<String>, item: Item },
     #[serde(rename = "conversation.item.done")]
     ItemDone { previous_item_id: Option<String>, item: Item },
+    /// What beta had for both.
+    #[serde(rename = "conversation.item.created")]
+    ItemCreated { previous_item_id: Option<String>, item: Item },
     #[serde(rename = "conversation.item.retrieved")]
     ItemRetrieved { item: Item },
     #[serde(rename = "conversation.item.deleted")]
@@ -36,7 +47,7 @@ pub(super) enum ServerEvent {
         item_id: String,
         content_index: u32,
         delta: String,
-        /// Only when the session includes them, here and below.
+        /// Only when the session includes them, here and below; and here only where they are known.
         #[serde(skip_serializing_if = "Option::is_none")]
         logprobs: Option<Vec<LogprobWire>>,
     },
@@ -63,6 +74,11 @@ pub(super) enum ServerEvent {
     LeaseGranted { slot: u16, waited_ms: u64 },
     #[serde(rename = "pool.lease.released")]
     LeaseReleased { held_ms: u64 },
+    /// No deltas come for now.
+    #[serde(rename = "pool.interims.paused")]
+    InterimsPaused,
+    #[serde(rename = "pool.interims.resumed")]
+    InterimsResumed,
     #[serde(rename = "pool.session.closing")]
     Closing {
         reason: &'static str,
@@ -83,6 +99,22 @@ pub(super) struct Item {
     pub(super) status: &'static str,
     pub(super) role: &'static str,
     pub(super) content: [InputAudio; 1],
+    /// Only where there is something to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pool: Option<ItemPool>,
+}
+
+/// What only those are told who ask for an item.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct ItemPool {
+    pub(super) withheld: WithheldText,
+}
+
+/// A text that was read and is not told.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct WithheldText {
+    pub(super) reason: &'static str,
+    pub(super) text: String,
 }
 
 /// What a user's message consists of. The audio itself is not kept.
@@ -103,6 +135,7 @@ impl Item {
             status: "completed",
             role: "user",
             content: [InputAudio { kind: "input_audio", transcript }],
+            pool: None,
         }
     }
 }

@@ -4,29 +4,43 @@ use super::fault::Fault;
 use super::field::Field;
 use crate::vad::EndpointSettings;
 use serde::Serialize;
+use std::ops::RangeInclusive;
 use std::time::Duration;
+
+/// For how long a session can be told to wait for somebody to speak; OpenAI's limits.
+const IDLE_TIMEOUT_MS: RangeInclusive<u64> = 5_000..=30_000;
 
 /// When an utterance ends.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum TurnDetection {
-    ServerVad {
-        threshold: f64,
-        prefix_padding_ms: u64,
-        silence_duration_ms: u64,
-        #[serde(flatten)]
-        replies: Replies,
-    },
-    SemanticVad {
-        eagerness: Eagerness,
-        #[serde(flatten)]
-        replies: Replies,
-    },
+    ServerVad(ServerVad),
+    SemanticVad(SemanticVad),
+}
+
+/// After so much silence.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct ServerVad {
+    threshold: f64,
+    prefix_padding_ms: u64,
+    silence_duration_ms: u64,
+    /// When silence is an utterance, too.
+    idle_timeout_ms: Option<u64>,
+    #[serde(flatten)]
+    replies: Replies,
+}
+
+/// When what was said sounds complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct SemanticVad {
+    eagerness: Eagerness,
+    #[serde(flatten)]
+    replies: Replies,
 }
 
 /// What a turn does to replies; kept for the day when there are any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct Replies {
+struct Replies {
     create_response: bool,
     interrupt_response: bool,
 }
@@ -34,30 +48,27 @@ pub(super) struct Replies {
 /// How soon the speaker is believed to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Eagerness {
+enum Eagerness {
     Low,
     Medium,
     High,
     Auto,
 }
 
+/// From where patience with a silence goes up and down, by what was said before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PatienceBase {
+    /// As long as the client says.
+    ServerVad(Duration),
+    Low,
+    Medium,
+    High,
+}
+
 impl TurnDetection {
     /// The default, as the server is set.
-    pub(super) fn server_vad(
-        &EndpointSettings { threshold, prefix, end_silence, .. }: &EndpointSettings,
-    ) -> Self {
-        Self::ServerVad {
-            // Shown to four places, as it was written and not as a float holds it.
-            threshold: (f64::from(threshold) * 1e4).round() / 1e4,
-            prefix_padding_ms: prefix.as_millis() as u64,
-            silence_duration_ms: end_silence.as_millis() as u64,
-            replies: Replies { create_response: true, interrupt_response: true },
-        }
-    }
-
-    fn semantic_vad() -> Self {
-        let replies = Replies { create_response: true, interrupt_response: true };
-        Self::SemanticVad { eagerness: Eagerness::Auto, replies }
+    pub(super) fn server_vad(defaults: &EndpointSettings) -> Self {
+        Self::ServerVad(ServerVad::of(defaults))
     }
 
     /// Reads the field over what was set before; `null` is manual mode.
@@ -69,70 +80,119 @@ impl TurnDetection {
         if field.is_null() {
             return Ok(None);
         }
+        let kinds = [("server_vad", false), ("semantic_vad", true)];
         let semantic = match field.get("type")? {
-            Some(kind) => kind.choice(&[("server_vad", false), ("semantic_vad", true)])?,
-            None => matches!(before, Some(Self::SemanticVad { .. })),
+            Some(kind) => kind.or(false, |kind| kind.choice(&kinds))?,
+            None => matches!(before, Some(Self::SemanticVad(_))),
         };
-        let default = if semantic { Self::semantic_vad() } else { Self::server_vad(defaults) };
-        let same_kind = |before: &&Self| matches!(before, Self::SemanticVad { .. }) == semantic;
-        let mut this = before.filter(same_kind).cloned().unwrap_or(default);
-        this.set(field)?;
-        Ok(Some(this))
+        if semantic {
+            let before = before.and_then(Self::as_semantic_vad).unwrap_or(SemanticVad::DEFAULT);
+            return before.updated(field).map(Self::SemanticVad).map(Some);
+        }
+        let before = before.and_then(Self::as_server_vad).cloned();
+        let before = before.unwrap_or_else(|| ServerVad::of(defaults));
+        before.updated(field, &ServerVad::of(defaults)).map(Self::ServerVad).map(Some)
     }
 
     /// What it means to the endpointer; `None` leaves the cutting to commits.
     pub(super) fn endpoint(this: Option<&Self>, defaults: &EndpointSettings) -> EndpointSettings {
         let defaults = defaults.clone();
-        match this {
-            None => EndpointSettings { automatic: false, ..defaults },
-            Some(&Self::ServerVad { threshold, prefix_padding_ms, silence_duration_ms, .. }) => {
-                EndpointSettings {
-                    threshold: threshold as f32,
-                    prefix: Duration::from_millis(prefix_padding_ms),
-                    end_silence: Duration::from_millis(silence_duration_ms),
-                    ..defaults
-                }
-            }
-            Some(Self::SemanticVad { eagerness, .. }) => {
-                EndpointSettings { end_silence: eagerness.end_silence(), ..defaults }
-            }
+        let Some(this) = this else { return EndpointSettings { automatic: false, ..defaults } };
+        let defaults = EndpointSettings { end_silence: this.patience_base().silence(), ..defaults };
+        match this.as_server_vad() {
+            None => defaults,
+            Some(&ServerVad { threshold, prefix_padding_ms, .. }) => EndpointSettings {
+                threshold: threshold as f32,
+                prefix: Duration::from_millis(prefix_padding_ms),
+                ..defaults
+            },
         }
     }
 
-    fn set(&mut self, field: &Field<'_>) -> Result<(), Fault> {
-        let given = |key| Ok(field.get(key)?.filter(|value| !value.is_null()));
+    /// How much silence it takes to end an utterance.
+    pub(super) fn patience_base(&self) -> PatienceBase {
         match self {
-            Self::ServerVad { threshold, prefix_padding_ms, silence_duration_ms, replies } => {
-                if let Some(value) = given("threshold")? {
-                    *threshold = value.number(0.0..=1.0)?;
-                }
-                if let Some(value) = given("prefix_padding_ms")? {
-                    *prefix_padding_ms = value.integer(EndpointSettings::PREFIX_MS)?;
-                }
-                if let Some(value) = given("silence_duration_ms")? {
-                    *silence_duration_ms = value.integer(EndpointSettings::END_SILENCE_MS)?;
-                }
-                replies.set(field)
-            }
-            Self::SemanticVad { eagerness, replies } => {
-                if let Some(value) = given("eagerness")? {
-                    *eagerness = value.choice(&Eagerness::NAMES)?;
-                }
-                replies.set(field)
-            }
+            Self::ServerVad(vad) => PatienceBase::ServerVad(Duration::from_millis(vad.silence_duration_ms)),
+            Self::SemanticVad(vad) => vad.eagerness.patience_base(),
+        }
+    }
+
+    /// After how much silence the silence itself is committed, if ever.
+    #[allow(dead_code, reason = "sessions cannot wait for speech yet")]
+    pub(super) fn idle_timeout(this: Option<&Self>) -> Option<Duration> {
+        this.and_then(Self::as_server_vad)?.idle_timeout_ms.map(Duration::from_millis)
+    }
+
+    fn as_server_vad(&self) -> Option<&ServerVad> {
+        match self {
+            Self::ServerVad(vad) => Some(vad),
+            Self::SemanticVad(_) => None,
+        }
+    }
+
+    fn as_semantic_vad(&self) -> Option<SemanticVad> {
+        match self {
+            Self::ServerVad(_) => None,
+            Self::SemanticVad(vad) => Some(*vad),
         }
     }
 }
 
+impl ServerVad {
+    fn of(&EndpointSettings { threshold, prefix, end_silence, .. }: &EndpointSettings) -> Self {
+        Self {
+            // Shown to four places, as it was written and not as a float holds it.
+            threshold: (f64::from(threshold) * 1e4).round() / 1e4,
+            prefix_padding_ms: prefix.as_millis() as u64,
+            silence_duration_ms: end_silence.as_millis() as u64,
+            idle_timeout_ms: None,
+            replies: Replies::DEFAULT,
+        }
+    }
+
+    fn updated(mut self, field: &Field<'_>, default: &Self) -> Result<Self, Fault> {
+        if let Some(value) = field.get("threshold")? {
+            self.threshold = value.or(default.threshold, |value| value.number(0.0..=1.0))?;
+        }
+        if let Some(value) = field.get("prefix_padding_ms")? {
+            let read = |value: &Field<'_>| value.integer(EndpointSettings::PREFIX_MS);
+            self.prefix_padding_ms = value.or(default.prefix_padding_ms, read)?;
+        }
+        if let Some(value) = field.get("silence_duration_ms")? {
+            let read = |value: &Field<'_>| value.integer(EndpointSettings::END_SILENCE_MS);
+            self.silence_duration_ms = value.or(default.silence_duration_ms, read)?;
+        }
+        if let Some(value) = field.get("idle_timeout_ms")? {
+            self.idle_timeout_ms = value.or(None, |value| value.integer(IDLE_TIMEOUT_MS).map(Some))?;
+        }
+        self.replies = self.replies.updated(field)?;
+        Ok(self)
+    }
+}
+
+impl SemanticVad {
+    const DEFAULT: Self = Self { eagerness: Eagerness::Auto, replies: Replies::DEFAULT };
+
+    fn updated(mut self, field: &Field<'_>) -> Result<Self, Fault> {
+        if let Some(value) = field.get("eagerness")? {
+            self.eagerness = value.or(Self::DEFAULT.eagerness, |value| value.choice(&Eagerness::NAMES))?;
+        }
+        self.replies = self.replies.updated(field)?;
+        Ok(self)
+    }
+}
+
 impl Replies {
-    fn set(&mut self, field: &Field<'_>) -> Result<(), Fault> {
-        if let Some(value) = field.get("create_response")?.filter(|value| !value.is_null()) {
-            self.create_response = value.flag()?;
+    const DEFAULT: Self = Self { create_response: true, interrupt_response: true };
+
+    fn updated(mut self, field: &Field<'_>) -> Result<Self, Fault> {
+        if let Some(value) = field.get("create_response")? {
+            self.create_response = value.or(Self::DEFAULT.create_response, Field::flag)?;
         }
-        if let Some(value) = field.get("interrupt_response")?.filter(|value| !value.is_null()) {
-            self.interrupt_response = value.flag()?;
+        if let Some(value) = field.get("interrupt_response")? {
+            self.interrupt_response = value.or(Self::DEFAULT.interrupt_response, Field::flag)?;
         }
-        Ok(())
+        Ok(self)
     }
 }
 
@@ -140,12 +200,23 @@ impl Eagerness {
     const NAMES: [(&'static str, Self); 4] =
         [("low", Self::Low), ("medium", Self::Medium), ("high", Self::High), ("auto", Self::Auto)];
 
-    /// Until something here understands what was said, eagerness is patience with silence.
-    fn end_silence(self) -> Duration {
-        Duration::from_millis(match self {
-            Self::Low => 800,
-            Self::Medium | Self::Auto => 500,
-            Self::High => 300,
-        })
+    fn patience_base(self) -> PatienceBase {
+        match self {
+            Self::Low => PatienceBase::Low,
+            Self::Medium | Self::Auto => PatienceBase::Medium,
+            Self::High => PatienceBase::High,
+        }
+    }
+}
+
+impl PatienceBase {
+    /// The silence that ends an utterance, whatever was said.
+    fn silence(self) -> Duration {
+        match self {
+            Self::ServerVad(silence) => silence,
+            Self::Low => Duration::from_millis(800),
+            Self::Medium => Duration::from_millis(500),
+            Self::High => Duration::from_millis(300),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What goes to one client: events of its session, replies of its reader, and the last word.
 
+use super::beta::Dialect;
+use super::config::SessionType;
 use super::conversation::Conversation;
 use super::fault::Fault;
 use super::server_event::{Scribe, ServerEvent};
@@ -23,7 +25,7 @@ pub(super) enum Reply {
     /// An event.
     Event(ServerEvent),
     /// The session was updated to this.
-    Updated { session: Value, with_logprobs: bool },
+    Updated { dialect: Dialect, kind: SessionType, session: Value, with_logprobs: bool },
     /// Show this item.
     Retrieve { item_id: String, event_id: Option<String> },
     /// Forget this item.
@@ -77,11 +79,11 @@ impl<'a> Writer<'a> {
     pub(super) fn new(
         sink: &'a mut SplitSink<WebSocket, Message>,
         scribe: Scribe,
+        conversation: Conversation,
         settings: &ServerSettings,
         abandon: CancellationToken,
     ) -> Self {
         let ServerSettings { slow_client, last_words, .. } = *settings;
-        let conversation = Conversation::default();
         Self {
             sink,
             scribe,
@@ -144,9 +146,10 @@ impl<'a> Writer<'a> {
     async fn answer(&mut self, reply: Reply) -> Result<(), Gone> {
         let (answer, event_id) = match reply {
             Reply::Event(event) => (Ok(event), None),
-            Reply::Updated { session, with_logprobs } => {
+            Reply::Updated { dialect, kind, session, with_logprobs } => {
                 self.conversation.include_logprobs(with_logprobs);
-                (Ok(ServerEvent::SessionUpdated { session }), None)
+                self.conversation.speak(dialect);
+                (Ok(dialect.updated(kind, session)), None)
             }
             Reply::Retrieve { item_id, event_id } => (self.conversation.retrieve(&item_id), event_id),
             Reply::Delete { item_id, event_id } => (self.conversation.delete(&item_id), event_id),

@@ -1,5 +1,6 @@
 //! Updates as clients send them, and what is in force after them.
 
+use super::super::turn_detection::PatienceBase;
 use super::*;
 use crate::asr::EncoderWindow;
 use std::time::Duration;
@@ -40,32 +41,138 @@ fn fresh_sessions_are_shown_with_all_their_defaults() {
     insta::assert_json_snapshot!("realtime_session", realtime.shown("sess_1", 1_800_000_000, "demo"));
 }
 
+/// `{"a": {"b": value}}` for `a.b`.
+fn nested(path: &str, value: &Value) -> Value {
+    path.rsplit('.').fold(value.clone(), |value, key| json!({ key: value }))
+}
+
+/// What stands at `a.b` in a session after updates; `null` when nothing does.
+fn shown_at(path: &str, updates: &[Value]) -> Value {
+    let shown = after(updates).expect("the updates are valid").shown("sess_1", 0, "demo");
+    shown.pointer(&format!("/{}", path.replace('.', "/"))).cloned().unwrap_or_default()
+}
+
 #[test]
 fn omitted_fields_keep_their_values_and_null_clears_them() {
-    let set = json!({
-        "format": { "type": "audio/pcm", "rate": 16_000 },
-        "transcription": { "model": "whisper-1", "language": "en-GB", "prompt": "lights" },
-        "turn_detection": { "type": "server_vad", "threshold": 0.7, "silence_duration_ms": 250.0 },
-        "noise_reduction": { "type": "near_field" },
-    });
-    let kept = input_after(&[set.clone(), json!({})]);
-    assert_eq!(kept, input_after(std::slice::from_ref(&set)));
-    assert_eq!(kept["format"], json!({ "type": "audio/pcm", "rate": 16_000 }));
-    assert_eq!(kept["transcription"], json!({ "model": "demo", "language": "en", "prompt": "lights" }));
-    assert_eq!(kept["turn_detection"]["threshold"], json!(0.7));
-    assert_eq!(kept["turn_detection"]["silence_duration_ms"], json!(250));
-    assert_eq!(kept["turn_detection"]["prefix_padding_ms"], json!(300));
+    let table = [
+        // The field, what is sent, what is shown then, and what is shown when it is cleared.
+        ("include", json!([LOGPROBS]), json!([LOGPROBS]), Value::Null),
+        ("pool.lease", json!("session"), json!("session"), json!("utterance")),
+        ("pool.resume", json!(false), json!(false), json!(false)),
+        ("audio.input.format.type", json!("audio/pcmu"), json!("audio/pcmu"), json!("audio/pcm")),
+        ("audio.input.format.rate", json!(16_000), json!(16_000), json!(24_000)),
+        ("audio.input.transcription.model", json!("whisper-1"), json!("demo"), json!("demo")),
+        ("audio.input.transcription.language", json!("en-GB"), json!("en"), Value::Null),
+        ("audio.input.transcription.prompt", json!("lights"), json!("lights"), Value::Null),
+        ("audio.input.transcription.keywords", json!(["Ada", " "]), json!(["Ada"]), Value::Null),
+        ("audio.input.transcription.languages", json!(["en-GB", "de"]), json!(["en"]), Value::Null),
+        ("audio.input.noise_reduction.type", json!("far_field"), json!("far_field"), Value::Null),
+        (
+            "audio.input.noise_reduction",
+            json!({ "type": "near_field" }),
+            json!({ "type": "near_field" }),
+            Value::Null,
+        ),
+        (
+            "audio.input.turn_detection.type",
+            json!("semantic_vad"),
+            json!("semantic_vad"),
+            json!("server_vad"),
+        ),
+        ("audio.input.turn_detection.threshold", json!(0.7), json!(0.7), json!(0.5)),
+        ("audio.input.turn_detection.prefix_padding_ms", json!(100), json!(100), json!(300)),
+        ("audio.input.turn_detection.silence_duration_ms", json!(250.0), json!(250), json!(500)),
+        ("audio.input.turn_detection.idle_timeout_ms", json!(5_000), json!(5_000), Value::Null),
+        ("audio.input.turn_detection.create_response", json!(false), json!(false), json!(true)),
+        ("audio.input.turn_detection.interrupt_response", json!(false), json!(false), json!(true)),
+    ];
+    for (path, sent, shown, cleared) in table {
+        let set = nested(path, &sent);
+        assert_eq!(shown_at(path, std::slice::from_ref(&set)), shown, "{path} set");
+        for other in ["", "audio", "audio.input", "audio.input.transcription", "audio.input.turn_detection"] {
+            let omitted = if other.is_empty() { json!({}) } else { nested(other, &json!({})) };
+            assert_eq!(shown_at(path, &[set.clone(), omitted]), shown, "{path} omitted in {other}");
+        }
+        assert_eq!(shown_at(path, &[set, nested(path, &Value::Null)]), cleared, "{path} cleared");
+    }
+    // Eagerness is of another kind of detection than the default.
+    let (path, kind) =
+        ("audio.input.turn_detection.eagerness", json!({ "type": "semantic_vad", "eagerness": "low" }));
+    let set = nested("audio.input.turn_detection", &kind);
+    assert_eq!(
+        shown_at(path, &[set.clone(), nested("audio.input.turn_detection", &json!({}))]),
+        json!("low")
+    );
+    assert_eq!(shown_at(path, &[set.clone(), nested(path, &Value::Null)]), json!("auto"));
+    let manual = [set, nested("audio.input.turn_detection", &Value::Null), json!({})];
+    assert_eq!(shown_at("audio.input.turn_detection", &manual), Value::Null);
+}
 
-    let cleared = json!({
-        "format": null,
-        "transcription": { "prompt": null },
-        "turn_detection": null,
-        "noise_reduction": null,
+#[test]
+fn null_clears_everything_inside() {
+    let set = json!({ "audio": { "input": {
+        "format": { "type": "audio/pcm", "rate": 16_000 },
+        "transcription": { "language": "en", "prompt": "lights", "keywords": ["Ada"] },
+        "turn_detection": { "type": "server_vad", "threshold": 0.7, "idle_timeout_ms": 6_000 },
+        "noise_reduction": { "type": "near_field" },
+    } } });
+    let fresh = shown_at("audio.input", &[]);
+    assert_ne!(shown_at("audio.input", std::slice::from_ref(&set)), fresh);
+    for path in ["audio", "audio.input"] {
+        assert_eq!(shown_at("audio.input", &[set.clone(), nested(path, &Value::Null)]), fresh, "{path}");
+    }
+    let format = [set.clone(), nested("audio.input.format", &Value::Null)];
+    assert_eq!(shown_at("audio.input.format", &format), json!({ "type": "audio/pcm", "rate": 24_000 }));
+    let fault = after(&[set, nested("audio.input.transcription", &Value::Null)]).expect_err("it transcribes");
+    assert_eq!(fault.param.as_deref(), Some("session.audio.input.transcription"));
+}
+
+#[test]
+fn what_other_servers_know_is_not_looked_at() {
+    let strange = json!({
+        "instructions": "be kind", "tools": [], "tracing": "auto", "output_modalities": ["text"],
+        "audio": {
+            "output": { "voice": "marin" },
+            "input": {
+                "transcription": { "delay": "minimal" },
+                "turn_detection": { "type": "server_vad", "eagerness": 7, "mood": null },
+            },
+        },
     });
-    let cleared = input_after(&[set, cleared]);
-    assert_eq!(cleared["format"], json!({ "type": "audio/pcm", "rate": 24_000 }));
-    assert_eq!(cleared["transcription"], json!({ "model": "demo", "language": "en", "prompt": null }));
-    assert_eq!((&cleared["turn_detection"], &cleared["noise_reduction"]), (&Value::Null, &Value::Null));
+    assert_eq!(after(&[strange]), after(&[]));
+}
+
+#[test]
+fn keywords_and_languages_reach_the_decoder() {
+    let options = |transcription: Value| {
+        let update = json!({ "audio": { "input": { "transcription": transcription } } });
+        let multilingual = Bounds {
+            models: &names(),
+            model: &model(true),
+            lease: LeaseTerms::of(&ServerSettings::default()),
+            has_audio: false,
+        };
+        let fresh = SessionConfig::new(SessionType::Transcription, "demo", &ServerSettings::default());
+        let config = fresh.updated(&update, multilingual).expect("the update is valid");
+        let decode = config.settings().decode.expect("it reads");
+        (decode.language, decode.prompt)
+    };
+    let text = |text: &str| Some(text.to_owned());
+    let table = [
+        (json!({}), (None, None)),
+        (json!({ "prompt": " " }), (None, None)),
+        (json!({ "prompt": "Turn it on." }), (None, text("Turn it on."))),
+        (json!({ "keywords": ["Ada", "Bo"] }), (None, text("Ada, Bo"))),
+        (json!({ "keywords": ["Ada", "Bo"], "prompt": "Lamps" }), (None, text("Ada, Bo. Lamps"))),
+        (json!({ "languages": ["de"] }), (text("de"), None)),
+        (json!({ "languages": ["de", "fr"] }), (None, None)),
+        (json!({ "languages": ["de"], "language": "fr" }), (text("fr"), None)),
+        (json!({ "language": "" }), (None, None)),
+    ];
+    for (transcription, expected) in table {
+        let told = transcription.to_string();
+        assert_eq!(options(transcription), expected, "{told}");
+    }
 }
 
 #[test]
@@ -147,6 +254,32 @@ fn wrong_values_are_refused_under_their_own_names() {
             "invalid_value",
             "session.audio.input.turn_detection.prefix_padding_ms",
         ),
+        (
+            turn_detection("idle_timeout_ms", json!(4_999)),
+            "invalid_value",
+            "session.audio.input.turn_detection.idle_timeout_ms",
+        ),
+        (
+            turn_detection("idle_timeout_ms", json!(30_001)),
+            "invalid_value",
+            "session.audio.input.turn_detection.idle_timeout_ms",
+        ),
+        (
+            input(json!({ "turn_detection": { "type": "semantic_vad", "eagerness": "huge" } })),
+            "invalid_value",
+            "session.audio.input.turn_detection.eagerness",
+        ),
+        (
+            input(json!({ "transcription": { "keywords": ["Ada", 7] } })),
+            "invalid_value",
+            "session.audio.input.transcription.keywords[1]",
+        ),
+        (
+            input(json!({ "transcription": { "languages": ["de", "fr"] } })),
+            "unsupported_value",
+            "session.audio.input.transcription.languages[0]",
+        ),
+        (json!({ "type": null }), "invalid_value", "session.type"),
         (
             input(json!({ "noise_reduction": { "type": "silence" } })),
             "invalid_value",
@@ -234,6 +367,36 @@ fn turn_detection_reaches_the_endpointer() {
         (patient.end_silence, patient.prefix),
         (Duration::from_millis(900), Duration::from_millis(50))
     );
+}
+
+#[test]
+fn patience_and_idle_timeouts_come_from_the_kind_of_detection() {
+    let read = |turn_detection: Value| {
+        let update = json!({ "audio": { "input": { "turn_detection": turn_detection } } });
+        let config = after(&[update]).expect("the update is valid");
+        let patience = config.turn_detection.as_ref().map(TurnDetection::patience_base);
+        (patience, TurnDetection::idle_timeout(config.turn_detection.as_ref()))
+    };
+    let (millis, semantic) = (
+        Duration::from_millis,
+        |eagerness| json!({ "type": "semantic_vad", "eagerness": eagerness, "idle_timeout_ms": 9_000 }),
+    );
+    let table = [
+        (Value::Null, (None, None)),
+        (json!({ "type": "server_vad" }), (Some(PatienceBase::ServerVad(millis(500))), None)),
+        (
+            json!({ "type": "server_vad", "silence_duration_ms": 200, "idle_timeout_ms": 30_000 }),
+            (Some(PatienceBase::ServerVad(millis(200))), Some(millis(30_000))),
+        ),
+        (semantic("low"), (Some(PatienceBase::Low), None)),
+        (semantic("medium"), (Some(PatienceBase::Medium), None)),
+        (semantic("high"), (Some(PatienceBase::High), None)),
+        (semantic("auto"), (Some(PatienceBase::Medium), None)),
+    ];
+    for (turn_detection, expected) in table {
+        let told = turn_detection.to_string();
+        assert_eq!(read(turn_detection), expected, "{told}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What clients are told, event by event.
 
+mod orders;
+
 use super::*;
 use crate::asr::{AsrError, Hypothesis, Segment, Stability, Timing};
 use crate::audio::Span;
