@@ -14,6 +14,8 @@ pub(super) struct ServeFlags {
     #[command(flatten)]
     pub(super) server: ServerFlags,
     #[command(flatten)]
+    pub(super) live: LiveFlags,
+    #[command(flatten)]
     #[serde(flatten)]
     pub(super) recognize: RecognizeFlags,
 }
@@ -174,6 +176,27 @@ pub(super) struct AsrFlags {
     /// How much the encoder looks at: the utterance (fit), 30 s (full) [default: auto, what the model was trained for]
     #[arg(long, value_name = "auto|fit|full", env = "STENOPOOL_WINDOW")]
     window: Option<String>,
+}
+
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Live sessions")]
+pub(super) struct LiveFlags {
+    /// Tell what is being said before it is over [default: true]
+    #[arg(long, value_name = "true|false", env = "STENOPOOL_INTERIMS", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    interims: Option<bool>,
+    /// Read what is being said after so many milliseconds of new speech; longer under load [default: 500]
+    #[arg(long, value_name = "MS", env = "STENOPOOL_INTERIM_MS")]
+    interim_ms: Option<u64>,
+    /// The same until the first words are told [default: 300]
+    #[arg(long, value_name = "MS", env = "STENOPOOL_FIRST_INTERIM_MS")]
+    first_interim_ms: Option<u64>,
+    /// Begin the final text in each pause, in case it is the end [default: true]
+    #[arg(long, value_name = "true|false", env = "STENOPOOL_SPECULATE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    speculate: Option<bool>,
+    /// Wait a little less for more after a whole sentence, and longer after "and" or "um"; false: exactly as long as
+    /// the session says [default: true]
+    #[arg(long, value_name = "true|false", env = "STENOPOOL_ADAPTIVE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    adaptive: Option<bool>,
 }
 
 #[derive(Debug, Default, Args, Serialize)]

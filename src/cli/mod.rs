@@ -163,6 +163,7 @@ fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::LiveSettings;
     use clap::CommandFactory;
 
     #[test]
@@ -223,6 +224,11 @@ mod tests {
             "--tier=gold=4,silver=2",
             "--threads=1",
             "--window=fit",
+            "--interims=false",
+            "--interim-ms=700",
+            "--first-interim-ms=100",
+            "--speculate=false",
+            "--adaptive=false",
             "--vad-threshold=0.4",
             "--vad-prefix-ms=1",
             "--vad-silence-ms=50",
@@ -239,7 +245,8 @@ mod tests {
         let settings = config::load(None, &Tables { log: &cli.log, rest: &flags }).expect("all is well");
         assert!(settings.server.insecure);
         assert_eq!((settings.server.keys.len(), settings.slots.slots), (2, Some(1)));
-        assert!(!settings.server.limits.lease_switching);
+        assert!(!settings.server.limits.lease_switching && !settings.server.limits.adaptive);
+        assert_eq!(settings.server.limits.live, LiveSettings::OFF);
         assert!((settings.endpoint.threshold - 0.4).abs() < 1e-6);
         assert!(!settings.log.format.is_for_people());
         let mut serve = Cli::command();

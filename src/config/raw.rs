@@ -12,6 +12,7 @@ pub(super) struct Raw {
     pub(super) models: RawModels,
     pub(super) pool: RawPool,
     pub(super) asr: RawAsr,
+    pub(super) live: RawLive,
     pub(super) vad: RawVad,
     pub(super) gpu: RawGpu,
     pub(super) log: RawLog,
@@ -66,6 +67,16 @@ pub(super) struct RawPool {
 pub(super) struct RawAsr {
     pub(super) threads: Option<AutoOr>,
     pub(super) window: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawLive {
+    pub(super) interims: Option<bool>,
+    pub(super) interim_ms: Option<u64>,
+    pub(super) first_interim_ms: Option<u64>,
+    pub(super) speculate: Option<bool>,
+    pub(super) adaptive: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
