@@ -17,7 +17,8 @@ build: ## Build target/release/stenopool, and nothing else
 run: setup build ## Start the server; flags for `serve` go into ARGS="..."
 	@exec $(BINARY) serve $(ARGS)
 
-test: setup ## Run all tests
+test: setup ## Run all tests; fetches the official clients that some of them drive into target/
+	@scripts/test-tools.sh
 	@cargo test --locked
 
 bench: setup ## Print what the pool itself costs, and how fair it is

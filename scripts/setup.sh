@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a build and a first run need, and only what is missing. Says so when it cannot.
+# With the argument `python` also pip, which is otherwise only needed to fetch the runtime files.
 #
 # Tools come from apt on Debian and Ubuntu. ONNX Runtime and Silero VAD are taken out of their pinned PyPI wheels;
 # the checksums below are of the files in them, so a second call knows in a tenth of a second that all is well.
@@ -61,7 +62,7 @@ missing_packages() {
     have c++ || echo g++
     # The C compiler without the headers of the C library is no use to anyone.
     [ -e /usr/include/stdlib.h ] || ! have apt-get || echo libc6-dev
-    if ! runtime_is_right; then
+    if ! runtime_is_right || [ "${1-}" = python ]; then
         pip_works || echo python3-pip
         [ -e /etc/ssl/certs/ca-certificates.crt ] || ! have apt-get || echo ca-certificates
     fi
@@ -134,6 +135,6 @@ fetch_runtime() {
 }
 
 check_rust
-mapfile -t packages < <(missing_packages)
+mapfile -t packages < <(missing_packages "$@")
 [ "${#packages[@]}" -eq 0 ] || install_packages "${packages[@]}"
 runtime_is_right || fetch_runtime
