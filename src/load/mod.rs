@@ -36,8 +36,8 @@ pub use plan::{
     SimulationStep, Tier, TierFigures, WaitFigures, plan, read_pool,
 };
 pub use protocol::{
-    ConnectError, Connection, Disconnected, Final, Heard, Listener, Protocol, ProtocolName, Speaker, Stretch,
-    Target,
+    ConnectError, Connection, Dictation, DictationEvent, DictationReceiver, DictationSender, DictationSettings, Disconnected, Final, Heard, Listener, Protocol, ProtocolName, Speaker, Stretch,
+    Target, Told,
 };
 pub use report::{ClipTakes, Lag, LoadReport, Quantiles, RunFacts, ServerUsage, Take};
 pub use run::{Course, LoadError, LoadSettings, run};
