@@ -12,7 +12,8 @@ use super::failure::Failure;
 use super::output;
 use super::signals::on_first_signal;
 use crate::load::{
-    ConnectError, Dictation, DictationReceiver, DictationSender, DictationSettings, Disconnected, Target, Told,
+    ConnectError, Dictation, DictationReceiver, DictationSender, DictationSettings, Disconnected, Target,
+    Told,
 };
 use crate::pool::LeaseScope;
 use clap::Args;

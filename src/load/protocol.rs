@@ -15,9 +15,7 @@ mod whisperlive;
 #[cfg(test)]
 mod scripted;
 
-pub use dictation::{
-    Dictation, DictationEvent, DictationReceiver, DictationSender, DictationSettings, Told,
-};
+pub use dictation::{Dictation, DictationEvent, DictationReceiver, DictationSender, DictationSettings, Told};
 pub(super) use peer::root_cause;
 pub use target::{ProtocolName, Target};
 

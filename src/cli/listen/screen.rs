@@ -155,7 +155,8 @@ impl Screen {
             return Vec::new();
         }
         let erase = erase(self.drawn.len());
-        let draw = if block.is_empty() { String::new() } else { format!("{GREY}{}{PLAIN}", block.join("\n")) };
+        let draw =
+            if block.is_empty() { String::new() } else { format!("{GREY}{}{PLAIN}", block.join("\n")) };
         self.drawn = block;
         let pieces = match above {
             None => vec![Piece::Out(erase + &draw)],

@@ -184,7 +184,8 @@ fn record(mut command: Command, name: String, sink: Sink) -> anyhow::Result<Runn
         if !matches!(ended, Ok(Ok(status)) if status.success()) {
             let why = last.unwrap_or_else(|| "it gave no reason".to_owned());
             let hint = "try the command by hand, or record with another one: --recorder";
-            let _ = sink.blocking_send(Err(Failure::new(format!("{name} does not record: {why}"), hint).into()));
+            let _ =
+                sink.blocking_send(Err(Failure::new(format!("{name} does not record: {why}"), hint).into()));
         }
     })?;
     Ok(running)

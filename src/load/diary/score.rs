@@ -56,7 +56,8 @@ fn score(turns: &[TurnOutcome], texts: &[&Final]) -> Score {
         kind: largest.map(|(turn, _)| turn.clip.kind.clone()).unwrap_or_default(),
         words: said.len() as u64,
         errors: errors(|told| &told.text),
-        streamed_errors: is_streamed(texts).then(|| errors(|told| told.streamed.as_deref().unwrap_or_default())),
+        streamed_errors: is_streamed(texts)
+            .then(|| errors(|told| told.streamed.as_deref().unwrap_or_default())),
         awaited: turns.iter().any(|turn| turn.fate == Fate::Awaited),
     }
 }

@@ -72,7 +72,9 @@ impl LoadReport {
 
     fn decodes(&self) -> String {
         let both = self.server.final_decodes.zip(self.server.interim_decodes);
-        known(both.map(|(finals, interims)| format!("{finals} finals, {interims} interims, {} deltas", self.deltas)))
+        known(both.map(|(finals, interims)| {
+            format!("{finals} finals, {interims} interims, {} deltas", self.deltas)
+        }))
     }
 
     fn word_error(&self) -> String {

@@ -15,7 +15,7 @@ const WAITS: &[f64] =
     &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0];
 
 /// The name of how long decodes take, which load tests look for.
-pub(super) const DECODES: &str = "stenopool_asr_decode_seconds";
+pub(super) const DECODE_SECONDS: &str = "stenopool_asr_decode_seconds";
 
 /// From a short decode to a session of hours.
 const HOLDS: &[f64] =
@@ -76,7 +76,7 @@ impl Recorded {
                 HOLDS,
             ),
             decodes: add.histograms(
-                DECODES,
+                DECODE_SECONDS,
                 "Time that a decode took, of those that gave a text; failed and cancelled ones do not count.",
                 DECODES,
             ),
