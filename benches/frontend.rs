@@ -95,7 +95,7 @@ async fn stream(sound: Sound, begun: Begun, hertz: u32, n_sessions: usize) {
     tokio::time::sleep(WARM_UP).await;
     let (since, used) = (Instant::now(), used_by_frontend());
     tokio::time::sleep_until(end).await;
-    let (took, used) = (since.elapsed().as_secs_f64(), used_by_frontend() - used);
+    let (took, used) = (since.elapsed().as_secs_f64(), used_by_frontend().saturating_sub(used));
     let mut waits = Vec::new();
     for session in sessions {
         waits.extend(session.await.expect("no session panics"));

@@ -7,6 +7,7 @@
 
 mod ear;
 mod gathering;
+mod queue;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -16,8 +17,8 @@ pub use ear::{Ear, EarInput};
 use crate::audio::AudioError;
 use crate::vad::{Detector, EndpointEvent, VadError};
 use gathering::Gathering;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
 use std::thread::Builder;
 use thread::{Job, Listener};
 use tokio::sync::{Semaphore, oneshot};
@@ -56,10 +57,9 @@ pub struct Frontend {
     jobs: Arc<AtomicUsize>,
 }
 
-/// The way to a thread. The channel is of the standard library, because a thread cannot wait for a moment at tokio's; it
-/// has no bound of its own, so each job takes a place in the room and leaves it when it is begun.
+/// The way to a thread. Each job takes a place in the room, and leaves it when it is begun.
 struct Entrance {
-    jobs: mpsc::Sender<Job>,
+    jobs: queue::Sender<Job>,
     room: Arc<Semaphore>,
 }
 
@@ -75,7 +75,7 @@ impl Frontend {
     pub fn start(detectors: Vec<Box<dyn Detector>>) -> Self {
         let epoch = Instant::now();
         let threads = detectors.into_iter().enumerate().map(|(index, detector)| {
-            let (jobs, queue) = mpsc::channel();
+            let (jobs, queue) = queue::queue();
             let listener = Listener::new(detector, queue, Gathering::new(epoch));
             let thread = Builder::new().name(format!("frontend-{index}")).spawn(|| listener.run());
             thread.expect("the operating system starts a thread");
@@ -100,7 +100,11 @@ impl Frontend {
         let (reply, answer) = oneshot::channel();
         let entrance = self.next_thread()?;
         let room = Arc::clone(&entrance.room).acquire_owned().await.map_err(|_| FrontendError::Stopped)?;
-        entrance.jobs.send(Job { ear, input, reply, room }).map_err(|_| FrontendError::Stopped)?;
+        let job = Job { ear, input, reply, room };
+        let hurry = job.is_in_hurry();
+        if !entrance.jobs.send(job, hurry) {
+            return Err(FrontendError::Stopped);
+        }
         answer.await.map_err(|_| FrontendError::Stopped)?
     }
 

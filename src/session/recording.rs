@@ -113,11 +113,11 @@ impl Recording {
         frontend: &Frontend,
         lane: Lane,
         options: DecodeOptions,
-        endpoint: EndpointSettings,
+        mut endpoint: EndpointSettings,
         wait: Option<Duration>,
     ) -> Self {
         // Also where a client has said how to cut.
-        let endpoint = EndpointSettings { longest: endpoint.longest.min(LONGEST_PART), ..endpoint };
+        endpoint.longest = endpoint.longest.min(LONGEST_PART);
         let is_long = file.duration().is_some_and(|duration| duration > BATCH_FROM);
         let progress = Arc::<Progress>::default();
         let (tell, parts) = mpsc::channel(PARTS_AHEAD);

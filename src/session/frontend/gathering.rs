@@ -58,6 +58,11 @@ impl Gathering {
         self.due
     }
 
+    /// How many more pieces are enough.
+    pub(super) fn lacking(&self) -> usize {
+        ENOUGH.saturating_sub(self.n_waiting)
+    }
+
     /// Nothing waits any more.
     pub(super) fn begin(&mut self) {
         (self.n_waiting, self.due) = (0, None);
@@ -145,9 +150,9 @@ mod tests {
     fn enough_pieces_wait_for_no_others() {
         let mut hall = Hall::of(MANY).roll_call();
         (1..ENOUGH).for_each(|session| hall.send(session, false));
-        assert_eq!(hall.wait(), Some(8));
+        assert_eq!((hall.wait(), hall.gathering.lacking()), (Some(8), 1));
         hall.send(0, false);
-        assert_eq!(hall.wait(), Some(0));
+        assert_eq!((hall.wait(), hall.gathering.lacking()), (Some(0), 0));
     }
 
     #[test]

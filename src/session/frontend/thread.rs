@@ -4,12 +4,12 @@
 //! arrive join in between two steps, as soon as [`Gathering`] lets them. What panics or fails for one ear is told to that ear's session alone.
 
 use super::gathering::Gathering;
+use super::queue::{Receiver, Wait};
 use super::{Ear, EarInput, FrontendError, Heard};
 use crate::audio::AudioError;
 use crate::vad::{Detector, EndpointEvent, VadError};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 use tracing::warn;
@@ -37,7 +37,7 @@ pub(super) struct Job {
 
 impl Job {
     /// Pieces of a live stream can wait a few milliseconds. Whoever commits or reads a file waits for the answer itself.
-    fn is_in_hurry(&self) -> bool {
+    pub(super) fn is_in_hurry(&self) -> bool {
         !matches!(self.input, EarInput::Bytes(_))
     }
 }
@@ -45,7 +45,7 @@ impl Job {
 /// A thread's work.
 pub(super) struct Listener {
     detector: Box<dyn Detector>,
-    jobs: mpsc::Receiver<Job>,
+    jobs: Receiver<Job>,
     gathering: Gathering,
     /// Those that came and wait for others, which takes no longer than `gathering` says.
     gathered: Vec<Job>,
@@ -55,7 +55,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(detector: Box<dyn Detector>, jobs: mpsc::Receiver<Job>, gathering: Gathering) -> Self {
+    pub(super) fn new(detector: Box<dyn Detector>, jobs: Receiver<Job>, gathering: Gathering) -> Self {
         Self { detector, jobs, gathering, gathered: Vec::new(), tasks: VecDeque::new() }
     }
 
@@ -69,37 +69,35 @@ impl Listener {
     /// Takes in all that is queued, and begins it when it is time; waits when there is nothing else to do. `false` when
     /// nothing will come any more and all is done.
     fn take_in(&mut self) -> bool {
-        let end = loop {
-            match self.next_job() {
-                Ok(job) => self.gather(job),
-                Err(end) => break end,
+        loop {
+            let more_may_come = self.gather();
+            let is_time = self.gathering.due().is_some_and(|due| due <= Instant::now());
+            if is_time || !more_may_come {
+                self.begin_gathered();
+                return more_may_come || !self.tasks.is_empty();
             }
+            if !self.tasks.is_empty() {
+                return true;
+            }
+        }
+    }
+
+    /// Puts what has come to what was gathered; waits for it while nobody's frame waits. `false` when nothing will come
+    /// any more.
+    fn gather(&mut self) -> bool {
+        let wait = match self.gathering.due() {
+            _ if !self.tasks.is_empty() => Wait::No,
+            Some(due) => Wait::Until(due, self.gathering.lacking()),
+            None => Wait::ForAny,
         };
-        let no_more = end == RecvTimeoutError::Disconnected;
-        if no_more || self.gathering.due().is_some_and(|due| due <= Instant::now()) {
-            self.begin_gathered();
+        let Some(jobs) = self.jobs.take(wait) else { return false };
+        let now = Instant::now();
+        for mut job in jobs {
+            let hurry = job.is_in_hurry();
+            self.gathering.arrive(now, &mut job.ear.counted_in, hurry);
+            self.gathered.push(job);
         }
-        !(no_more && self.tasks.is_empty())
-    }
-
-    /// The next job, waited for while nobody's frame waits: until it is time to begin those that were gathered.
-    fn next_job(&self) -> Result<Job, RecvTimeoutError> {
-        if !self.tasks.is_empty() {
-            return self.jobs.try_recv().map_err(|error| match error {
-                TryRecvError::Empty => RecvTimeoutError::Timeout,
-                TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
-            });
-        }
-        match self.gathering.due() {
-            Some(due) => self.jobs.recv_timeout(due.saturating_duration_since(Instant::now())),
-            None => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        }
-    }
-
-    fn gather(&mut self, mut job: Job) {
-        let hurry = job.is_in_hurry();
-        self.gathering.arrive(Instant::now(), &mut job.ear.counted_in, hurry);
-        self.gathered.push(job);
+        true
     }
 
     fn begin_gathered(&mut self) {
