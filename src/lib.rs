@@ -62,6 +62,10 @@
 //! | [`asr::Capacity`], [`asr::Knee`] | what carries the pool, which term binds, and alerts; from where the knee is known |
 //! | [`asr::Lane`], [`asr::Job`] | a session's way to a slot; one decode on its way, with its lease |
 //! | [`asr::Hypothesis`], [`asr::Segment`], [`asr::Transcript`] | the reading of an utterance; timed text; a reading and what it took |
+//! | [`asr::Stability`], [`asr::Stabilizer`] | may a text still change; lets through only what two readings agree on |
+//! | [`asr::Seam`] | where long speech is cut between two words, so that it can be read window by window |
+//! | [`asr::Doubt`], [`asr::Withheld`] | why a text is not told; the text that is not |
+//! | [`session::Patience`], [`session::Closing`] | how much silence ends what was said; what its text ends like |
 //! | [`session::Recording`], [`session::Part`] | a file being transcribed; the text of one stretch of it |
 //! | [`load::Clip`], [`load::Turns`], [`load::Diary`] | a labelled recording; when a virtual person says which; the book of what it said and what came back |
 //! | [`load::Protocol`], [`load::Speaker`], [`load::Listener`] | a way to talk to servers of one kind; the halves of a connection |
@@ -85,7 +89,15 @@
 //!    the length of an [`audio::Utterance`].
 //! 4. An [`asr::Lane`] takes a [`pool::Lease`] and submits an [`asr::Job`] with the lease in it; the lease comes back
 //!    with the answer. Whoever gives up meanwhile cancels the decode, and the slot is free when the decoder has stopped.
-//! 5. The [`asr::Hypothesis`] goes to the client as the transcript of its item, or as a part of its file.
+//! 5. A guard looks at each [`asr::Hypothesis`] beside its sound: what nobody said is [withheld](asr::Withheld). The rest
+//!    goes to the client as the transcript of its item, or as a part of its file.
+//!
+//! Live speech is read before it is over. While somebody speaks, the session's *interpreter* asks for interim readings,
+//! which a newer one replaces and a final one passes; what two of them agree on is told, and never taken back. In the
+//! first short pause it begins the final reading, so that the text is there when the pause has lasted long enough to be
+//! the end; how long that is depends on what was said ([`session::Patience`]). When speech goes on instead, that
+//! reading is thrown away. Speech that is longer than the recognizer's window is cut at [`asr::Seam`]s; what lies before
+//! one is settled. Under load interims get rarer, then stop, and the client is told.
 //!
 //! A file takes the same way, as [`session::Recording`]: cut at silences, decoded on as many slots as are free, told in
 //! order, in bounded memory.
@@ -94,8 +106,8 @@
 //!
 //! [`pool::Ledger`] is pure: who holds which slot, and who is next. Each [`pool::Class`] is served by start-time fair
 //! queueing over flows with weights; finals (somebody waits for them) go first, and batch work (parts of files) has a
-//! guaranteed share. [`load::Scenario`] shows what that is worth. [`pool::Allocator`] is one
-//! mutex around the ledger and those who wait, never held across an `await`: decide under the lock, deliver after it.
+//! guaranteed share; between them stand finals that may turn out useless, and interims, of which a flow has one in line.
+//! [`load::Scenario`] shows what that is worth. [`pool::Allocator`] is one mutex around the ledger and those who wait, never held across an `await`: decide under the lock, deliver after it.
 //! A lease is for one utterance: a Whisper state carries nothing from one to the next, so any slot serves any session,
 //! and a hundred connected people need about as many slots as speak at once. A session may keep one instead
 //! ([`pool::LeaseScope::Session`]); it is given back when nobody has spoken for a while.

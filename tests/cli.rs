@@ -200,6 +200,24 @@ fn output_that_nobody_reads_is_no_reason_to_panic() {
     }
 }
 
+#[test]
+fn who_listens_without_a_server_is_told_to_start_one() {
+    let recording = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings/eval/seen-voice-000.wav");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let url = format!("http://{free}");
+    let recording = recording.to_str().unwrap();
+    let output = Bench::new().run(&["listen", "--url", &url, "--file", recording], &[]);
+    assert_fails(&output, 1, "cannot reach", "stenopool serve");
+    let output = Bench::new().run(&["listen", "--file", "no-such.wav"], &[]);
+    assert_fails(&output, 1, "cannot play no-such.wav", "audio file");
+}
+
+#[test]
+fn who_listens_without_a_recorder_is_told_what_to_install() {
+    let output = Bench::new().run(&["listen"], &[("PATH", "/nowhere")]);
+    assert_fails(&output, 69, "no program here that records", "alsa-utils");
+}
+
 /// A server of the binary, ended with the test.
 struct Serving {
     process: Child,

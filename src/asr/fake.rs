@@ -4,7 +4,7 @@ use super::{
     Alerts, AsrError, Capacity, DecodeOptions, Device, Engine, Hypothesis, Job, Outcome, Segment,
     SupervisorSettings, Token,
 };
-use crate::audio::Utterance;
+use crate::audio::{Span, Utterance};
 use crate::gpu::fake::FakeProbe;
 use crate::gpu::{Bytes, DeviceInfo, DeviceKind, Footprint, Loaded, MemoryBudget};
 use crate::pool::SlotId;
@@ -150,6 +150,13 @@ impl Engine for FakeEngine {
     fn close(&self, slot: SlotId) {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).retain(|open| *open != slot);
     }
+}
+
+/// The final reading of one second that begins the stream.
+pub fn says(text: &str) -> Hypothesis {
+    let span = Span::new(0, 16_000);
+    let utterance = Utterance { span, speech: span, voiced: span.len(), samples: Vec::new() };
+    reading(text, &utterance, &DecodeOptions::default())
 }
 
 async fn perform(act: Act, utterance: &Utterance, options: &DecodeOptions) -> Result<Hypothesis, AsrError> {

@@ -24,6 +24,7 @@ use std::time::Duration;
 use teller::Teller;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span, warn};
 
 /// The text of an utterance and what it took.
@@ -236,13 +237,42 @@ impl Lane {
         class: Class,
         deadline: Option<Instant>,
     ) -> Result<Transcript, AsrError> {
+        self.carry_out(Work::new(utterance, options, class), deadline).await
+    }
+
+    /// As [`transcribe`](Self::transcribe), for an utterance of which it is not sure that it is over: behind all finals,
+    /// until `wanted` is cancelled, which makes a final of it, wherever it is by then.
+    ///
+    /// # Errors
+    ///
+    /// As for `transcribe`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for `transcribe`.
+    pub async fn transcribe_speculatively(
+        &self,
+        utterance: Arc<Utterance>,
+        options: DecodeOptions,
+        wanted: CancellationToken,
+    ) -> Result<Transcript, AsrError> {
+        let work = Work { wanted, ..Work::new(utterance, options, Class::Speculative) };
+        self.carry_out(work, None).await
+    }
+
+    /// Whether finals wait for a slot, so that nothing should be asked for that may turn out useless.
+    pub fn is_crowded(&self) -> bool {
+        self.seat.lanes.allocator.waiting_for(Class::Final) > 0
+    }
+
+    async fn carry_out(&self, work: Work, deadline: Option<Instant>) -> Result<Transcript, AsrError> {
         let span = info_span!(
             "transcribe",
             flow = self.seat.flow.id().0,
-            ?class,
-            audio_ms = utterance.span.duration().as_millis()
+            class = ?work.class,
+            audio_ms = work.utterance.span.duration().as_millis()
         );
-        self.seat.transcribe(Work { utterance, options, class }, deadline).instrument(span).await
+        self.seat.transcribe(work, deadline).instrument(span).await
     }
 }
 
@@ -301,10 +331,14 @@ impl Seat {
         deadline: Option<Instant>,
     ) -> Result<(Lease, Home), AcquireError> {
         let cost = self.lanes.expected(work.utterance.span.duration());
-        let ask = Ask { avoid, ..Ask::new(work.class, cost) };
+        let ask = Ask { avoid, ..Ask::new(work.class(), cost) };
         let mut place = self.lanes.allocator.enqueue(&self.flow, ask, deadline)?;
-        if work.class != Class::Final {
-            return Ok((place.lease().await?, Home::Pool(None)));
+        if ask.class != Class::Final {
+            tokio::select! {
+                biased;
+                lease = place.lease() => return Ok((lease?, Home::Pool(None))),
+                () = work.wanted.cancelled() => drop(place.promote()),
+            }
         }
         let lease = self.teller.stand_in_line(&mut place).await?;
         Ok((lease, Home::Pool(Some(self.teller.clone()))))

@@ -21,7 +21,25 @@ fn letters(text: &str) -> usize {
     text.chars().filter(|char| char.is_alphanumeric()).map(|char| 1 + usize::from(is_unspaced(char))).sum()
 }
 
+/// How many of the tokens make up the first `words` words.
+pub(super) fn tokens_in(tokens: &[Token], words: usize) -> usize {
+    let (mut n_words, mut n_tokens) = (0, 0);
+    for group in groups(tokens) {
+        n_words += usize::from(!word(&group).text.is_empty());
+        if n_words > words {
+            break;
+        }
+        n_tokens += group.len();
+    }
+    n_tokens
+}
+
 fn join_words(tokens: &[Token]) -> Vec<Word> {
+    groups(tokens).iter().map(|group| word(group)).filter(|word| !word.text.is_empty()).collect()
+}
+
+/// The tokens of each word.
+fn groups(tokens: &[Token]) -> Vec<Vec<&Token>> {
     let mut groups: Vec<Vec<&Token>> = Vec::new();
     for token in tokens {
         match groups.last_mut() {
@@ -29,7 +47,7 @@ fn join_words(tokens: &[Token]) -> Vec<Word> {
             _ => groups.push(vec![token]),
         }
     }
-    groups.iter().map(|group| word(group)).filter(|word| !word.text.is_empty()).collect()
+    groups
 }
 
 fn begins_word(group: &[&Token], token: &Token) -> bool {
@@ -45,7 +63,7 @@ fn ends_unspaced(group: &[&Token]) -> bool {
 }
 
 /// Thai, Lao, Burmese, Japanese and Chinese.
-fn is_unspaced(char: char) -> bool {
+pub(super) fn is_unspaced(char: char) -> bool {
     matches!(char, '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}')
 }
 
@@ -86,6 +104,16 @@ mod tests {
     fn a_script_without_spaces_gives_a_word_for_each_token() {
         let tokens = ["今天", "天气", "。"].map(str::as_bytes);
         assert_eq!(texts(&tokens), ["今天", "天气。"]);
+    }
+
+    #[test]
+    fn the_tokens_of_the_first_words_are_counted_with_their_punctuation() {
+        let tokens = [" Turn", " on", ".", " ", " Lap", "top"].map(|text| Token {
+            id: 0,
+            bytes: text.into(),
+            logprob: 0.0,
+        });
+        assert_eq!([0, 1, 2, 3, 9].map(|words| tokens_in(&tokens, words)), [0, 1, 4, 6, 6]);
     }
 
     #[test]

@@ -119,8 +119,21 @@ pub struct Utterance {
     pub speech: Span,
     /// How many samples lie in frames that the voice detector took for speech; at most as many as `speech` has.
     pub voiced: u64,
-    /// 16 kHz mono; as many as `span` is long.
+    /// 16 kHz mono; as many as `span` is long, or none where silence was committed.
     pub samples: Vec<f32>,
+}
+
+impl Utterance {
+    /// The part of it that lies in `span`. What is voiced in it is taken for as dense as in the whole.
+    pub fn part(&self, span: Span) -> Self {
+        let span = Span::new(span.start.max(self.span.start), span.end.min(self.span.end));
+        let speech = Span::new(self.speech.start.max(span.start), self.speech.end.min(span.end));
+        let speech = if speech.is_empty() { Span::new(span.start, span.start) } else { speech };
+        let at = |position: u64| ((position - self.span.start) as usize).min(self.samples.len());
+        let samples = self.samples[at(span.start)..at(span.end)].to_vec();
+        let voiced = self.voiced * speech.len() / self.speech.len().max(1);
+        Self { span, speech, voiced, samples }
+    }
 }
 
 /// Why audio could not be understood as audio.

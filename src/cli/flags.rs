@@ -14,6 +14,8 @@ pub(super) struct ServeFlags {
     #[command(flatten)]
     pub(super) server: ServerFlags,
     #[command(flatten)]
+    pub(super) live: LiveFlags,
+    #[command(flatten)]
     #[serde(flatten)]
     pub(super) recognize: RecognizeFlags,
 }
@@ -177,6 +179,27 @@ pub(super) struct AsrFlags {
 }
 
 #[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Live sessions")]
+pub(super) struct LiveFlags {
+    /// Tell what is being said before it is over [default: true]
+    #[arg(long, value_name = "true|false", env = "STENOPOOL_INTERIMS", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    interims: Option<bool>,
+    /// Read what is being said after so many milliseconds of new speech; longer under load [default: 500]
+    #[arg(long, value_name = "MS", env = "STENOPOOL_INTERIM_MS")]
+    interim_ms: Option<u64>,
+    /// The same until the first words are told [default: 300]
+    #[arg(long, value_name = "MS", env = "STENOPOOL_FIRST_INTERIM_MS")]
+    first_interim_ms: Option<u64>,
+    /// Begin the final text in each pause, in case it is the end [default: true]
+    #[arg(long, value_name = "true|false", env = "STENOPOOL_SPECULATE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    speculate: Option<bool>,
+    /// Wait a little less for more after a whole sentence, and longer after "and" or "um"; false: exactly as long as
+    /// the session says [default: true]
+    #[arg(long, value_name = "true|false", env = "STENOPOOL_ADAPTIVE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    adaptive: Option<bool>,
+}
+
+#[derive(Debug, Default, Args, Serialize)]
 #[command(next_help_heading = "Voice activity")]
 pub(super) struct VadFlags {
     /// Probability from which a frame is speech [default: 0.5]
@@ -188,10 +211,13 @@ pub(super) struct VadFlags {
     /// Milliseconds of silence that end an utterance [default: 500]
     #[arg(long = "vad-silence-ms", value_name = "MS", env = "STENOPOOL_VAD_SILENCE_MS")]
     silence_ms: Option<u64>,
+    /// Milliseconds of silence after which the final text is begun, in case the speaker is done [default: 160]
+    #[arg(long = "vad-pause-ms", value_name = "MS", env = "STENOPOOL_VAD_PAUSE_MS")]
+    pause_ms: Option<u64>,
     /// Speech shorter than this is a click [default: 100]
     #[arg(long = "vad-min-speech-ms", value_name = "MS", env = "STENOPOOL_VAD_MIN_SPEECH_MS")]
     min_speech_ms: Option<u64>,
-    /// Longest utterance in seconds, at most 28 [default: 28]
+    /// Longest utterance in seconds: then it is committed [default: 120]
     #[arg(long = "vad-longest-s", value_name = "S", env = "STENOPOOL_VAD_LONGEST_S")]
     longest_s: Option<u64>,
 }

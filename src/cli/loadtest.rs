@@ -1,6 +1,7 @@
 //! `stenopool loadtest`: virtual people talk to a server, this one or another.
 
 mod flags;
+mod idle;
 mod live;
 
 use super::assembly::open_store;
@@ -17,6 +18,7 @@ use crate::vad::Silero;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use flags::{LoadFlags, positive_seconds};
+use idle::IdleFlags;
 use live::Live;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +31,8 @@ Examples:
   stenopool loadtest --url ws://127.0.0.1:9090 --protocol whisperlive --audio DIR --json run.json
   stenopool loadtest knee --url http://127.0.0.1:8080 --audio DIR --json knee.json --html knee.html
   stenopool loadtest soak --url http://127.0.0.1:8080 --audio DIR --clients 50 --duration 900
+  stenopool loadtest idle --url http://127.0.0.1:8080 --audio DIR --clients 300
+  stenopool loadtest knee --url http://127.0.0.1:8080 --audio DIR --duty 1     people who speak without pause
 
 DIR has the recordings and a transcripts.tsv with the columns file and text (empty: silence or noise) and, if known,
 kind and segments (where somebody speaks, in seconds: 0.13-2.59). Every client gets recordings of its own, as far as they go.
@@ -76,6 +80,8 @@ enum Kind {
     Knee(KneeFlags),
     /// Talk for long beside clients that misbehave, and see whether everything is as before
     Soak(PlainFlags),
+    /// Be connected and silent, and see what that costs and whether audio is lost
+    Idle(IdleFlags),
 }
 
 #[derive(Debug, Args)]
@@ -107,6 +113,7 @@ impl LoadtestCommand {
         match self.kind {
             Some(Kind::Knee(flags)) => flags.run(models, &stop).await,
             Some(Kind::Soak(flags)) => Box::pin(flags.soak(models, &stop)).await,
+            Some(Kind::Idle(flags)) => flags.run(models, &stop).await,
             None => self.plain.run(models, &stop).await,
         }
     }

@@ -6,6 +6,7 @@ mod doctor;
 mod failure;
 mod flags;
 mod knees;
+mod listen;
 mod loadtest;
 mod models;
 mod output;
@@ -20,6 +21,7 @@ use crate::config::{self, ConfigError, Settings};
 use crate::telemetry;
 use clap::{Args, Parser, Subcommand};
 use flags::{LogFlags, RecognizeFlags, ServeFlags, StoreFlags};
+use listen::ListenCommand;
 use loadtest::LoadtestCommand;
 use models::ModelsCommand;
 use serde::Serialize;
@@ -44,6 +46,7 @@ Examples:
   STENOPOOL_API_KEY=… stenopool serve --bind 0.0.0.0:8080
   stenopool models pull base.en                   install a real model
   stenopool transcribe talk.m4a --format srt      a file, without a server
+  stenopool listen                                the microphone into the terminal, by way of a running server
   stenopool loadtest --url http://127.0.0.1:8080 --audio DIR --clients 20
   stenopool doctor                                what was found, what is missing, what to do
 
@@ -73,6 +76,8 @@ enum Command {
     Serve(ServeFlags),
     /// Transcribe audio files, without a server
     Transcribe(With<RecognizeFlags, TranscribeCommand>),
+    /// Transcribe what the microphone hears while it is spoken, by way of a running server
+    Listen(ListenCommand),
     /// List, install and check models
     Models(With<StoreFlags, ModelsCommand>),
     /// Look for everything the server needs, and say what is missing
@@ -111,6 +116,7 @@ impl Command {
                 let settings = given.settings(&flags, "warn")?;
                 block_on(command.run(settings))
             }
+            Self::Listen(command) => block_on(command.run()),
             Self::Models(With { command, flags }) => {
                 let models = given.settings(&flags, "warn")?.models;
                 block_on(command.run(&assembly::open_store(&models), models.mirror.as_deref()))
@@ -163,6 +169,7 @@ fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::LiveSettings;
     use clap::CommandFactory;
 
     #[test]
@@ -223,9 +230,15 @@ mod tests {
             "--tier=gold=4,silver=2",
             "--threads=1",
             "--window=fit",
+            "--interims=false",
+            "--interim-ms=700",
+            "--first-interim-ms=100",
+            "--speculate=false",
+            "--adaptive=false",
             "--vad-threshold=0.4",
             "--vad-prefix-ms=1",
             "--vad-silence-ms=50",
+            "--vad-pause-ms=50",
             "--vad-min-speech-ms=1",
             "--vad-longest-s=5",
             "--device=cpu",
@@ -238,7 +251,8 @@ mod tests {
         let settings = config::load(None, &Tables { log: &cli.log, rest: &flags }).expect("all is well");
         assert!(settings.server.insecure);
         assert_eq!((settings.server.keys.len(), settings.slots.slots), (2, Some(1)));
-        assert!(!settings.server.limits.lease_switching);
+        assert!(!settings.server.limits.lease_switching && !settings.server.limits.adaptive);
+        assert_eq!(settings.server.limits.live, LiveSettings::OFF);
         assert!((settings.endpoint.threshold - 0.4).abs() < 1e-6);
         assert!(!settings.log.format.is_for_people());
         let mut serve = Cli::command();

@@ -6,6 +6,7 @@
 
 mod error;
 mod keys;
+mod live;
 mod raw;
 mod settings;
 mod tiers;

@@ -12,6 +12,7 @@ pub(super) struct Raw {
     pub(super) models: RawModels,
     pub(super) pool: RawPool,
     pub(super) asr: RawAsr,
+    pub(super) live: RawLive,
     pub(super) vad: RawVad,
     pub(super) gpu: RawGpu,
     pub(super) log: RawLog,
@@ -70,10 +71,21 @@ pub(super) struct RawAsr {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub(super) struct RawLive {
+    pub(super) interims: Option<bool>,
+    pub(super) interim_ms: Option<u64>,
+    pub(super) first_interim_ms: Option<u64>,
+    pub(super) speculate: Option<bool>,
+    pub(super) adaptive: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct RawVad {
     pub(super) threshold: Option<f32>,
     pub(super) prefix_ms: Option<u64>,
     pub(super) silence_ms: Option<u64>,
+    pub(super) pause_ms: Option<u64>,
     pub(super) min_speech_ms: Option<u64>,
     pub(super) longest_s: Option<u64>,
 }

@@ -2,7 +2,7 @@
 
 use super::error::{ConfigError, InvalidSetting};
 use super::keys;
-use super::raw::{AutoOr, Raw, RawAsr, RawGpu, RawLog, RawModels, RawPool, RawServer, RawVad};
+use super::raw::{AutoOr, Raw, RawAsr, RawGpu, RawLive, RawLog, RawModels, RawPool, RawServer, RawVad};
 use super::tiers::Tiers;
 use crate::asr::EncoderWindow;
 use crate::gpu::{Bytes, DeviceSelector};
@@ -146,7 +146,7 @@ impl TryFrom<Raw> for Settings {
         Ok(Self {
             warnings: raw.server.key_file.as_deref().and_then(readable_by_others).into_iter().collect(),
             slots: (&raw.pool).try_into()?,
-            server: EdgeSettings::new(raw.server, &raw.pool)?,
+            server: EdgeSettings::new(raw.server, &raw.pool, &raw.live)?,
             models: raw.models.try_into()?,
             pool: raw.pool.try_into()?,
             asr: raw.asr.try_into()?,
@@ -159,7 +159,7 @@ impl TryFrom<Raw> for Settings {
 
 impl EdgeSettings {
     /// Who comes in gets what the pool has to give, so it is asked, too.
-    fn new(raw: RawServer, pool: &RawPool) -> Result<Self, ConfigError> {
+    fn new(raw: RawServer, pool: &RawPool, live: &RawLive) -> Result<Self, ConfigError> {
         let tiers = Tiers::read(&pool.tiers)?;
         let mut keys = keys::given(&raw.api_key, &tiers)?;
         if let Some(file) = &raw.key_file {
@@ -176,7 +176,7 @@ impl EdgeSettings {
                 .unwrap_or_else(|| ModelNames::DEFAULT_ALIASES.map(String::from).to_vec()),
             shutdown_grace: seconds("server.shutdown_grace_s", raw.shutdown_grace_s, 0..=3600)?
                 .unwrap_or(Duration::from_secs(30)),
-            limits: with_leases(raw.try_into()?, pool)?,
+            limits: with_live(with_leases(raw.try_into()?, pool)?, live)?,
         })
     }
 }
@@ -194,6 +194,12 @@ fn with_leases(limits: ServerSettings, pool: &RawPool) -> Result<ServerSettings,
     keeping.patience = keeping.patience.min(limits.slow_client / 2);
     let lease_switching = pool.lease_switching.unwrap_or(limits.lease_switching);
     Ok(ServerSettings { lease, lease_switching, keeping, ..limits })
+}
+
+/// What is read before an utterance is over.
+fn with_live(limits: ServerSettings, live: &RawLive) -> Result<ServerSettings, InvalidSetting> {
+    let adaptive = live.adaptive.unwrap_or(limits.adaptive);
+    Ok(ServerSettings { live: live.try_into()?, adaptive, ..limits })
 }
 
 impl TryFrom<RawServer> for ServerSettings {
@@ -323,8 +329,10 @@ impl TryFrom<RawVad> for EndpointSettings {
             prefix: ms("vad.prefix_ms", raw.prefix_ms, Self::PREFIX_MS)?.unwrap_or(default.prefix),
             end_silence: ms("vad.silence_ms", raw.silence_ms, Self::END_SILENCE_MS)?
                 .unwrap_or(default.end_silence),
+            short_pause: ms("vad.pause_ms", raw.pause_ms, Self::SHORT_PAUSE_MS)?
+                .unwrap_or(default.short_pause),
             min_speech: ms("vad.min_speech_ms", raw.min_speech_ms, 0..=5_000)?.unwrap_or(default.min_speech),
-            longest: seconds("vad.longest_s", raw.longest_s, 5..=28)?.unwrap_or(default.longest),
+            longest: seconds("vad.longest_s", raw.longest_s, 5..=600)?.unwrap_or(default.longest),
             automatic: default.automatic,
         })
     }
@@ -371,7 +379,7 @@ fn is_http(url: &str) -> bool {
     url.starts_with("http://") || url.starts_with("https://")
 }
 
-fn within(
+pub(super) fn within(
     key: &'static str,
     given: Option<u64>,
     range: RangeInclusive<u64>,

@@ -99,6 +99,7 @@ fn every_key_can_be_set_in_the_file() {
         threshold = 0.25
         prefix_ms = 100
         silence_ms = 700
+        pause_ms = 200
         min_speech_ms = 0
         longest_s = 20
         [gpu]
@@ -135,6 +136,7 @@ fn every_key_can_be_set_in_the_file() {
     assert_eq!(settings.server.keys[0].tier.weight.get(), 2);
     assert_eq!(settings.asr.threads, None);
     assert_eq!(settings.endpoint.end_silence, Duration::from_millis(700));
+    assert_eq!(settings.endpoint.short_pause, Duration::from_millis(200));
     assert_eq!(settings.log.filter.as_deref(), Some("warn,stenopool=debug"));
 }
 
@@ -231,7 +233,8 @@ fn values_out_of_range_are_refused_with_key_value_and_range() {
         ("asr", "window", "\"wide\"", "asr.window is wide, expected auto, fit or full"),
         ("vad", "threshold", "1.0", "vad.threshold is 1, expected more than 0 and less than 1"),
         ("vad", "threshold", "nan", "vad.threshold is NaN, expected more than 0"),
-        ("vad", "longest_s", "29", "vad.longest_s is 29, expected 5 to 28"),
+        ("vad", "longest_s", "601", "vad.longest_s is 601, expected 5 to 600"),
+        ("vad", "pause_ms", "49", "vad.pause_ms is 49, expected 50 to 2000"),
         ("pool", "max_slots", "0", "pool.max_slots is 0, expected 1 to 256"),
         ("pool", "knee", "0", "pool.knee is 0, expected auto, measure, off or 1 to 256"),
         ("pool", "knee", "\"never\"", "pool.knee is never, expected auto, measure, off or 1 to 256"),

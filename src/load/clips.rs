@@ -12,7 +12,7 @@ mod tests;
 pub use error::ClipsError;
 pub use speech::speech_spans;
 
-use crate::audio::{FileReader, Resampler, SampleRate, Span, duration_of};
+use crate::audio::{FileReader, Resampler, SampleRate, Span, duration_of, samples_in};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +37,23 @@ pub struct Clip {
 }
 
 impl Clip {
+    /// The same from its first speech to its last, with so much around it as there is, up to `margin`.
+    pub(super) fn tight(&self, margin: Duration) -> Self {
+        let margin = samples_in(margin);
+        let (Some(first), Some(last)) = (self.speech.first(), self.speech.last()) else {
+            return self.clone();
+        };
+        let (start, end) = (first.start.saturating_sub(margin), last.end + margin);
+        let own = |speech: u64| (speech * u64::from(self.rate.hertz()) / 16_000) as usize;
+        let end = own(end).min(self.samples.len());
+        let moved = |span: &Span| Span::new(span.start - start, span.end - start);
+        Self {
+            samples: self.samples[own(start)..end].into(),
+            speech: self.speech.iter().map(moved).collect(),
+            ..self.clone()
+        }
+    }
+
     /// How long it lasts.
     pub fn duration(&self) -> Duration {
         Duration::from_secs_f64(self.samples.len() as f64 / f64::from(self.rate.hertz()))

@@ -36,6 +36,7 @@ pub struct Diary {
     awaited_from: usize,
     finals: Vec<Noted>,
     trouble: BTreeMap<String, u64>,
+    deltas: u64,
     /// Everything up to here has been sent.
     said: Duration,
     /// Which turn the reply that is being heard answers.
@@ -62,6 +63,7 @@ impl Diary {
             awaited_from: 0,
             finals: Vec::new(),
             trouble: BTreeMap::new(),
+            deltas: 0,
             said: Duration::ZERO,
             replied: None,
         }
@@ -86,7 +88,10 @@ impl Diary {
     /// The server said something.
     pub fn hear(&mut self, now: Duration, heard: Heard) {
         match heard {
-            Heard::Delta { text: _, start } => self.delta(now, start.filter(|_| self.tells_positions)),
+            Heard::Delta { text: _, start } => {
+                self.deltas += 1;
+                self.delta(now, start.filter(|_| self.tells_positions));
+            }
             Heard::Final(told) => self.answer(now, told),
             Heard::Failed { code, stretch: heard } => {
                 self.note(code);
@@ -131,6 +136,7 @@ impl Diary {
                 .collect(),
             turns,
             trouble: self.trouble,
+            deltas: self.deltas,
         }
     }
 

@@ -11,9 +11,11 @@ mod clips;
 mod descriptors;
 mod diary;
 mod http;
+mod idle;
 mod knee;
 mod leaks;
 mod mishearing;
+mod pace;
 mod person;
 mod plan;
 mod protocol;
@@ -29,6 +31,7 @@ pub use board::Progress;
 pub use clips::{Clip, ClipsError, read_clips, speech_spans};
 pub use descriptors::{TooFewDescriptors, descriptors_for};
 pub use diary::{Diary, Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
+pub use idle::{IdleReport, IdleSettings, Silence, idle};
 pub use knee::{Climb, Curve, Ended, KneeSettings, Verdict, find_knee, settled};
 pub use leaks::{Leak, Spoken, leaks};
 pub use plan::{
@@ -36,12 +39,13 @@ pub use plan::{
     SimulationStep, Tier, TierFigures, WaitFigures, plan, read_pool,
 };
 pub use protocol::{
-    ConnectError, Connection, Disconnected, Final, Heard, Listener, Protocol, ProtocolName, Speaker, Stretch,
-    Target,
+    ConnectError, Connection, Dictation, DictationEvent, DictationReceiver, DictationSender,
+    DictationSettings, Disconnected, Final, Heard, Listener, Protocol, ProtocolName, Speaker, Stretch,
+    Target, Told,
 };
 pub use report::{ClipTakes, Lag, LoadReport, Quantiles, RunFacts, ServerUsage, Take};
 pub use run::{Course, LoadError, LoadSettings, run};
-pub use server_watch::{PoolReading, ServerWatch, SizingReading, SlotsReading, Usage};
+pub use server_watch::{Decodes, PoolReading, ServerWatch, SizingReading, SlotsReading, Usage};
 pub use simulation::{Comparison, Discipline, Scenario, ScenarioReport, Waits};
 pub use soak::{Growth, Levels, Rubbish, SoakReport, SoakSettings, soak};
 pub use turns::{Turn, TurnSettings, Turns, assign};

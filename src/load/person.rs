@@ -2,17 +2,16 @@
 
 mod agenda;
 mod microphone;
-mod pace;
 
 use super::board::Board;
 use super::clips::Clip;
 use super::diary::{Diary, PersonOutcome};
+use super::pace::Pace;
 use super::protocol::{Connection, Disconnected, FAREWELL, Heard, Listener, Speaker};
 pub(super) use agenda::Topics;
 use agenda::{Agenda, Reply, Rules, Step, View};
 use futures_util::future::join;
-use microphone::Microphone;
-use pace::Pace;
+use microphone::{FRAME, Microphone};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -98,7 +97,7 @@ impl Person {
     ) -> Result<Box<dyn Speaker>, Disconnected> {
         let mut microphone = Microphone::new(self.clips[0].rate);
         let mut agenda = Agenda::new(self.manners.rules(book.began), self.topics);
-        let mut pace = Pace::new(book.began);
+        let mut pace = Pace::new(book.began, FRAME);
         let mut speaking = None;
         let patience = self.manners.patience;
         loop {

@@ -4,6 +4,7 @@
 //! that is the person's and the diary's business.
 
 mod deepgram;
+mod dictation;
 mod peer;
 mod realtime;
 mod rest;
@@ -14,6 +15,7 @@ mod whisperlive;
 #[cfg(test)]
 mod scripted;
 
+pub use dictation::{Dictation, DictationEvent, DictationReceiver, DictationSender, DictationSettings, Told};
 pub(super) use peer::root_cause;
 pub use target::{ProtocolName, Target};
 
@@ -148,6 +150,8 @@ pub struct Final {
     pub decoded: Option<Duration>,
     /// Words in which it differs from the deltas before it.
     pub diverged_words: Option<u64>,
+    /// Its deltas, joined; `None` where none came, or the protocol takes them back.
+    pub streamed: Option<String>,
 }
 
 /// A part of a person's stream, from its beginning.

@@ -62,6 +62,10 @@ pub struct RunFacts {
 pub struct ServerUsage {
     /// Processor time during the run.
     pub cpu_seconds: Option<f64>,
+    /// Decodes of speech in progress during the run, as far as the server says.
+    pub interim_decodes: Option<u64>,
+    /// Decodes of speech that was over.
+    pub final_decodes: Option<u64>,
     /// The most memory it had.
     pub rss_bytes: Option<u64>,
     /// The most device memory it had.
@@ -109,8 +113,12 @@ pub struct LoadReport {
     pub queue_wait_ms: Option<Quantiles>,
     /// Wrong words by words said; texts that nobody said anything of count as wrong.
     pub wer: Option<f64>,
+    /// [`LoadReport::wer`] of what deltas came to, of turns of which some came.
+    pub delta_wer: Option<f64>,
     /// Words in which finals differ from the deltas before them.
     pub diverged_words: Option<u64>,
+    /// The same as a part of all words that came in deltas.
+    pub diverged_share: Option<f64>,
     /// Runs of words of one client in the text of another.
     #[serde(default)]
     pub leaks: u64,
@@ -139,6 +147,9 @@ pub struct LoadReport {
     /// Turns with something to be heard that were sent to their end.
     #[serde(default)]
     pub turns: u64,
+    /// Deltas that came.
+    #[serde(default)]
+    pub deltas: u64,
     /// The first leaks.
     #[serde(default)]
     pub leaked: Vec<Leak>,

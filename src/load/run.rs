@@ -106,6 +106,7 @@ pub async fn run(
     progress: &(dyn Fn(Progress) + Sync),
     course: &Course,
 ) -> Result<LoadReport, LoadError> {
+    let clips = &settings.turns.as_said(clips)[..];
     if clips.is_empty() {
         return Err(LoadError::NothingToSay);
     }
@@ -115,7 +116,7 @@ pub async fn run(
         first = protocol.connect(0) => first?,
         () = course.stop.cancelled() => return Err(LoadError::Stopped),
     };
-    let mut watched = Watched::new(&settings.target);
+    let mut watched = Watched::new(&settings.target).await;
     let attendance = Attendance::new(settings, Arc::clone(&protocol), clips, &course.stop);
     let board = Arc::clone(&attendance.board);
     let (people, turned_away) = watched.during(&board, progress, attendance.talk(first)).await;

@@ -10,7 +10,7 @@ pub use pool_reading::{PoolReading, SizingReading, SlotsReading};
 pub use processes::Usage;
 
 use super::http;
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Stability};
 use processes::Processes;
 use reqwest::{Client, Url};
 use std::net::IpAddr;
@@ -55,10 +55,26 @@ impl ServerWatch {
         metrics::tasks_in(&self.get("/metrics").await?)
     }
 
+    /// How many decodes the server has done; `None` where it does not say.
+    pub async fn decodes(&self) -> Option<Decodes> {
+        let metrics = self.get("/metrics").await?;
+        let done = |stability| metrics::decodes_in(&metrics, stability);
+        Some(Decodes { finals: done(Stability::Final)?, interims: done(Stability::Interim)? })
+    }
+
     async fn get(&self, path: &str) -> Option<String> {
         let page = http::page(self.url.as_ref()?, path);
         http::get(self.client.as_ref()?, page, self.key.as_deref()).await.ok()
     }
+}
+
+/// How many decodes a server has done since it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Decodes {
+    /// Of speech that was over.
+    pub finals: u64,
+    /// Of speech in progress.
+    pub interims: u64,
 }
 
 /// The port of an address of this machine's loopback.
@@ -126,6 +142,7 @@ mod tests {
         )])
         .await;
         assert_eq!(watch(&url).tasks().await, Some(17));
+        assert!(watch(&url).decodes().await.is_some());
         assert_eq!(watch(&url).pool().await.map(|pool| pool.model), None);
         assert_eq!(ServerWatch::of(&url).tasks().await, None, "without a key");
     }
@@ -138,6 +155,7 @@ mod tests {
         ])
         .await;
         assert_eq!((watch(&url).tasks().await, watch(&url).pool().await.is_some()), (None, false));
+        assert_eq!(watch(&url).decodes().await, None);
         let silent = watch("http://127.0.0.1:1");
         assert_eq!((silent.tasks().await, silent.pool().await.is_some()), (None, false));
     }

@@ -8,16 +8,20 @@ mod pauses;
 
 pub(super) use pauses::Pauses;
 
+use super::clips::Clip;
 use chance::Chance;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How people take turns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TurnSettings {
-    /// The part of the time in which a person plays a recording, on average; more than 0 and less than 1. A duty that
-    /// leaves less than `shortest_pause` between two recordings is not reached.
+    /// The part of the time in which a person plays a recording, on average; more than 0. A duty that leaves less than
+    /// `shortest_pause` between two recordings is not reached. 1 is to speak without pause: recordings are cut to their
+    /// speech, those without any are left out, and from the last speech of one to the first of the next it is
+    /// `shortest_pause`, always.
     pub duty: f64,
     /// Where chance begins. The same seed gives the same conversation.
     pub seed: u64,
@@ -27,6 +31,9 @@ pub struct TurnSettings {
     pub interrupts: f64,
 }
 
+/// Words begin and end more softly than a label can say.
+const MARGIN: Duration = Duration::from_millis(150);
+
 impl TurnSettings {
     /// The part of the time for which people speak who talk to a machine.
     pub const DUTY: f64 = 0.3;
@@ -34,9 +41,36 @@ impl TurnSettings {
     /// So long a silence ends an utterance for any server, and hardly anybody is quicker.
     pub const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
+    /// Half a second of silence ends an utterance for most servers, and a voice detector takes a tenth to be sure: the
+    /// shortest pause after which the next words are another turn.
+    pub const SHORTEST_GAP: Duration = Duration::from_millis(700);
+
+    /// Whether people speak without pause.
+    pub fn are_without_pause(&self) -> bool {
+        self.duty >= 1.0
+    }
+
     /// How long somebody with recordings of these lengths is silent between two turns.
     pub(super) fn pauses(&self, clips: &[Duration]) -> Pauses {
+        if self.are_without_pause() {
+            let pause = self.shortest_pause.saturating_sub(self.margin() * 2);
+            return Pauses::lasting(pause, pause);
+        }
         Pauses::between(mean(clips), self.duty, self.shortest_pause)
+    }
+
+    /// The recordings as people say them.
+    pub(super) fn as_said(&self, clips: &[Arc<Clip>]) -> Vec<Arc<Clip>> {
+        if !self.are_without_pause() {
+            return clips.to_vec();
+        }
+        let spoken = clips.iter().filter(|clip| !clip.speech.is_empty());
+        spoken.map(|clip| Arc::new(clip.tight(self.margin()))).collect()
+    }
+
+    /// What stays before and behind the speech of a recording that is cut to it.
+    fn margin(&self) -> Duration {
+        MARGIN.min(self.shortest_pause / 2)
     }
 }
 
@@ -164,6 +198,7 @@ fn share_out(clips: &[Duration], mut order: Vec<usize>, people: usize) -> Vec<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::{SampleRate, Span};
     use proptest::prelude::*;
 
     const CLIPS: [Duration; 4] =
@@ -191,6 +226,38 @@ mod tests {
             let reached = mean.sum::<f64>() / 20.0;
             assert!((reached / duty - 1.0).abs() < 0.02, "{reached} instead of {duty}");
         }
+    }
+
+    /// A recording of 3 s with speech from 0.5 s to 2 s, or with none.
+    fn clip(text: &str) -> Arc<Clip> {
+        let speech = if text.is_empty() { Vec::new() } else { vec![Span::new(8_000, 32_000)] };
+        Arc::new(Clip {
+            file: "a.wav".into(),
+            kind: "all".into(),
+            text: text.into(),
+            samples: vec![0; 24_000].into(),
+            rate: SampleRate::TELEPHONE,
+            speech,
+        })
+    }
+
+    #[test]
+    fn without_pause_there_is_always_the_same_gap_between_speech_and_speech() {
+        for (gap, margin) in [(700, 150), (200, 100)] {
+            let gap = Duration::from_millis(gap);
+            let settings = TurnSettings { shortest_pause: gap, ..settings(1.0) };
+            let [clip] = &settings.as_said(&[clip("hello"), clip("")])[..] else { panic!("one is spoken") };
+            let margin = Duration::from_millis(margin);
+            assert_eq!(clip.duration(), Duration::from_millis(1_500) + margin * 2);
+            let turns = Turns::new(&settings, 3, &[clip.duration()]).take(100).skip(1);
+            assert!(turns.into_iter().all(|turn| turn.pause + margin * 2 == gap));
+        }
+    }
+
+    #[test]
+    fn who_pauses_says_recordings_as_they_are() {
+        let clips = [clip("hello"), clip("")];
+        assert_eq!(settings(0.9).as_said(&clips), clips);
     }
 
     #[test]

@@ -7,8 +7,8 @@
 use super::books::{Answer, Books, EndedLease, InLine};
 use super::lease::LeaseKey;
 use super::{
-    Ask, Flow, FlowInfo, Generation, Lease, LedgerSettings, Place, Retirement, SlotId, Slots, Snapshot,
-    Standing, Ticket,
+    Ask, Class, Flow, FlowInfo, Generation, Lease, LedgerSettings, Place, Retirement, SlotId, Slots,
+    Snapshot, Standing, Ticket,
 };
 use crate::telemetry::metrics::{self, WaitOutcome};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -205,6 +205,11 @@ impl Allocator {
     /// How many wait: likewise.
     pub fn waiting(&self) -> usize {
         self.shared.lock().waiting()
+    }
+
+    /// How many wait for work of one class. O(n) in those who wait.
+    pub fn waiting_for(&self, class: Class) -> usize {
+        self.shared.lock().waiting_for(class)
     }
 }
 

@@ -31,7 +31,7 @@ mod virtual_time;
 #[cfg(test)]
 mod tests;
 
-use super::{Ask, Cost, FlowId, Generation, KeyCap, SlotId, Ticket, Weight};
+use super::{Ask, Class, Cost, FlowId, Generation, KeyCap, SlotId, Ticket, Weight};
 use order::Order;
 use slots::{LentTo, SlotBook};
 use std::time::Duration;
@@ -229,5 +229,10 @@ impl Ledger {
     /// How many tickets wait.
     pub fn queued(&self) -> usize {
         self.order.queued()
+    }
+
+    /// How many tickets of one class wait. O(n) in waiting tickets.
+    pub fn queued_in(&self, class: Class) -> usize {
+        self.order.queued_in(class)
     }
 }

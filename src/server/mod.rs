@@ -33,7 +33,7 @@ pub use upload::UploadError;
 
 use crate::asr::{Capacity, Lanes};
 use crate::pool::LeaseScope;
-use crate::session::{Frontend, Keeping};
+use crate::session::{Frontend, Keeping, LiveSettings};
 use crate::vad::EndpointSettings;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
@@ -76,6 +76,10 @@ pub struct ServerSettings {
     pub lease_switching: bool,
     /// How much a WebSocket session keeps of what waits for its text.
     pub keeping: Keeping,
+    /// What WebSocket sessions read before an utterance is over.
+    pub live: LiveSettings,
+    /// Whether the silence that ends an utterance depends on its text also where a client says how much it is.
+    pub adaptive: bool,
 }
 
 impl Default for ServerSettings {
@@ -96,6 +100,8 @@ impl Default for ServerSettings {
             lease: LeaseScope::Utterance,
             lease_switching: true,
             keeping: Keeping::default(),
+            live: LiveSettings::default(),
+            adaptive: true,
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Utterances that wait for their text: one decode in flight, the others behind it in order.
 
+use super::draft::Draft;
+use super::interpreter::Speculation;
 use super::jam::Jam;
 use super::live::{Dropped, Keeping};
-use crate::asr::{AsrError, DecodeOptions, Hypothesis, Lane, LaneEvent, Stability, Timing, Transcript};
+use super::windows::{self, Read};
+use crate::asr::{AsrError, DecodeOptions, Lane, LaneEvent, Transcript};
 use crate::audio::{Span, Utterance, duration_of};
-use crate::pool::{Class, LeaseScope};
+use crate::pool::LeaseScope;
 use std::collections::VecDeque;
 use std::future::pending;
 use std::iter::from_fn;
@@ -39,17 +42,44 @@ pub(super) struct Finished {
     pub(super) item: ItemId,
     /// How long the audio is.
     pub(super) audio: Duration,
-    pub(super) result: Result<Transcript, AsrError>,
+    pub(super) result: Result<Read, AsrError>,
     /// What happened to the leases, and is not told yet. It comes before the text.
     pub(super) leases: Vec<LaneEvent>,
     /// When it was cut, and how long nobody had spoken then; `None` when nobody spoke at all.
     pub(super) cut: Option<(Instant, Duration)>,
 }
 
+/// An utterance that is over, and what of its text is there.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) utterance: Arc<Utterance>,
+    pub(super) options: DecodeOptions,
+    pub(super) draft: Draft,
+    pub(super) known: Known,
+}
+
+impl Work {
+    /// For an utterance of which nothing was read.
+    pub(super) fn unread(utterance: Utterance, options: DecodeOptions) -> Self {
+        let draft = Draft::new(utterance.span.start);
+        Self { utterance: Arc::new(utterance), options, draft, known: Known::Nothing }
+    }
+}
+
+/// What is known about how the open part of an utterance reads.
+#[derive(Debug)]
+pub(super) enum Known {
+    /// Nothing.
+    Nothing,
+    /// It is being read.
+    Soon(Speculation),
+    /// All.
+    Text(Transcript),
+}
+
 struct Waiting {
     item: ItemId,
-    utterance: Arc<Utterance>,
-    options: DecodeOptions,
+    work: Work,
     since: Instant,
 }
 
@@ -58,7 +88,7 @@ struct Decoding {
     audio: Duration,
     cut: Option<(Instant, Duration)>,
     /// A task of its own: its lease must come free also while the session waits for a slow client.
-    task: AbortOnDropHandle<Result<Transcript, AsrError>>,
+    task: AbortOnDropHandle<Result<Read, AsrError>>,
 }
 
 /// Bounded by its owner, who asks [`is_full`](Self::is_full) before it takes in more audio. One piece of audio may hold
@@ -97,9 +127,8 @@ impl Backlog {
     }
 
     /// Puts an utterance at the end of the line.
-    pub(super) fn push(&mut self, item: ItemId, utterance: Utterance, options: DecodeOptions) {
-        let (utterance, since) = (Arc::new(utterance), Instant::now());
-        self.waiting.push_back(Waiting { item, utterance, options, since });
+    pub(super) fn push(&mut self, item: ItemId, work: Work) {
+        self.waiting.push_back(Waiting { item, work, since: Instant::now() });
         self.decode_next();
     }
 
@@ -131,7 +160,7 @@ impl Backlog {
 
     /// How much audio waits behind the oldest utterance.
     fn audio_behind(&self) -> Duration {
-        duration_of(self.waiting.iter().map(|waiting| waiting.utterance.span.len()).sum())
+        duration_of(self.waiting.iter().map(|waiting| waiting.work.utterance.span.len()).sum())
     }
 
     /// Whether nothing waits and nothing is being decoded.
@@ -175,21 +204,22 @@ impl Backlog {
         if self.decoding.is_some() {
             return;
         }
-        let Some(Waiting { item, utterance, options, since }) = self.waiting.pop_front() else { return };
+        let Some(Waiting { item, work, since }) = self.waiting.pop_front() else { return };
+        let utterance = &work.utterance;
         let audio = utterance.span.duration();
         let spoken = (!utterance.speech.is_empty()).then_some(utterance.speech);
         let cut = spoken.map(|speech| (since, duration_of(utterance.span.end.saturating_sub(speech.end))));
-        if cut.is_some() {
+        if cut.is_some() && !matches!(work.known, Known::Text(_)) {
             self.jam.begin(Instant::now());
         }
         let turn = info_span!("turn", %item);
-        let work = read(self.lane.clone(), utterance, options).instrument(turn);
+        let work = read(self.lane.clone(), work).instrument(turn);
         self.decoding = Some(Decoding { item, audio, cut, task: AbortOnDropHandle::new(tokio::spawn(work)) });
     }
 }
 
 /// Waits for the end of a decode; for ever when there is none.
-async fn ended(decoding: &mut Option<Decoding>) -> Result<Transcript, AsrError> {
+async fn ended(decoding: &mut Option<Decoding>) -> Result<Read, AsrError> {
     let panicked = |_| Err(AsrError::Decode("the transcription task panicked".into()));
     match decoding {
         Some(Decoding { task, .. }) => task.await.unwrap_or_else(panicked),
@@ -197,14 +227,21 @@ async fn ended(decoding: &mut Option<Decoding>) -> Result<Transcript, AsrError> 
     }
 }
 
-/// Decodes an utterance, unless nobody spoke in it: then its text is known.
-async fn read(lane: Lane, utterance: Arc<Utterance>, options: DecodeOptions) -> Result<Transcript, AsrError> {
-    if utterance.speech.is_empty() {
-        let language = options.language.unwrap_or_else(|| "en".into());
-        let hypothesis = Hypothesis { segments: Vec::new(), language, stability: Stability::Final };
-        return Ok(Transcript { hypothesis, timing: Timing::default(), withheld: None });
+/// Reads what is open of an utterance, unless that is known.
+async fn read(lane: Lane, work: Work) -> Result<Read, AsrError> {
+    let Work { utterance, options, draft, known } = work;
+    let transcript = match known {
+        Known::Nothing => None,
+        Known::Text(transcript) => Some(transcript),
+        // What failed in a hurry is read in peace.
+        Known::Soon(speculation) => speculation.transcript().await.ok(),
+    };
+    match transcript {
+        Some(Transcript { hypothesis, timing, withheld }) => {
+            Ok(Read { written: draft.finish(hypothesis), timing, withheld })
+        }
+        None => windows::read(&lane, &utterance, &options, draft).await,
     }
-    lane.transcribe(utterance, options, Class::Final, None).await
 }
 
 #[cfg(test)]
@@ -213,7 +250,7 @@ mod tests {
     use crate::asr::fake::{Act, FakeEngine};
     use crate::asr::{EncoderWindow, Lanes, ModelInfo};
     use crate::audio::Span;
-    use crate::pool::{Allocator, FlowInfo, PoolSettings, SlotId};
+    use crate::pool::{Allocator, Class, FlowInfo, PoolSettings, SlotId};
     use futures_util::FutureExt;
     use std::io::Write;
     use std::sync::Mutex;
@@ -240,13 +277,17 @@ mod tests {
         Utterance { span, speech: span, voiced: span.len(), samples: vec![0.0; span.len() as usize] }
     }
 
+    fn unread(utterance: Utterance) -> Work {
+        Work::unread(utterance, DecodeOptions::default())
+    }
+
     fn item(number: u128) -> ItemId {
         ItemId(Uuid::from_u128(number))
     }
 
     async fn next_text(backlog: &mut Backlog) -> (ItemId, String) {
         let finished = next_end(backlog).await;
-        (finished.item, finished.result.expect("the fake reads everything").hypothesis.text())
+        (finished.item, finished.result.expect("the fake reads everything").written.hypothesis.text())
     }
 
     /// The next item that has ended; what happens to leases before is skipped.
@@ -263,7 +304,7 @@ mod tests {
         let (mut backlog, _) = backlog(Duration::from_secs(1));
         let since = Instant::now();
         for seconds in 1..=3 {
-            backlog.push(item(seconds.into()), utterance(seconds), DecodeOptions::default());
+            backlog.push(item(seconds.into()), unread(utterance(seconds)));
         }
         for seconds in 1..=3_u64 {
             assert_eq!(next_text(&mut backlog).await, (item(seconds.into()), seconds.to_string()));
@@ -277,7 +318,7 @@ mod tests {
         let (mut backlog, _) = backlog(Duration::from_secs(1));
         let since = Instant::now();
         let silence = Utterance { speech: Span::default(), ..utterance(2) };
-        backlog.push(item(1), silence, DecodeOptions::default());
+        backlog.push(item(1), unread(silence));
         assert_eq!(next_text(&mut backlog).await, (item(1), String::new()));
         assert_eq!(since.elapsed(), Duration::ZERO);
     }
@@ -285,10 +326,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn two_minutes_of_waiting_audio_fill_the_backlog() {
         let (mut backlog, _) = backlog(Duration::from_secs(1));
-        backlog.push(item(0), utterance(28), DecodeOptions::default());
+        backlog.push(item(0), unread(utterance(28)));
         for number in 1..=5 {
             assert!(!backlog.is_full(), "after {number} of 6 utterances");
-            backlog.push(item(number), utterance(28), DecodeOptions::default());
+            backlog.push(item(number), unread(utterance(28)));
         }
         assert!(backlog.is_full());
         next_end(&mut backlog).await;
@@ -298,7 +339,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lease_comes_free_also_when_nobody_asks_for_the_text() {
         let (mut backlog, allocator) = backlog(Duration::from_secs(1));
-        backlog.push(item(1), utterance(1), DecodeOptions::default());
+        backlog.push(item(1), unread(utterance(1)));
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert_eq!(allocator.slots().leased, 1);
         tokio::time::sleep(Duration::from_millis(501)).await;
@@ -309,7 +350,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_dropped_backlog_ends_its_decode() {
         let (mut backlog, allocator) = backlog(Duration::from_hours(1));
-        backlog.push(item(1), utterance(1), DecodeOptions::default());
+        backlog.push(item(1), unread(utterance(1)));
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(allocator.slots().leased, 1);
         drop(backlog);
@@ -324,7 +365,7 @@ mod tests {
         let other = allocator.enroll(FlowInfo::request("other"));
         let ask = crate::pool::Ask::new(Class::Final, crate::pool::Cost::default());
         let lease = allocator.acquire(&other, ask, None).await.unwrap();
-        (0..=5).for_each(|number| backlog.push(item(number), utterance(28), DecodeOptions::default()));
+        (0..=5).for_each(|number| backlog.push(item(number), unread(utterance(28))));
         assert!(backlog.is_full() && !backlog.overflows());
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert!(backlog.overflows());
@@ -339,12 +380,8 @@ mod tests {
     async fn a_turn_is_timed_from_the_end_of_its_speech() {
         let (mut backlog, _) = backlog(Duration::from_secs(1));
         let speech = Span::new(0, 8_000);
-        backlog.push(item(1), Utterance { speech, ..utterance(1) }, DecodeOptions::default());
-        backlog.push(
-            item(2),
-            Utterance { speech: Span::default(), ..utterance(1) },
-            DecodeOptions::default(),
-        );
+        backlog.push(item(1), unread(Utterance { speech, ..utterance(1) }));
+        backlog.push(item(2), unread(Utterance { speech: Span::default(), ..utterance(1) }));
         let (cut_at, endpoint) = next_end(&mut backlog).await.cut.expect("somebody spoke");
         assert_eq!((cut_at.elapsed(), endpoint), (Duration::from_secs(1), Duration::from_millis(500)));
         assert_eq!(next_end(&mut backlog).await.cut, None);
@@ -378,7 +415,7 @@ mod tests {
             Act::Fail(AsrError::SlotLost("scripted".into()), Duration::ZERO)
         };
         let (mut backlog, allocator) = backlog_on(FakeEngine::new(lost));
-        backlog.push(item(7), utterance(1), DecodeOptions::default());
+        backlog.push(item(7), unread(utterance(1)));
         while !matches!(backlog.next().await, Step::Lease(LaneEvent::Released { .. })) {}
         allocator.add(SlotId(0));
         assert!(next_end(&mut backlog).await.result.is_err());

@@ -13,11 +13,14 @@
 //! dropped, utterance by utterance, each with an event that says so.
 
 use super::backlog::{Backlog, Finished, Step};
+use super::draft::Written;
+use super::interpreter::{Interpreter, Word};
 use super::live::{Command, LEAST_COMMIT, Refusal, Request, SessionEvent, SessionSettings};
 use super::turns::Turns;
+use super::windows::Read;
 use super::{Ear, EarInput, Frontend, FrontendError, ItemId};
-use crate::asr::{AsrError, Lane, Timing};
-use crate::audio::{AudioError, SampleRate, StreamFormat, Utterance, duration_of};
+use crate::asr::{AsrError, Lane, Timing, Transcript};
+use crate::audio::{AudioError, SampleRate, StreamFormat, Utterance, duration_of, samples_in};
 use crate::pool::LeaseScope;
 use crate::telemetry::metrics::{self, Stage};
 use crate::vad::EndpointEvent;
@@ -82,6 +85,7 @@ pub fn open(frontend: Frontend, lane: Lane, settings: SessionSettings) -> (Sessi
     let driver = Driver {
         frontend,
         ear: Some(Ear::new(settings.format, settings.endpoint.clone())),
+        interpreter: Interpreter::new(lane.clone(), &settings),
         backlog: Backlog::new(lane, settings.keeping),
         settings,
         requests,
@@ -104,6 +108,7 @@ pub struct Driver {
     requests: mpsc::Receiver<Request>,
     events: mpsc::Sender<SessionEvent>,
     turns: Turns,
+    interpreter: Interpreter,
     backlog: Backlog,
     /// Items that were told to be committed and not yet to be read or unread, in order.
     owed: VecDeque<ItemId>,
@@ -183,6 +188,7 @@ impl Driver {
             tokio::select! {
                 biased;
                 step = self.backlog.next() => self.tell_step(step).await?,
+                words = self.interpreter.next(self.settings.patience.as_ref()) => self.tell_words(words).await?,
                 request = self.requests.recv(), if takes_more => return Ok(request),
                 () = at(blocked_from), if !takes_more => {}
                 () = at(quiet_from) => self.note_speaking(),
@@ -216,14 +222,18 @@ impl Driver {
             return Ok(());
         }
         if !self.settings.endpoint.automatic {
-            self.turns.begin();
+            let begin = self.ear.as_ref().map_or(0, |ear| ear.position() - ear.pending());
+            self.interpreter.begin(self.turns.begin(), begin);
         }
         self.heard = Some(Instant::now());
         self.note_speaking();
         let samples = samples_in_bytes(self.settings.format, bytes.len());
         self.uncut += samples;
         match self.hear(EarInput::Bytes(bytes)).await? {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.look();
+                self.time_out().await
+            }
             Err(error) => {
                 self.uncut = self.uncut.saturating_sub(samples);
                 self.tell(SessionEvent::Refused { origin, refusal: Refusal::Audio(error) }).await
@@ -243,6 +253,9 @@ impl Driver {
 
     async fn clear(&mut self) -> Result<(), End> {
         let _ = self.hear(EarInput::Clear).await?;
+        if let Some(item) = self.interpreter.forget() {
+            self.tell(SessionEvent::Discarded { item }).await?;
+        }
         self.forget_turn();
         self.uncut = 0;
         self.tell(SessionEvent::Cleared).await
@@ -264,16 +277,14 @@ impl Driver {
             self.backlog.set_scope(settings.scope());
         }
         self.backlog.keep(settings.keeping);
+        self.interpreter.configure(&settings);
         self.settings = settings;
         self.note_speaking();
     }
 
     /// Lets the ear hear something, and follows what it heard; gives the number of utterances that were cut.
     async fn hear(&mut self, input: EarInput) -> Result<Result<usize, AudioError>, End> {
-        let ear = self.ear.take().expect(EAR_IS_HOME);
-        let (ear, heard) = self.frontend.hear(ear, input).await.map_err(End::Deaf)?;
-        self.ear = Some(ear);
-        let events = match heard {
+        let events = match self.listen(input).await? {
             Ok(events) => events,
             Err(error) => return Ok(Err(error)),
         };
@@ -285,7 +296,46 @@ impl Driver {
         Ok(Ok(cuts))
     }
 
+    /// Lets the ear hear something.
+    async fn listen(&mut self, input: EarInput) -> Result<Result<Vec<EndpointEvent>, AudioError>, End> {
+        let ear = self.ear.take().expect(EAR_IS_HOME);
+        let (ear, heard) = self.frontend.hear(ear, input).await.map_err(End::Deaf)?;
+        self.ear = Some(ear);
+        Ok(heard)
+    }
+
+    /// Commits silence that has lasted as long as the session waits for speech.
+    async fn time_out(&mut self) -> Result<(), End> {
+        let ear = self.ear.as_ref().expect(EAR_IS_HOME);
+        let limit = self.settings.idle_timeout.filter(|_| self.settings.endpoint.automatic);
+        if !limit.is_some_and(|limit| ear.silence() >= samples_in(limit)) {
+            return Ok(());
+        }
+        for event in self.listen(EarInput::CommitSilence).await?.unwrap_or_default() {
+            if let EndpointEvent::Utterance(silence, _) = &event {
+                let item = self.turns.begin();
+                self.tell(SessionEvent::TimedOut { item, span: silence.span }).await?;
+            }
+            self.follow(event).await?;
+        }
+        Ok(())
+    }
+
+    /// Has what is being said read, as far as that is due. A session that is behind with its finals reads those first.
+    fn look(&mut self) {
+        if self.backlog.is_empty() {
+            let ear = self.ear.as_ref().expect(EAR_IS_HOME);
+            self.interpreter.look(ear, &self.settings);
+        }
+    }
+
     async fn follow(&mut self, event: EndpointEvent) -> Result<(), End> {
+        match &event {
+            EndpointEvent::SpeechStarted { at } => self.interpreter.begin(self.turns.begin(), *at),
+            EndpointEvent::SpeechPaused { .. } => self.interpreter.pause(),
+            EndpointEvent::SpeechResumed { .. } => self.interpreter.resume(),
+            EndpointEvent::SpeechStopped { .. } | EndpointEvent::Utterance(..) => {}
+        }
         let mut told = Vec::new();
         let complete = self.turns.follow(event, &mut told);
         if complete.is_some() {
@@ -307,11 +357,13 @@ impl Driver {
     async fn keep(&mut self, item: ItemId, utterance: Utterance) -> Result<(), End> {
         let Some(options) = &self.settings.decode else { return Ok(()) };
         self.owed.push_back(item);
+        let span = utterance.span;
+        let work = self.interpreter.complete(item, utterance, options.clone());
         if !self.backlog.overflows() {
-            self.backlog.push(item, utterance, options.clone());
+            self.backlog.push(item, work);
             return Ok(());
         }
-        let dropped = self.backlog.dropping(utterance.span);
+        let dropped = self.backlog.dropping(span);
         self.tell(SessionEvent::Dropped { item, dropped }).await?;
         // Older ones are still owed.
         self.owed.pop_back();
@@ -321,6 +373,7 @@ impl Driver {
     /// Nobody has said anything since the last cut.
     fn forget_turn(&mut self) {
         self.turns.clear();
+        self.interpreter.forget();
         self.heard = None;
         self.note_speaking();
     }
@@ -359,16 +412,30 @@ impl Driver {
         }
     }
 
+    async fn tell_words(&mut self, words: Vec<Word>) -> Result<(), End> {
+        for word in words {
+            match word {
+                Word::Delta { item, text } => self.tell(SessionEvent::Delta { item, text }).await?,
+                Word::Interims { paused } => self.tell(SessionEvent::Interims { paused }).await?,
+                Word::EndSilence(silence) => {
+                    self.ear.as_mut().expect(EAR_IS_HOME).set_end_silence(silence);
+                }
+            }
+        }
+        self.look();
+        Ok(())
+    }
+
     async fn tell_text(&mut self, finished: Finished) -> Result<(), End> {
         let Finished { item, audio, result, leases, cut } = finished;
         for event in leases {
             self.tell(SessionEvent::Lease(event)).await?;
         }
-        let timing = result.as_ref().ok().map(|transcript| transcript.timing);
+        let timing = result.as_ref().ok().map(|read| read.timing);
         self.tell(match result {
-            Ok(transcript) => {
-                let rest = Some(transcript.hypothesis.text()).filter(|text| !text.is_empty());
-                SessionEvent::Read { item, audio, transcript, rest, diverged_words: 0 }
+            Ok(Read { written: Written { hypothesis, rest, diverged_words }, timing, withheld }) => {
+                let transcript = Transcript { hypothesis, timing, withheld };
+                SessionEvent::Read { item, audio, transcript, rest, diverged_words }
             }
             Err(error) => SessionEvent::Unread { item, error },
         })

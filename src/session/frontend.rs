@@ -2,9 +2,11 @@
 //!
 //! A session's [`Ear`] travels to a thread together with each piece of input and comes back with what was heard. So a
 //! session has at most one piece of work in the frontend (which is its backpressure), needs no lock, and is gone when
-//! its task is gone. Frames of all ears that are at a thread at the same time go through the detector in one run.
+//! its task is gone. Frames of all ears that are at a thread at the same time go through the detector in one run; where
+//! many sessions stream, pieces of input wait some milliseconds for each other, so that there are several.
 
 mod ear;
+mod gathering;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -13,14 +15,16 @@ pub use ear::{Ear, EarInput};
 
 use crate::audio::AudioError;
 use crate::vad::{Detector, EndpointEvent, VadError};
-use std::sync::Arc;
+use gathering::Gathering;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::Builder;
 use thread::{Job, Listener};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
 
-/// Pieces of input that may wait for a thread. A thread takes in all of them between two frames, so they only pile up
-/// for a moment; when the queue is full, [`Frontend::hear`] waits.
+/// Pieces of input that may wait for a thread. A thread takes in all of them between two frames, or some milliseconds
+/// later, so they only pile up for a moment; when there is no room, [`Frontend::hear`] waits.
 const QUEUED_JOBS: usize = 256;
 
 /// Why the frontend gave nothing back.
@@ -47,9 +51,16 @@ impl FrontendError {
 /// A handle on the frontend threads. Clones share them; they end when the last clone is dropped.
 #[derive(Clone)]
 pub struct Frontend {
-    threads: Arc<[mpsc::Sender<Job>]>,
+    threads: Arc<[Entrance]>,
     /// Counts jobs, which go to the threads in turn: an ear carries all it needs, so any thread will do.
     jobs: Arc<AtomicUsize>,
+}
+
+/// The way to a thread. The channel is of the standard library, because a thread cannot wait for a moment at tokio's; it
+/// has no bound of its own, so each job takes a place in the room and leaves it when it is begun.
+struct Entrance {
+    jobs: mpsc::Sender<Job>,
+    room: Arc<Semaphore>,
 }
 
 /// An ear that comes back, and what it heard.
@@ -62,12 +73,13 @@ impl Frontend {
     ///
     /// When the operating system refuses a thread.
     pub fn start(detectors: Vec<Box<dyn Detector>>) -> Self {
+        let epoch = Instant::now();
         let threads = detectors.into_iter().enumerate().map(|(index, detector)| {
-            let (sender, jobs) = mpsc::channel(QUEUED_JOBS);
-            let listener = Listener::new(detector, jobs);
+            let (jobs, queue) = mpsc::channel();
+            let listener = Listener::new(detector, queue, Gathering::new(epoch));
             let thread = Builder::new().name(format!("frontend-{index}")).spawn(|| listener.run());
             thread.expect("the operating system starts a thread");
-            sender
+            Entrance { jobs, room: Arc::new(Semaphore::new(QUEUED_JOBS)) }
         });
         Self { threads: threads.collect(), jobs: Arc::default() }
     }
@@ -86,12 +98,13 @@ impl Frontend {
     /// Dropping this future loses the ear: only a session that ends may do it.
     pub async fn hear(&self, ear: Ear, input: EarInput) -> Result<Heard, FrontendError> {
         let (reply, answer) = oneshot::channel();
-        let job = Job { ear, input, reply };
-        self.next_thread()?.send(job).await.map_err(|_| FrontendError::Stopped)?;
+        let entrance = self.next_thread()?;
+        let room = Arc::clone(&entrance.room).acquire_owned().await.map_err(|_| FrontendError::Stopped)?;
+        entrance.jobs.send(Job { ear, input, reply, room }).map_err(|_| FrontendError::Stopped)?;
         answer.await.map_err(|_| FrontendError::Stopped)?
     }
 
-    fn next_thread(&self) -> Result<&mpsc::Sender<Job>, FrontendError> {
+    fn next_thread(&self) -> Result<&Entrance, FrontendError> {
         let turn = self.jobs.fetch_add(1, Ordering::Relaxed);
         let index = turn.checked_rem(self.threads.len()).ok_or(FrontendError::Stopped)?;
         Ok(&self.threads[index])

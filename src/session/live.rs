@@ -1,10 +1,11 @@
 //! What goes into a live session, and what comes out of it.
 
-use super::{FrontendError, ItemId};
+use super::{FrontendError, ItemId, Patience};
 use crate::asr::{AsrError, DecodeOptions, LaneEvent, Transcript};
 use crate::audio::{AudioError, Span, StreamFormat};
 use crate::pool::LeaseScope;
 use crate::vad::EndpointSettings;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Bytes in one append: 0.7 s of PCM16 at 24 kHz. Even, so that no sample is cut in two.
@@ -26,12 +27,58 @@ pub struct SessionSettings {
     pub lease: LeaseScope,
     /// What is kept for those who wait.
     pub keeping: Keeping,
+    /// What is read before an utterance is over.
+    pub live: LiveSettings,
+    /// How much silence ends an utterance whose text is known; `None`: as much as `endpoint` says, whatever it reads.
+    pub patience: Option<Patience>,
+    /// Silence of this length is committed as an item of its own, where the detector cuts.
+    pub idle_timeout: Option<Duration>,
 }
 
 impl SessionSettings {
     /// How long leases are kept: there is nothing to keep one for where nothing is read.
     pub(super) fn scope(&self) -> LeaseScope {
         if self.decode.is_some() { self.lease } else { LeaseScope::Utterance }
+    }
+}
+
+/// What is read before an utterance is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiveSettings {
+    /// How often; `None`: not at all, and text comes when an utterance is over.
+    pub interims: Option<InterimSettings>,
+    /// Whether the final text is begun in each pause, in case it is the end.
+    pub speculate: bool,
+}
+
+impl LiveSettings {
+    /// Nothing.
+    pub const OFF: Self = Self { interims: None, speculate: false };
+}
+
+impl Default for LiveSettings {
+    fn default() -> Self {
+        Self { interims: Some(InterimSettings::default()), speculate: true }
+    }
+}
+
+/// How often what is being said is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InterimSettings {
+    /// After so much new speech, until any of the text is told.
+    pub first: Duration,
+    /// And from then on.
+    pub every: Duration,
+}
+
+impl InterimSettings {
+    /// What may be set for either, in milliseconds.
+    pub const MS: RangeInclusive<u64> = 100..=10_000;
+}
+
+impl Default for InterimSettings {
+    fn default() -> Self {
+        Self { first: Duration::from_millis(300), every: Duration::from_millis(500) }
     }
 }
 

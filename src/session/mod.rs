@@ -4,15 +4,23 @@
 //! session. [`Recording`] transcribes a file as fast as slots allow, and [`Driver`] transcribes a live stream.
 
 mod backlog;
+mod draft;
 mod driver;
 mod frontend;
+mod interpreter;
 mod jam;
 mod live;
+mod pace;
+mod patience;
 mod recording;
 mod turns;
+mod windows;
 
 pub use driver::{Driver, Ended, Session, SessionEvents, open};
 pub use frontend::{Ear, EarInput, Frontend, FrontendError};
-pub use live::{Command, Dropped, Keeping, Refusal, Request, SessionEvent, SessionSettings};
+pub use live::{
+    Command, Dropped, InterimSettings, Keeping, LiveSettings, Refusal, Request, SessionEvent, SessionSettings,
+};
+pub use patience::{Closing, Patience, closing};
 pub use recording::{Part, Recording, RecordingError, recording_endpoints};
 pub use turns::ItemId;

@@ -67,15 +67,18 @@ pub struct Part {
 ///
 /// A window that fits its utterance is cheapest and most exact with one sentence in it, so every pause cuts. A full
 /// window costs the same however little is in it, and gains from context, so only long pauses cut and the longest length
-/// does the rest.
+/// does the rest. That is what one window holds, because each utterance of a recording is decoded in one piece.
 pub fn recording_endpoints(window: EncoderWindow, live: &EndpointSettings) -> EndpointSettings {
     let prefix = live.prefix.max(Duration::from_millis(500));
     let end_silence = match window {
         EncoderWindow::Fit => live.end_silence,
         EncoderWindow::Full => Duration::from_secs(2),
     };
-    EndpointSettings { prefix, end_silence, ..live.clone() }
+    EndpointSettings { prefix, end_silence, longest: live.longest.min(LONGEST_PART), ..live.clone() }
 }
+
+/// No utterance of a recording gets longer: so much fits into the encoder's window of 30 s, with some to spare.
+const LONGEST_PART: Duration = Duration::from_secs(28);
 
 /// Recordings longer than this are batch work, which lets everybody else's finals pass.
 const BATCH_FROM: Duration = Duration::from_secs(60);
@@ -113,6 +116,8 @@ impl Recording {
         endpoint: EndpointSettings,
         wait: Option<Duration>,
     ) -> Self {
+        // Also where a client has said how to cut.
+        let endpoint = EndpointSettings { longest: endpoint.longest.min(LONGEST_PART), ..endpoint };
         let is_long = file.duration().is_some_and(|duration| duration > BATCH_FROM);
         let progress = Arc::<Progress>::default();
         let (tell, parts) = mpsc::channel(PARTS_AHEAD);

@@ -67,11 +67,9 @@ impl Turns {
         event: EndpointEvent,
         told: &mut Vec<SessionEvent>,
     ) -> Option<(ItemId, Utterance)> {
-        if let EndpointEvent::SpeechPaused { .. } | EndpointEvent::SpeechResumed { .. } = event {
-            return None;
-        }
         let item = self.begin();
         match event {
+            // A pause is nothing new to an item.
             EndpointEvent::SpeechPaused { .. } | EndpointEvent::SpeechResumed { .. } => None,
             EndpointEvent::SpeechStarted { at } => {
                 self.open = Some(Open { item, speaking: true });

@@ -48,11 +48,43 @@ fn eight_people_who_talk_at_once_each_get_their_own_words_and_all_of_them() {
 }
 
 #[test]
+fn people_who_say_nothing_lose_nothing_of_it() {
+    let server = Server::start(&["--slots", "1"]);
+    for noise in ["digital", "room"] {
+        let mut command = kind_of_loadtest(&["idle"], &format!("http://{}", server.address));
+        command.args(["--clients=20", "--duration=3", "--noise", noise]);
+        let output = command.output().expect("the binary starts");
+        let report = report(&output);
+        assert_eq!((&report["connected"], &report["texts"]), (&20.into(), &20.into()), "{noise}: {report:#}");
+        assert_eq!(
+            (&report["misplaced"], &report["phantoms"]),
+            (&0.into(), &0.into()),
+            "{noise}: {report:#}"
+        );
+        assert!(report["cpu_cores_per_100"].is_f64(), "{noise}: {report:#}");
+        assert!(output.status.success(), "{noise}: {}", first_error(&output));
+    }
+}
+
+#[test]
+fn who_speaks_without_pause_is_understood_turn_by_turn() {
+    let server = Server::start(&["--slots", "1"]);
+    let mut command = loadtest(&format!("http://{}", server.address));
+    let output =
+        command.args(["--clients=1", "--duration=8", "--duty=1"]).output().expect("the binary starts");
+    let report = report(&output);
+    assert!(report["turns"].as_u64() >= Some(2) && report["lost_utterances"] == 0, "{report:#}");
+    let speech = report["audio_seconds"].as_f64().expect("it is told");
+    assert!(speech > 0.6 * report["duration_s"].as_f64().expect("it is told"), "{report:#}");
+    assert!(report["server"]["final_decodes"].as_u64() >= report["turns"].as_u64(), "{report:#}");
+}
+
+#[test]
 fn a_server_that_is_not_there_is_told_in_one_line() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let address = free.local_addr().expect("it is bound");
     drop(free);
-    for kind in [&[][..], &["knee"], &["soak"]] {
+    for kind in [&[][..], &["knee"], &["soak"], &["idle"]] {
         let output =
             kind_of_loadtest(kind, &format!("http://{address}")).output().expect("the binary starts");
         assert_eq!(output.status.code(), Some(1));

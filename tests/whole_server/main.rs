@@ -6,6 +6,7 @@ mod eval;
 #[path = "../rest/client.rs"]
 #[allow(dead_code, reason = "the tests of the edge use more of it")]
 mod http;
+mod listen;
 mod load;
 mod measured;
 mod server;

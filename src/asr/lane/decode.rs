@@ -22,6 +22,22 @@ pub(super) struct Work {
     pub(super) utterance: Arc<Utterance>,
     pub(super) options: DecodeOptions,
     pub(super) class: Class,
+    /// Cancelled once a speculative decode is needed for sure.
+    pub(super) wanted: CancellationToken,
+}
+
+impl Work {
+    pub(super) fn new(utterance: Arc<Utterance>, options: DecodeOptions, class: Class) -> Self {
+        Self { utterance, options, class, wanted: CancellationToken::new() }
+    }
+
+    /// What it is by now: a speculative decode that is needed for sure is a final one.
+    pub(super) fn class(&self) -> Class {
+        match self.class {
+            Class::Speculative if self.wanted.is_cancelled() => Class::Final,
+            class => class,
+        }
+    }
 }
 
 /// Where a lease goes when its decode is over.
@@ -153,6 +169,7 @@ impl Lanes {
 }
 
 fn job(work: Work, lease: Lease, cancel: CancellationToken, reply: oneshot::Sender<Outcome>) -> Job {
-    let Work { utterance, options, class } = work;
+    let class = work.class();
+    let Work { utterance, options, .. } = work;
     Job { utterance, options, class, lease, cancel, span: tracing::Span::current(), reply }
 }

@@ -3,6 +3,7 @@
 mod deadlines;
 mod dedicated;
 mod retries;
+mod speculation;
 
 use super::*;
 use crate::asr::EncoderWindow;

@@ -29,15 +29,17 @@ pub(super) struct LoadFlags {
     /// How many people talk at once [default: 8]; with knee: how many to try at most [default: 1024]
     #[arg(long, value_name = "N", env = "STENOPOOL_CLIENTS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     clients: Option<u32>,
-    /// Which part of the time each of them speaks, between 0 and 1
+    /// Which part of the time each of them speaks, up to 1: without pause, recordings cut to their speech, and just as much
+    /// silence between them as ends a turn (see --shortest-pause)
     #[arg(long, value_name = "F", env = "STENOPOOL_DUTY", default_value_t = TurnSettings::DUTY, value_parser = duty)]
     duty: f64,
     /// Over how many seconds they arrive [default: a tenth of the duration, at most 10]
     #[arg(long, value_name = "SECONDS", env = "STENOPOOL_RAMP", value_parser = seconds)]
     ramp: Option<Duration>,
-    /// How many seconds of silence are between two turns at least
-    #[arg(long, value_name = "SECONDS", env = "STENOPOOL_SHORTEST_PAUSE", default_value = "1", value_parser = positive_seconds)]
-    shortest_pause: Duration,
+    /// How many seconds of silence are between two recordings at least [default: 1]; with --duty 1: how many are between the
+    /// last speech of one and the first of the next, always [default: 0.7]
+    #[arg(long, value_name = "SECONDS", env = "STENOPOOL_SHORTEST_PAUSE", value_parser = positive_seconds)]
+    shortest_pause: Option<Duration>,
     /// What to speak with the server: realtime, rest, whisperlive or deepgram
     #[arg(long, value_name = "NAME", env = "STENOPOOL_PROTOCOL", default_value = "realtime")]
     protocol: ProtocolName,
@@ -94,7 +96,11 @@ impl LoadFlags {
                 duty: self.duty,
                 seed: self.seed,
                 interrupts: if self.conversation { INTERRUPTS } else { 0.0 },
-                shortest_pause: self.shortest_pause,
+                shortest_pause: self.shortest_pause.unwrap_or(if self.duty < 1.0 {
+                    TurnSettings::SHORTEST_PAUSE
+                } else {
+                    TurnSettings::SHORTEST_GAP
+                }),
             },
             waits_for_text: self.wait_for_text,
             patience: self.patience,
@@ -135,8 +141,8 @@ impl LoadFlags {
 
 fn duty(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(duty) if duty > 0.0 && duty < 1.0 => Ok(duty),
-        _ => Err("expected a number between 0 and 1, as in 0.3".into()),
+        Ok(duty) if duty > 0.0 && duty <= 1.0 => Ok(duty),
+        _ => Err("expected a number from 0 to 1, as in 0.3".into()),
     }
 }
 

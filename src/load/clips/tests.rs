@@ -128,3 +128,15 @@ fn the_recordings_of_the_repository_can_be_opened() {
     assert_eq!(long.speech.len(), 3);
     assert!((long.samples.len() as f64 / 24_000.0 - 9.59).abs() < 0.01);
 }
+
+#[test]
+fn a_recording_is_cut_to_its_speech_and_a_margin_as_far_as_it_goes() {
+    let folder = folder("file\ttext\tsegments\nmore/a.wav\tHello.\t0.25-0.5|0.75-0.9\n");
+    let clips = read_clips(folder.path(), SampleRate::TELEPHONE, &mut unasked).unwrap();
+    let tight = |ms| clips[0].tight(Duration::from_millis(ms));
+    let cut = tight(50);
+    assert_eq!((cut.duration().as_millis(), cut.speech[0]), (750, Span::new(800, 4_800)));
+    assert_eq!(cut.speech[1], Span::new(8_800, 11_200));
+    let whole = tight(500);
+    assert_eq!((whole.duration(), whole.speech[0]), (Duration::from_secs(1), Span::new(4_000, 8_000)));
+}

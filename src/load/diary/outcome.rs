@@ -19,6 +19,8 @@ pub struct PersonOutcome {
     pub trouble: BTreeMap<String, u64>,
     /// How much of its recordings was sent, without the silence between them.
     pub spoken: Duration,
+    /// Deltas that came.
+    pub deltas: u64,
 }
 
 impl PersonOutcome {
@@ -37,6 +39,7 @@ impl PersonOutcome {
             *self.trouble.entry(code).or_default() += count;
         }
         self.spoken += later.spoken;
+        self.deltas += later.deltas;
     }
 
     /// Finals with text that nobody said: they belong to no turn.
@@ -102,6 +105,8 @@ pub struct Score {
     pub words: u64,
     /// Words to change in the text.
     pub errors: u64,
+    /// Words to change in what the deltas came to; `None` where none came.
+    pub streamed_errors: Option<u64>,
     /// Whether the text, or some of it, was still awaited at the end ([`Fate::Awaited`]).
     pub awaited: bool,
 }

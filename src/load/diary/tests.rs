@@ -496,7 +496,7 @@ fn words_of_a_text_of_two_turns_count_for_the_kind_that_said_most() {
     let day = "1000 turn 200-1200 a-b-c
                2500 turn 0-1000 d-e
                4000 final 900-4000 a-b-d-e";
-    let score = Score { kind: "a".into(), words: 5, errors: 1, awaited: false };
+    let score = Score { kind: "a".into(), words: 5, errors: 1, streamed_errors: None, awaited: false };
     assert_eq!(closed(true, day).scores, [score]);
 }
 

@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn nothing_comes_of_nothing() {
         assert_eq!(Service::measured(vec![point(3, &[])]), Err(PlanError::NoTimes));
-        for (speech, decode) in [(0, 200), (3_000, 0), (60_000, 200)] {
+        for (speech, decode) in [(0, 200), (3_000, 0), (600_000, 200)] {
             let error = Service::assumed(MS * speech, MS * decode).unwrap_err();
             assert!(matches!(error, PlanError::Setting { .. }), "{speech} {decode}");
         }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio_tungstenite::tungstenite::Message;
 
 /// Of the input, and of a spoken reply.
-const HERTZ: u32 = 24_000;
+pub(super) const HERTZ: u32 = 24_000;
 
 /// Items that are remembered while they have no text yet. A server that leaves more without one loses their positions.
 const OPEN_ITEMS: usize = 256;
@@ -52,30 +52,11 @@ impl Realtime {
     }
 
     async fn get_ready(&self, socket: &mut Socket) -> Result<(), ConnectError> {
-        self.until(socket, ".created").await?;
+        until(&self.peer, socket, ".created").await?;
         let update = json!({ "type": "session.update", "session": self.session() });
         let sent = socket.send(Message::text(update.to_string())).await;
         sent.map_err(|error| self.peer.refused(error.to_string()))?;
-        self.until(socket, ".updated").await
-    }
-
-    /// Waits for `session.created` or `.updated` (`transcription_session.` in the beta); skips what else comes.
-    async fn until(&self, socket: &mut Socket, ending: &str) -> Result<(), ConnectError> {
-        loop {
-            let text = first_words(&self.peer, socket).await?;
-            let event: Value = serde_json::from_str(&text)
-                .map_err(|_| self.peer.wrong(format!("it said {:?}", quote(&text))))?;
-            let Some(kind) = event["type"].as_str() else {
-                return Err(self.peer.wrong(format!("it said {:?}", quote(&text))));
-            };
-            if kind == "error" {
-                let Problem { code, message } = Problem::of(&event["error"]);
-                return Err(self.peer.refused(format!("{message} ({code})")));
-            }
-            if kind.strip_suffix(ending).is_some_and(|session| session.ends_with("session")) {
-                return Ok(());
-            }
-        }
+        until(&self.peer, socket, ".updated").await
     }
 
     fn session(&self) -> Value {
@@ -95,6 +76,25 @@ impl Realtime {
                 "turn_detection": { "type": "server_vad" },
             } },
         })
+    }
+}
+
+/// Waits for `session.created` or `.updated` (`transcription_session.` in the beta); skips what else comes.
+pub(super) async fn until(peer: &Peer, socket: &mut Socket, ending: &str) -> Result<(), ConnectError> {
+    loop {
+        let text = first_words(peer, socket).await?;
+        let event: Value =
+            serde_json::from_str(&text).map_err(|_| peer.wrong(format!("it said {:?}", quote(&text))))?;
+        let Some(kind) = event["type"].as_str() else {
+            return Err(peer.wrong(format!("it said {:?}", quote(&text))));
+        };
+        if kind == "error" {
+            let Problem { code, message } = Problem::of(&event["error"]);
+            return Err(peer.refused(format!("{message} ({code})")));
+        }
+        if kind.strip_suffix(ending).is_some_and(|session| session.ends_with("session")) {
+            return Ok(());
+        }
     }
 }
 
@@ -195,24 +195,33 @@ struct Pool {
 }
 
 /// An error, as events carry it.
-struct Problem {
-    code: String,
-    message: String,
+pub(super) struct Problem {
+    pub(super) code: String,
+    pub(super) message: String,
 }
 
 impl Problem {
-    fn of(error: &Value) -> Self {
+    pub(super) fn of(error: &Value) -> Self {
         let code = error["code"].as_str().or(error["type"].as_str()).unwrap_or("error");
         Self { code: quote(code), message: quote(error["message"].as_str().unwrap_or_default()) }
     }
 }
 
-/// A turn that the server hears and has no text for yet.
+/// A turn that the server hears and has no final text for yet.
 #[derive(Debug)]
 struct Item {
     id: String,
     start: Duration,
     end: Option<Duration>,
+    /// Its deltas so far.
+    streamed: Option<String>,
+}
+
+impl Item {
+    /// Which part of the stream it is of, if the server has told both ends.
+    fn stretch(&self) -> Option<Stretch> {
+        Some(Stretch { start: self.start, end: self.end? })
+    }
 }
 
 /// Reads a server's events.
@@ -240,7 +249,7 @@ impl Hearing {
         if self.items.len() == OPEN_ITEMS {
             self.items.pop_front();
         }
-        self.items.push_back(Item { id, start, end: None });
+        self.items.push_back(Item { id, start, end: None, streamed: None });
     }
 
     fn stopped(&mut self, id: &str, end: Duration) {
@@ -249,9 +258,11 @@ impl Hearing {
         }
     }
 
-    /// Where the item begins, if the server has told it.
-    fn start(&self, id: &str) -> Option<Duration> {
-        self.items.iter().rev().find(|item| item.id == id).map(|item| item.start)
+    /// More of an item's text; where the item begins, if the server has told it.
+    fn streamed(&mut self, id: &str, delta: &str) -> Option<Duration> {
+        let item = self.items.iter_mut().rev().find(|item| item.id == id)?;
+        item.streamed.get_or_insert_default().push_str(delta);
+        Some(item.start)
     }
 
     /// Whether something is of the latest reply, and not of one that was cut off.
@@ -259,20 +270,21 @@ impl Hearing {
         self.reply.as_ref().is_none_or(|reply| !reply.cut_off && (id.is_empty() || id == reply.id))
     }
 
-    /// Which part of the stream the item is of, if the server has told both ends.
-    fn finished(&mut self, id: &str) -> Option<Stretch> {
+    /// An item is over, and forgotten.
+    fn finished(&mut self, id: &str) -> Option<Item> {
         let at = self.items.iter().position(|item| item.id == id)?;
-        let Item { start, end, .. } = self.items.remove(at)?;
-        end.map(|end| Stretch { start, end })
+        self.items.remove(at)
     }
 
     fn completed(&mut self, id: &str, text: String, pool: &Pool) -> Heard {
+        let item = self.finished(id);
         Heard::Final(Final {
             text,
-            stretch: self.finished(id),
+            stretch: item.as_ref().and_then(Item::stretch),
             waited: pool.waited_ms.map(Duration::from_millis),
             decoded: pool.decode_ms.map(Duration::from_millis),
             diverged_words: pool.diverged_words,
+            streamed: item.and_then(|item| item.streamed),
         })
     }
 
@@ -285,7 +297,8 @@ impl Hearing {
                 self.stopped(&item_id, Duration::from_millis(audio_end_ms));
             }
             Event::Delta { item_id, delta } if !delta.is_empty() => {
-                return vec![Heard::Delta { text: delta, start: self.start(&item_id) }];
+                let start = self.streamed(&item_id, &delta);
+                return vec![Heard::Delta { text: delta, start }];
             }
             Event::Completed { item_id, transcript, pool } => {
                 return vec![self.completed(&item_id, transcript, &pool.unwrap_or_default())];
@@ -293,7 +306,7 @@ impl Hearing {
             Event::Failed { item_id, error } => {
                 return vec![Heard::Failed {
                     code: Problem::of(&error).code,
-                    stretch: self.finished(&item_id),
+                    stretch: self.finished(&item_id).as_ref().and_then(Item::stretch),
                 }];
             }
             Event::ReplyCreated { response } => {

@@ -28,7 +28,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const LAST_WORD: Duration = Duration::from_millis(1_500);
 
 /// How long the answer to a `Close` may take to leave.
-const ANSWER: Duration = Duration::from_millis(500);
+pub(super) const ANSWER: Duration = Duration::from_millis(500);
 
 /// The library's own buffers, per socket; its defaults would cost a thousand people 250 MB.
 const BUFFER: usize = 8 * 1024;
@@ -152,7 +152,8 @@ pub(super) async fn first_words(peer: &Peer, socket: &mut Socket) -> Result<Stri
     }
 }
 
-fn gone() -> Disconnected {
+/// There is no connection any more, and nobody said why.
+pub(super) fn gone() -> Disconnected {
     Disconnected::connection("the connection is closed")
 }
 

@@ -6,6 +6,7 @@ use super::{Lag, LoadReport, Quantiles, RunFacts};
 use crate::load::diary::{Fate, FinalOutcome, PersonOutcome, Score, TurnOutcome};
 use crate::load::mishearing::Isolation;
 use crate::load::protocol::REJECTED;
+use crate::load::words::words;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -36,7 +37,10 @@ impl LoadReport {
             first_audio_ms: heard.latency(|turn| turn.first_audio),
             queue_wait_ms: heard.steady(|heard| heard.told.waited),
             wer: wer(scores.iter().copied()),
+            delta_wer: delta_wer(&scores),
             diverged_words: heard.finals().map(|heard| heard.told.diverged_words).fold(None, sum),
+            diverged_share: heard.diverged_share(),
+            deltas: people.iter().map(|person| person.deltas).sum(),
             leaks: leaked.len() as u64,
             lost_utterances: heard.lost(),
             rejected: run.rejected + errors.remove(REJECTED).unwrap_or(0),
@@ -123,6 +127,17 @@ impl<'a> Everyone<'a> {
         Quantiles::of(&mut steady.filter_map(of).map(milliseconds).collect::<Vec<_>>())
     }
 
+    /// Of finals that tell how much they differ from their deltas.
+    fn diverged_share(&self) -> Option<f64> {
+        let compared = |heard: &FinalOutcome| {
+            let streamed = words(heard.told.streamed.as_deref()?).len();
+            Some((heard.told.diverged_words?, streamed as u64))
+        };
+        let add = |(diverged, all), (more, streamed)| (diverged + more, all + streamed);
+        let (diverged, all) = self.finals().filter_map(compared).fold((0, 0), add);
+        ratio(diverged as f64, all as f64)
+    }
+
     fn waited_share(&self) -> Option<f64> {
         let steady = self.finals().filter(|heard| heard.steady);
         let waits: Vec<Duration> = steady.filter_map(|heard| heard.told.waited).collect();
@@ -149,6 +164,12 @@ fn errors(connections: BTreeMap<String, u64>, people: &[PersonOutcome]) -> BTree
 
 fn wer<'a>(scores: impl Iterator<Item = &'a Score>) -> Option<f64> {
     let (wrong, all) = scores.fold((0, 0), |(wrong, all), score| (wrong + score.errors, all + score.words));
+    ratio(wrong as f64, all as f64)
+}
+
+fn delta_wer(scores: &[&Score]) -> Option<f64> {
+    let streamed = scores.iter().filter_map(|score| Some((score.streamed_errors?, score.words)));
+    let (wrong, all) = streamed.fold((0, 0), |(wrong, all), (errors, words)| (wrong + errors, all + words));
     ratio(wrong as f64, all as f64)
 }
 

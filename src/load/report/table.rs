@@ -46,13 +46,15 @@ impl LoadReport {
             ("finals that waited", percent(self.waited_share)),
             ("slots", self.slots_used()),
             ("word error", self.word_error()),
-            ("words that diverged", known(self.diverged_words)),
+            ("word error of deltas", percent(self.delta_wer)),
+            ("words that diverged", self.diverged()),
             ("leaks", self.leaks_told()),
             ("lost utterances", self.lost_utterances.to_string()),
             ("rejected", self.rejected.to_string()),
             ("errors", self.errors_told()),
             ("lag of the generator", format!("{:.1} ms (p99)", self.lag_ms.p99)),
             ("server: processor", known(self.server.cpu_seconds.map(|seconds| format!("{seconds:.1} s")))),
+            ("server: decodes", self.decodes()),
             ("server: memory", known(self.server.rss_bytes.map(mebibytes))),
             ("server: device memory", known(self.server.device_memory_bytes.map(mebibytes))),
         ]
@@ -61,6 +63,18 @@ impl LoadReport {
     fn slots_used(&self) -> String {
         let busy = self.utilization.map(|busy| format!(", {:.1} % busy", 100.0 * busy)).unwrap_or_default();
         known(self.slots.map(|slots| format!("{slots}{busy}")))
+    }
+
+    fn diverged(&self) -> String {
+        let share = self.diverged_share.map(|share| format!(" ({:.2} %)", 100.0 * share)).unwrap_or_default();
+        known(self.diverged_words.map(|words| format!("{words}{share}")))
+    }
+
+    fn decodes(&self) -> String {
+        let both = self.server.final_decodes.zip(self.server.interim_decodes);
+        known(both.map(|(finals, interims)| {
+            format!("{finals} finals, {interims} interims, {} deltas", self.deltas)
+        }))
     }
 
     fn word_error(&self) -> String {

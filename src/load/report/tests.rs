@@ -35,12 +35,19 @@ fn turn(text: &str, fate: Fate, latency: Option<u64>) -> TurnOutcome {
 fn heard(text: &str, waited: u64, steady: bool) -> FinalOutcome {
     let stretch = Stretch { start: SECOND, end: SECOND * 3 };
     let (waited, decoded) = (Some(ms(waited)), Some(ms(500)));
-    let told = Final { text: text.into(), stretch: Some(stretch), waited, decoded, diverged_words: None };
+    let told = Final {
+        text: text.into(),
+        stretch: Some(stretch),
+        waited,
+        decoded,
+        diverged_words: None,
+        streamed: None,
+    };
     FinalOutcome { told, turn: Some(0), steady, at: SECOND * 7 }
 }
 
 fn score(kind: &str, words: u64, errors: u64, awaited: bool) -> Score {
-    Score { kind: kind.into(), words, errors, awaited }
+    Score { kind: kind.into(), words, errors, streamed_errors: None, awaited }
 }
 
 fn facts() -> RunFacts {
@@ -68,6 +75,7 @@ fn people() -> [PersonOutcome; 2] {
         scores: vec![score("a", 3, 0, false), score("b", 5, 4, false)],
         trouble: [("late".to_owned(), 2)].into(),
         spoken: SECOND * 3,
+        deltas: 4,
     };
     let second = PersonOutcome {
         turns: vec![
@@ -79,6 +87,7 @@ fn people() -> [PersonOutcome; 2] {
         scores: vec![score("b", 4, 4, false), score("silence", 0, 1, false), score("b", 2, 2, true)],
         trouble: [("late".to_owned(), 1)].into(),
         spoken: SECOND,
+        deltas: 1,
         finals: Vec::new(),
     };
     [first, second]
@@ -114,6 +123,9 @@ fn the_names_of_the_fields_are_a_contract() {
         "decode_ms",
         "waited_share",
         "turns",
+        "deltas",
+        "delta_wer",
+        "diverged_share",
         "leaked",
         "misheard",
         "slots",
@@ -127,7 +139,10 @@ fn the_names_of_the_fields_are_a_contract() {
     assert_eq!(names, expected);
     let inner = |field: &str| json[field].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(inner("lag_ms"), ["p99"]);
-    assert_eq!(inner("server"), ["cpu_seconds", "device_memory_bytes", "rss_bytes"]);
+    assert_eq!(
+        inner("server"),
+        ["cpu_seconds", "device_memory_bytes", "final_decodes", "interim_decodes", "rss_bytes"]
+    );
     let quantiles = serde_json::to_value(Quantiles::default()).unwrap();
     assert_eq!(quantiles.as_object().unwrap().keys().collect::<Vec<_>>(), ["max", "p50", "p95", "p99"]);
 }
@@ -139,6 +154,8 @@ fn what_was_not_measured_is_null() {
     let nulls: Vec<_> = fields.filter(|(_, value)| value.is_null()).map(|(name, _)| name.as_str()).collect();
     let expected = [
         "decode_ms",
+        "delta_wer",
+        "diverged_share",
         "diverged_words",
         "final_latency_ms",
         "first_audio_ms",
@@ -266,6 +283,7 @@ fn the_table_can_be_read() {
     finals that waited       100.0 %
     slots                    1, 5.0 % busy
     word error               78.6 % (a 0.0 %, b 90.9 %)
+    word error of deltas     -
     words that diverged      -
     leaks                    1
     lost utterances          2
@@ -273,6 +291,7 @@ fn the_table_can_be_read() {
     errors                   3 late
     lag of the generator     0.0 ms (p99)
     server: processor        7.2 s
+    server: decodes          -
     server: memory           200.0 MiB
     server: device memory    -
     "#);
@@ -292,4 +311,25 @@ fn every_recording_tells_what_came_of_it_each_time_and_only_of_what_shows_all() 
     let [none, told] = LoadReport::of(run, &people).clips.try_into().unwrap();
     assert_eq!((none.file.as_str(), none.takes), ("a.wav", Vec::<Take>::new()));
     assert_eq!(told.takes, [[[3.0, 2.0, 500.0, 7.0]], [[2.0, 2.0, 500.0, 7.0]]]);
+}
+
+#[test]
+fn what_deltas_came_to_is_held_against_what_was_said_and_against_the_finals() {
+    let streamed = |streamed: &str, diverged| {
+        let mut heard = heard("set a timer", 0, true);
+        heard.told.streamed = Some(streamed.to_owned());
+        heard.told.diverged_words = Some(diverged);
+        heard
+    };
+    let finals = vec![streamed("Set the timer", 1), streamed(" now please stop it all at once", 0)];
+    let scored = |errors| Score { streamed_errors: errors, ..score("a", 4, 0, false) };
+    let person = PersonOutcome {
+        finals,
+        scores: vec![scored(Some(1)), scored(None)],
+        deltas: 7,
+        ..people()[0].clone()
+    };
+    let report = LoadReport::of(facts(), &[person]);
+    assert_eq!((report.diverged_words, report.diverged_share), (Some(1), Some(0.1)));
+    assert_eq!((report.delta_wer, report.deltas), (Some(0.25), 7));
 }

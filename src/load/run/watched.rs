@@ -3,7 +3,7 @@
 use crate::load::board::{Board, Progress};
 use crate::load::protocol::Target;
 use crate::load::report::ServerUsage;
-use crate::load::server_watch::{ServerWatch, Usage};
+use crate::load::server_watch::{Decodes, ServerWatch, Usage};
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -21,15 +21,18 @@ const EMPTYING: Duration = Duration::from_secs(6);
 pub(super) struct Watched {
     server: ServerWatch,
     before: Option<Usage>,
+    decodes_before: Option<Decodes>,
     rss_bytes: Option<u64>,
     device_memory_bytes: Option<u64>,
 }
 
 impl Watched {
-    pub(super) fn new(target: &Target) -> Self {
+    pub(super) async fn new(target: &Target) -> Self {
         let server = ServerWatch::of(&target.url).with_key(target.key.clone());
+        let decodes_before = server.decodes().await;
         let before = server.usage();
-        Self { server, before, rss_bytes: before.map(|usage| usage.rss_bytes), device_memory_bytes: None }
+        let rss_bytes = before.map(|usage| usage.rss_bytes);
+        Self { server, before, decodes_before, rss_bytes, device_memory_bytes: None }
     }
 
     /// Tells how it goes, and looks at what the server uses, while `work` goes on.
@@ -75,8 +78,12 @@ impl Watched {
         self.look();
         let device_memory = self.server.pool().await.and_then(|pool| pool.device_memory_used());
         self.device_memory_bytes = self.device_memory_bytes.max(device_memory);
+        let (before, after) = (self.decodes_before, self.server.decodes().await);
+        let decodes = |of: fn(Decodes) -> u64| Some(of(after?).saturating_sub(of(before?)));
         let cpu = |after: Usage| Some(after.cpu.saturating_sub(self.before?.cpu).as_secs_f64());
         ServerUsage {
+            interim_decodes: decodes(|done| done.interims),
+            final_decodes: decodes(|done| done.finals),
             cpu_seconds: self.server.usage().and_then(cpu),
             rss_bytes: self.rss_bytes,
             device_memory_bytes: self.device_memory_bytes,

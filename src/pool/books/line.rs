@@ -122,6 +122,11 @@ impl Books {
         self.ledger.queued()
     }
 
+    /// How many wait for work of one class.
+    pub(in crate::pool) fn waiting_for(&self, class: Class) -> usize {
+        self.ledger.queued_in(class)
+    }
+
     /// What a newcomer would wait, when that was last worked out.
     pub(in crate::pool) fn newcomer_wait(&self) -> Option<Duration> {
         self.newcomer_wait

@@ -206,6 +206,11 @@ impl Order {
         self.tickets.len()
     }
 
+    /// How many tickets of one class wait.
+    pub(super) fn queued_in(&self, class: Class) -> usize {
+        self.tickets.values().filter(|waiting| waiting.ask.class == class).count()
+    }
+
     fn hear(&mut self, now: Duration) {
         self.now = self.now.max(now);
     }

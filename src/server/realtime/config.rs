@@ -10,7 +10,7 @@ use crate::asr::{DecodeOptions, ModelInfo};
 use crate::audio::{AudioError, StreamFormat};
 use crate::pool::LeaseScope;
 use crate::server::{ModelNames, ServerSettings, spoken_language};
-use crate::session::{Keeping, SessionSettings};
+use crate::session::{Keeping, LiveSettings, Patience, SessionSettings};
 use crate::vad::EndpointSettings;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -43,6 +43,9 @@ pub(super) struct SessionConfig {
     /// When speech begins and ends, where the client does not say.
     endpoint: EndpointSettings,
     keeping: Keeping,
+    live: LiveSettings,
+    /// Whether the end silence depends on the text also where the client says how much it is.
+    adaptive: bool,
 }
 
 /// What the bytes are.
@@ -123,7 +126,7 @@ impl LeaseTerms {
 impl SessionConfig {
     /// The defaults of a server, for its loaded model.
     pub(super) fn new(kind: SessionType, model: &str, settings: &ServerSettings) -> Self {
-        let ServerSettings { endpoint, lease, keeping, .. } = settings;
+        let ServerSettings { endpoint, lease, keeping, live, adaptive, .. } = settings;
         Self {
             kind,
             format: AudioFormat::DEFAULT,
@@ -134,6 +137,8 @@ impl SessionConfig {
             lease: *lease,
             endpoint: endpoint.clone(),
             keeping: *keeping,
+            live: *live,
+            adaptive: *adaptive,
         }
     }
 
@@ -260,6 +265,11 @@ impl SessionConfig {
         self.include.iter().flatten().any(|included| *included == LOGPROBS)
     }
 
+    fn patience(&self) -> Option<Patience> {
+        let detection = self.turn_detection.as_ref();
+        detection.filter(|detection| self.adaptive || !detection.is_exact()).map(TurnDetection::patience)
+    }
+
     /// What it means to the session inside.
     pub(super) fn settings(&self) -> SessionSettings {
         SessionSettings {
@@ -268,6 +278,9 @@ impl SessionConfig {
             decode: self.transcription.as_ref().map(Transcription::options),
             lease: self.lease,
             keeping: self.keeping,
+            live: self.live,
+            patience: self.patience(),
+            idle_timeout: TurnDetection::idle_timeout(self.turn_detection.as_ref()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::field::Field;
+use crate::session::Patience;
 use crate::vad::EndpointSettings;
 use serde::Serialize;
 use std::ops::RangeInclusive;
@@ -55,16 +56,6 @@ enum Eagerness {
     Auto,
 }
 
-/// From where patience with a silence goes up and down, by what was said before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PatienceBase {
-    /// As long as the client says.
-    ServerVad(Duration),
-    Low,
-    Medium,
-    High,
-}
-
 impl TurnDetection {
     /// The default, as the server is set.
     pub(super) fn server_vad(defaults: &EndpointSettings) -> Self {
@@ -98,7 +89,7 @@ impl TurnDetection {
     pub(super) fn endpoint(this: Option<&Self>, defaults: &EndpointSettings) -> EndpointSettings {
         let defaults = defaults.clone();
         let Some(this) = this else { return EndpointSettings { automatic: false, ..defaults } };
-        let defaults = EndpointSettings { end_silence: this.patience_base().silence(), ..defaults };
+        let defaults = EndpointSettings { end_silence: this.patience().unclear, ..defaults };
         match this.as_server_vad() {
             None => defaults,
             Some(&ServerVad { threshold, prefix_padding_ms, .. }) => EndpointSettings {
@@ -109,16 +100,20 @@ impl TurnDetection {
         }
     }
 
-    /// How much silence it takes to end an utterance.
-    pub(super) fn patience_base(&self) -> PatienceBase {
+    /// How much silence it takes to end an utterance, by what was said.
+    pub(super) fn patience(&self) -> Patience {
         match self {
-            Self::ServerVad(vad) => PatienceBase::ServerVad(Duration::from_millis(vad.silence_duration_ms)),
-            Self::SemanticVad(vad) => vad.eagerness.patience_base(),
+            Self::ServerVad(vad) => Patience::server_vad(Duration::from_millis(vad.silence_duration_ms)),
+            Self::SemanticVad(vad) => vad.eagerness.patience(),
         }
     }
 
+    /// Whether the client says how much silence ends an utterance, whatever was said.
+    pub(super) fn is_exact(&self) -> bool {
+        matches!(self, Self::ServerVad(_))
+    }
+
     /// After how much silence the silence itself is committed, if ever.
-    #[allow(dead_code, reason = "sessions cannot wait for speech yet")]
     pub(super) fn idle_timeout(this: Option<&Self>) -> Option<Duration> {
         this.and_then(Self::as_server_vad)?.idle_timeout_ms.map(Duration::from_millis)
     }
@@ -200,23 +195,11 @@ impl Eagerness {
     const NAMES: [(&'static str, Self); 4] =
         [("low", Self::Low), ("medium", Self::Medium), ("high", Self::High), ("auto", Self::Auto)];
 
-    fn patience_base(self) -> PatienceBase {
+    fn patience(self) -> Patience {
         match self {
-            Self::Low => PatienceBase::Low,
-            Self::Medium | Self::Auto => PatienceBase::Medium,
-            Self::High => PatienceBase::High,
-        }
-    }
-}
-
-impl PatienceBase {
-    /// The silence that ends an utterance, whatever was said.
-    fn silence(self) -> Duration {
-        match self {
-            Self::ServerVad(silence) => silence,
-            Self::Low => Duration::from_millis(800),
-            Self::Medium => Duration::from_millis(500),
-            Self::High => Duration::from_millis(300),
+            Self::Low => Patience::low(),
+            Self::Medium | Self::Auto => Patience::medium(),
+            Self::High => Patience::high(),
         }
     }
 }

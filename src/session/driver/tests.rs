@@ -1,11 +1,13 @@
 //! A driver between a scripted engine and a loud or silent stream. The frontend's thread is real, the clock is not: it
 //! moves only when everybody waits for it.
 
+mod live;
+
 use super::*;
 use crate::asr::fake::{Act, FakeEngine};
 use crate::asr::{DecodeOptions, EncoderWindow, LaneEvent, Lanes, ModelInfo};
 use crate::pool::{Allocator, Ask, Class, Cost, FlowInfo, Lease, PoolSettings, SlotId};
-use crate::session::Keeping;
+use crate::session::{Keeping, LiveSettings};
 use crate::vad::EndpointSettings;
 use crate::vad::fake::FakeDetector;
 use std::sync::Arc;
@@ -31,6 +33,9 @@ fn settings(automatic: bool) -> SessionSettings {
         decode: Some(DecodeOptions::default()),
         lease: LeaseScope::Utterance,
         keeping: Keeping { audio: Duration::from_secs(2), patience: Duration::from_secs(3) },
+        live: LiveSettings::OFF,
+        patience: None,
+        idle_timeout: None,
     }
 }
 
@@ -41,9 +46,12 @@ impl Stage {
     }
 
     fn with(act: impl Fn() -> Act + Send + Sync + 'static, settings: SessionSettings) -> Self {
+        Self::on(FakeEngine::new(move |_, _| act()), settings)
+    }
+
+    fn on(engine: FakeEngine, settings: SessionSettings) -> Self {
         let (allocator, _retired) = Allocator::new(PoolSettings::default());
         allocator.add(SlotId(0));
-        let engine = FakeEngine::new(move |_, _| act());
         let model = ModelInfo { name: "fake".into(), multilingual: false, window: EncoderWindow::Fit };
         let lane = Lanes::new(Arc::new(engine), allocator.clone(), model).open(FlowInfo::session("sess_1"));
         let frontend = Frontend::start(vec![Box::new(FakeDetector)]);
@@ -113,6 +121,8 @@ fn named(items: &mut Vec<ItemId>, event: &SessionEvent) -> String {
         SessionEvent::SpeechStarted { item, .. } => ("started", item),
         SessionEvent::SpeechStopped { item, .. } => ("stopped", item),
         SessionEvent::Committed { item, .. } => ("committed", item),
+        SessionEvent::Discarded { item } => ("discarded", item),
+        SessionEvent::TimedOut { item, .. } => ("timed_out", item),
         SessionEvent::Read { item, .. } => ("read", item),
         SessionEvent::Unread { item, .. } => ("unread", item),
         SessionEvent::Dropped { item, .. } => ("dropped", item),

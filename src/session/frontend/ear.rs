@@ -1,9 +1,13 @@
 //! What one session hears with. Pure but for the detector, which belongs to a thread: the thread asks an ear for its next
 //! frame and tells it how likely that is speech.
 
-use crate::audio::{AudioError, FRAME_SAMPLES, Frame, StreamDecoder, StreamFormat};
+use crate::audio::{AudioError, FRAME_SAMPLES, Frame, StreamDecoder, StreamFormat, Utterance};
 use crate::vad::{EndpointEvent, EndpointSettings, Endpointer, VadState};
 use std::fmt;
+use std::time::Duration;
+
+/// A frame whose samples are all nearer to 0 than this has no sound in it: three steps of 16 bits, or −81 dB.
+const INAUDIBLE: f32 = 3.0 / 32_768.0;
 
 /// What one session hears with: decoder, resampler, voice detector state and endpointer.
 ///
@@ -19,6 +23,8 @@ pub struct Ear {
     heard: usize,
     state: Box<VadState>,
     endpointer: Endpointer,
+    /// The round of a thread's roll call in which this ear was counted last.
+    pub(super) counted_in: u64,
 }
 
 /// Something for an ear to hear or do.
@@ -30,6 +36,8 @@ pub enum EarInput {
     Samples(Vec<f32>),
     /// Cut now (a client's commit, or the end of the stream).
     Commit,
+    /// Cut the silence since the last cut, as [`Endpointer::commit_silence`] does.
+    CommitSilence,
     /// Forget what was said since the last cut.
     Clear,
 }
@@ -44,6 +52,7 @@ impl Ear {
             heard: 0,
             state: Box::default(),
             endpointer: Endpointer::new(settings),
+            counted_in: 0,
         }
     }
 
@@ -55,6 +64,11 @@ impl Ear {
     /// Changes the endpoint settings from here on.
     pub fn configure(&mut self, settings: EndpointSettings) {
         self.endpointer.configure(settings);
+    }
+
+    /// Lets silence of this length end the utterance in progress, as [`Endpointer::set_end_silence`] does.
+    pub fn set_end_silence(&mut self, end_silence: Duration) {
+        self.endpointer.set_end_silence(end_silence);
     }
 
     /// Changes the input format from here on; what the old decoder held back is heard first.
@@ -77,6 +91,22 @@ impl Ear {
             0 if self.settings().automatic => 0,
             pending => pending + self.unheard().len() as u64,
         }
+    }
+
+    /// A copy of what a commit would cut now, as [`Endpointer::so_far`] gives it: in whole frames.
+    pub fn so_far(&self, from: u64) -> Option<Utterance> {
+        self.endpointer.so_far(from)
+    }
+
+    /// How many samples of speech a commit would cut now from the position `from` on, as [`Endpointer::voiced_since`]
+    /// counts them.
+    pub fn voiced_since(&self, from: u64) -> u64 {
+        self.endpointer.voiced_since(from)
+    }
+
+    /// For how many samples nobody has spoken, as [`Endpointer::silence`] counts them: in whole frames.
+    pub fn silence(&self) -> u64 {
+        self.endpointer.silence()
     }
 
     /// Whether `bytes` can be audio in the ear's format. Asked of a whole chunk, because it is decoded in slices and a
@@ -116,6 +146,14 @@ impl Ear {
         Some((&mut self.state, frame))
     }
 
+    /// Whether no detector is needed for the frame that waits: there is no sound in it, and nobody has spoken for some
+    /// frames. The detector's state stays as it is then, as if the stream had stood still.
+    pub(super) fn is_dull(&self) -> bool {
+        let frame: Option<&Frame> = self.unheard().first_chunk();
+        self.endpointer.is_at_rest()
+            && frame.is_some_and(|frame| frame.iter().all(|sample| sample.abs() < INAUDIBLE))
+    }
+
     /// Takes the detector's word on the frame that waited.
     pub(super) fn hear(&mut self, probability: f32, events: &mut Vec<EndpointEvent>) {
         if let Some(frame) = self.samples[self.heard..].first_chunk() {
@@ -135,6 +173,11 @@ impl Ear {
         self.endpointer.commit(&self.samples[self.heard..], events);
         self.samples.clear();
         self.heard = 0;
+    }
+
+    /// Cuts silence; the samples that are no whole frame stay.
+    pub(super) fn commit_silence(&mut self, events: &mut Vec<EndpointEvent>) {
+        self.endpointer.commit_silence(events);
     }
 
     /// Forgets what was said since the last cut; the stream's position goes on.

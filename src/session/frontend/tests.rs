@@ -26,6 +26,9 @@ fn frontend(detector: impl Detector + 'static) -> Frontend {
     Frontend::start(vec![Box::new(detector)])
 }
 
+/// Silence that can be heard.
+const HISS: f32 = 0.01;
+
 /// A loud second between two silent ones, for [`FakeDetector`].
 fn talk(loudness: f32) -> Vec<f32> {
     [0.0, loudness, 0.0].iter().flat_map(|sample| vec![*sample; 16_000]).collect()
@@ -164,6 +167,35 @@ async fn a_clear_forgets_but_the_stream_goes_on() {
 }
 
 #[tokio::test]
+async fn silence_can_be_committed_and_counts_anew() {
+    let frontend = frontend(FakeDetector);
+    let (ear, _) = frontend.hear(ear(), EarInput::Samples(vec![HISS; 10_000])).await.unwrap();
+    assert_eq!((ear.silence(), ear.position()), (19 * 512, 10_000), "whole frames of it");
+    let (ear, events) = frontend.hear(ear, EarInput::CommitSilence).await.unwrap();
+    let [EndpointEvent::Utterance(utterance, Cut::Silence)] = &events.unwrap()[..] else {
+        panic!("nothing but an utterance is told")
+    };
+    assert_eq!((utterance.span.start, utterance.span.end), (0, 19 * 512));
+    assert_eq!((utterance.samples.len(), utterance.voiced), (0, 0));
+    assert_eq!((ear.silence(), ear.position()), (0, 10_000), "what is no whole frame stays");
+    let (ear, _) = frontend.hear(ear, EarInput::Samples(vec![0.5; 16_000])).await.unwrap();
+    let (ear, events) = frontend.hear(ear, EarInput::CommitSilence).await.unwrap();
+    assert_eq!((events.unwrap().len(), ear.silence()), (0, 0), "somebody speaks");
+}
+
+#[tokio::test]
+async fn what_was_said_so_far_can_be_looked_at() {
+    let frontend = frontend(FakeDetector);
+    let (mut ear, _) = frontend.hear(ear(), EarInput::Samples(vec![0.5; 16_000])).await.unwrap();
+    let shown = ear.so_far(512).unwrap();
+    assert_eq!((shown.span.start, shown.span.end), (512, 31 * 512));
+    assert_eq!((shown.voiced, ear.voiced_since(512)), (30 * 512, 30 * 512));
+    ear.set_end_silence(Duration::from_millis(60));
+    let (ear, _) = frontend.hear(ear, EarInput::Samples(vec![HISS; 16_000])).await.unwrap();
+    assert_eq!((ear.so_far(0), ear.voiced_since(0)), (None, 0));
+}
+
+#[tokio::test]
 async fn half_a_sample_is_refused_and_leaves_no_trace() {
     let frontend = frontend(FakeDetector);
     let (ear, outcome) = frontend.hear(ear(), EarInput::Bytes(vec![0; 9_999])).await.unwrap();
@@ -228,10 +260,10 @@ async fn a_long_recording_does_not_delay_a_live_ear() {
     let (mut warden, detector) = Warden::new();
     let frontend = frontend(detector);
     let (file, live) = (frontend.clone(), frontend.clone());
-    let hour = vec![0.0; 512 * 10_000];
+    let hour = vec![HISS; 512 * 10_000];
     let file = tokio::spawn(async move { file.hear(ear(), EarInput::Samples(hour)).await });
     assert_eq!(warden.run().await, 1);
-    let live = tokio::spawn(async move { live.hear(ear(), EarInput::Samples(vec![0.0; 512])).await });
+    let live = tokio::spawn(async move { live.hear(ear(), EarInput::Samples(vec![HISS; 512])).await });
     yield_now().await;
     warden.permit();
     assert_eq!(warden.run().await, 2, "the live ear joins in the very next run");
@@ -247,7 +279,7 @@ async fn a_session_that_is_gone_does_not_disturb_others() {
     let frontend = frontend(detector);
     let [leaving, staying] = [0, 1].map(|_| {
         let frontend = frontend.clone();
-        tokio::spawn(async move { frontend.hear(ear(), EarInput::Samples(vec![0.0; 512 * 4])).await })
+        tokio::spawn(async move { frontend.hear(ear(), EarInput::Samples(vec![HISS; 512 * 4])).await })
     });
     let together = loop {
         let frames = warden.run().await;
@@ -263,6 +295,108 @@ async fn a_session_that_is_gone_does_not_disturb_others() {
     assert_eq!(warden.run().await, 1, "the ear of the session that left is dropped");
     drop(warden);
     assert!(staying.await.unwrap().unwrap().1.unwrap().is_empty());
+}
+
+/// Tells how many frames each run was of, and hears speech in loud ones.
+struct Counting(blocking::Sender<usize>);
+
+impl Detector for Counting {
+    fn probabilities(
+        &mut self,
+        steps: &mut [(&mut VadState, &Frame)],
+        out: &mut [f32],
+    ) -> Result<(), VadError> {
+        self.0.send(steps.len()).ok();
+        FakeDetector.probabilities(steps, out)
+    }
+}
+
+#[tokio::test]
+async fn frames_without_sound_need_no_detector() {
+    let (tell, runs) = blocking::channel();
+    let frontend = frontend(Counting(tell));
+    let heard = async |samples: Vec<f32>| {
+        let events = hear_all(&frontend, ear(), samples_in_chunks(&samples, &[777])).await;
+        (runs.try_iter().sum::<usize>(), utterances(&events).len())
+    };
+    let (silence, speech) = (vec![0.0; 512 * 100], vec![0.5; 512 * 10]);
+    assert_eq!(heard(silence.clone()).await, (0, 0), "not even at the beginning");
+    assert_eq!(heard(vec![2.0 / 32_768.0; 512 * 10]).await, (0, 0), "nor for less than can be heard");
+    assert_eq!(heard(vec![HISS; 512 * 10]).await, (10, 0));
+    let after_hiss = [vec![HISS; 512], silence.clone()].concat();
+    assert_eq!(heard(after_hiss).await, (1, 0));
+    let between = [silence.clone(), speech.clone(), silence.clone(), speech].concat();
+    let end_silence = 16;
+    assert_eq!(heard(between).await, (10 + end_silence + 10, 2), "until it is sure that nobody speaks");
+}
+
+#[tokio::test]
+async fn an_hour_without_sound_does_not_delay_a_live_ear() {
+    let (mut warden, detector) = Warden::new();
+    let frontend = frontend(detector);
+    let listen = |samples: Vec<f32>| {
+        let frontend = frontend.clone();
+        tokio::spawn(async move { frontend.hear(ear(), EarInput::Samples(samples)).await })
+    };
+    let live = listen(vec![HISS; 512 * 3]);
+    assert_eq!(warden.run().await, 1);
+    let hour = listen(vec![0.0; 512 * 112_500]);
+    yield_now().await;
+    for _ in 0..2 {
+        warden.permit();
+        assert_eq!(warden.run().await, 1, "only the live ear has anything to hear");
+    }
+    warden.permit();
+    live.await.unwrap().unwrap().1.unwrap();
+    let (ear, _) = hour.await.unwrap().unwrap();
+    assert_eq!(ear.silence(), 512 * 112_500);
+}
+
+/// The real model: what stands still while nothing can be heard must hear as well as what listened all the time.
+#[tokio::test]
+async fn speech_after_silence_without_sound_is_heard_as_well() {
+    let frontend = frontend(silero());
+    let speech = recording("speech/jfk");
+    let heard = async |background: f32| {
+        let noise = (0..40_000_u32)
+            .map(|n| background * (f64::from(n.wrapping_mul(2_654_435_761)) / 2_147_483_648.0 - 1.0) as f32);
+        let stream = noise.chain(speech.iter().copied()).collect();
+        hear_all(&frontend, ear(), vec![EarInput::Samples(stream)]).await
+    };
+    let (still, hissing) = (heard(0.0).await, heard(4.0 / 32_768.0).await);
+    let (still, hissing) = (utterances(&still), utterances(&hissing));
+    assert_eq!(still.len(), hissing.len());
+    for (still, hissing) in still.iter().zip(hissing) {
+        assert!(
+            still.speech.start.abs_diff(hissing.speech.start) <= 512,
+            "{:?}",
+            (still.speech, hissing.speech)
+        );
+        assert!(still.speech.end.abs_diff(hissing.speech.end) <= 512, "{:?}", (still.speech, hissing.speech));
+    }
+}
+
+/// How long the quickest of 20 such inputs takes to be heard.
+async fn quickest(frontend: &Frontend, input: impl Fn() -> EarInput) -> Duration {
+    let (mut ear, mut quickest) = (ear(), Duration::MAX);
+    for _ in 0..20 {
+        let since = Instant::now();
+        ear = frontend.hear(ear, input()).await.unwrap().0;
+        quickest = quickest.min(since.elapsed());
+    }
+    quickest
+}
+
+#[tokio::test]
+async fn pieces_wait_for_each_other_where_many_stream() {
+    const PATIENCE: Duration = Duration::from_millis(8);
+    let frontend = frontend(FakeDetector);
+    let piece = || EarInput::Bytes(bytes(&[HISS; 512]));
+    assert!(quickest(&frontend, piece).await < PATIENCE, "nobody else is there");
+    join_all((0..40).map(|_| frontend.hear(ear(), piece()))).await;
+    assert!(quickest(&frontend, piece).await >= PATIENCE);
+    assert!(quickest(&frontend, || EarInput::Commit).await < PATIENCE, "somebody waits for the answer");
+    assert!(quickest(&frontend, || EarInput::Samples(vec![HISS; 512])).await < PATIENCE, "this is a file");
 }
 
 /// Fails or panics over a certain sample, and with it the whole run.

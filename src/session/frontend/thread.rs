@@ -1,14 +1,17 @@
 //! One frontend thread: it owns a detector and steps all ears that are with it frame by frame, side by side.
 //!
 //! An ear with an hour of audio and one with 20 ms take turns, so nobody waits for anybody's input to end; ears that
-//! arrive join in between two steps. What panics or fails for one ear is told to that ear's session alone.
+//! arrive join in between two steps, as soon as [`Gathering`] lets them. What panics or fails for one ear is told to that ear's session alone.
 
+use super::gathering::Gathering;
 use super::{Ear, EarInput, FrontendError, Heard};
 use crate::audio::AudioError;
 use crate::vad::{Detector, EndpointEvent, VadError};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use tokio::sync::{mpsc, oneshot};
+use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
 use tracing::warn;
 
 /// Frames that go through the detector in one run at most; more do not make it cheaper per frame.
@@ -18,6 +21,9 @@ const BATCH: usize = 32;
 /// 16-bit sample is halved.
 const SLICE: usize = 4 * 1024;
 
+/// Frames without any sound that an ear may pass over before it is somebody else's turn.
+const DULL_FRAMES: usize = 64;
+
 type Reply = oneshot::Sender<Result<Heard, FrontendError>>;
 
 /// An ear, something for it to hear, and where to send it back.
@@ -25,20 +31,32 @@ pub(super) struct Job {
     pub(super) ear: Ear,
     pub(super) input: EarInput,
     pub(super) reply: Reply,
+    /// A place among those that wait for the thread.
+    pub(super) room: OwnedSemaphorePermit,
+}
+
+impl Job {
+    /// Pieces of a live stream can wait a few milliseconds. Whoever commits or reads a file waits for the answer itself.
+    fn is_in_hurry(&self) -> bool {
+        !matches!(self.input, EarInput::Bytes(_))
+    }
 }
 
 /// A thread's work.
 pub(super) struct Listener {
     detector: Box<dyn Detector>,
     jobs: mpsc::Receiver<Job>,
+    gathering: Gathering,
+    /// Those that came and wait for others, which takes no longer than `gathering` says.
+    gathered: Vec<Job>,
     /// Those with a frame for the detector, the one that waits longest in front. No bound of its own: each session has at
     /// most one task, and the samples are its own.
     tasks: VecDeque<Task>,
 }
 
 impl Listener {
-    pub(super) fn new(detector: Box<dyn Detector>, jobs: mpsc::Receiver<Job>) -> Self {
-        Self { detector, jobs, tasks: VecDeque::new() }
+    pub(super) fn new(detector: Box<dyn Detector>, jobs: mpsc::Receiver<Job>, gathering: Gathering) -> Self {
+        Self { detector, jobs, gathering, gathered: Vec::new(), tasks: VecDeque::new() }
     }
 
     /// Works until nobody can send any more and all is done.
@@ -48,19 +66,51 @@ impl Listener {
         }
     }
 
-    /// Takes in all that is queued; waits when there is nothing else to do. `false` when nothing will come any more.
+    /// Takes in all that is queued, and begins it when it is time; waits when there is nothing else to do. `false` when
+    /// nothing will come any more and all is done.
     fn take_in(&mut self) -> bool {
-        if self.tasks.is_empty() {
-            let Some(job) = self.jobs.blocking_recv() else { return false };
-            self.begin(job);
+        let end = loop {
+            match self.next_job() {
+                Ok(job) => self.gather(job),
+                Err(end) => break end,
+            }
+        };
+        let no_more = end == RecvTimeoutError::Disconnected;
+        if no_more || self.gathering.due().is_some_and(|due| due <= Instant::now()) {
+            self.begin_gathered();
         }
-        while let Ok(job) = self.jobs.try_recv() {
-            self.begin(job);
-        }
-        true
+        !(no_more && self.tasks.is_empty())
     }
 
-    fn begin(&mut self, Job { ear, input, reply }: Job) {
+    /// The next job, waited for while nobody's frame waits: until it is time to begin those that were gathered.
+    fn next_job(&self) -> Result<Job, RecvTimeoutError> {
+        if !self.tasks.is_empty() {
+            return self.jobs.try_recv().map_err(|error| match error {
+                TryRecvError::Empty => RecvTimeoutError::Timeout,
+                TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+            });
+        }
+        match self.gathering.due() {
+            Some(due) => self.jobs.recv_timeout(due.saturating_duration_since(Instant::now())),
+            None => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    fn gather(&mut self, mut job: Job) {
+        let hurry = job.is_in_hurry();
+        self.gathering.arrive(Instant::now(), &mut job.ear.counted_in, hurry);
+        self.gathered.push(job);
+    }
+
+    fn begin_gathered(&mut self) {
+        self.gathering.begin();
+        for job in std::mem::take(&mut self.gathered) {
+            self.begin(job);
+        }
+    }
+
+    fn begin(&mut self, Job { ear, input, reply, room }: Job) {
+        drop(room);
         let mut task = Task { ear, bytes: Vec::new(), decoded: 0, commit: false, events: Vec::new(), reply };
         match contain(|| task.take(input)) {
             Ok(Ok(())) => self.go_on(task),
@@ -71,8 +121,10 @@ impl Listener {
 
     /// One frame of as many ears as go into one run.
     fn step(&mut self) {
-        let count = self.tasks.len().min(BATCH);
-        let mut batch: Vec<Task> = self.tasks.drain(..count).collect();
+        let mut batch = self.next_batch();
+        if batch.is_empty() {
+            return;
+        }
         let probabilities = self.listen(&mut batch);
         for (mut task, probability) in batch.into_iter().zip(probabilities) {
             match probability.and_then(|probability| contain(|| task.hear(probability))) {
@@ -80,6 +132,22 @@ impl Listener {
                 Err(error) => task.fail(error),
             }
         }
+    }
+
+    /// Takes those out of the line whose turn it is. Who needs no detector goes on without it.
+    fn next_batch(&mut self) -> Vec<Task> {
+        let mut batch = Vec::with_capacity(self.tasks.len().min(BATCH));
+        for _ in 0..self.tasks.len() {
+            match self.tasks.pop_front() {
+                Some(task) if task.ear.is_dull() => self.go_on(task),
+                Some(task) => batch.push(task),
+                None => break,
+            }
+            if batch.len() == BATCH {
+                break;
+            }
+        }
+        batch
     }
 
     /// How likely each task's frame is speech. When they fail together each is tried alone, so that only those that are
@@ -137,23 +205,37 @@ impl Task {
                 self.commit = true;
             }
             EarInput::Commit => {}
+            EarInput::CommitSilence => self.ear.commit_silence(&mut self.events),
             EarInput::Clear => self.ear.clear(),
         }
         Ok(())
     }
 
-    /// Sees to it that a frame waits for the detector; `false` when there is none any more, and all is done.
+    /// Sees to it that a frame waits for the detector; `false` when there is none any more, and all is done. Frames that
+    /// need no detector are passed over; after many of them the next waits like others, until it is the ear's turn.
     fn prepare(&mut self) -> Result<bool, AudioError> {
+        let mut n_dull = 0;
+        while self.has_frame()? {
+            if n_dull == DULL_FRAMES || !self.ear.is_dull() {
+                return Ok(true);
+            }
+            self.hear(0.0);
+            n_dull += 1;
+        }
+        if self.commit {
+            self.ear.commit(&mut self.events);
+        }
+        Ok(false)
+    }
+
+    /// Whether there is a frame, once all is decoded that has to be for it.
+    fn has_frame(&mut self) -> Result<bool, AudioError> {
         while !self.ear.has_frame() && self.decoded < self.bytes.len() {
             let end = self.bytes.len().min(self.decoded + SLICE);
             self.ear.decode(&self.bytes[self.decoded..end])?;
             self.decoded = end;
         }
-        let more = self.ear.has_frame();
-        if !more && self.commit {
-            self.ear.commit(&mut self.events);
-        }
-        Ok(more)
+        Ok(self.ear.has_frame())
     }
 
     fn hear(&mut self, probability: f32) {

@@ -94,6 +94,12 @@ pub fn tasks_in(text: &str) -> Option<u64> {
     value.parse().ok()
 }
 
+/// How many decodes of that kind a server had done when it gave this text; `None` when it does not say.
+pub fn decodes_in(text: &str, stability: Stability) -> Option<u64> {
+    let sample = format!("{}_count{{stability=\"{}\"}} ", recorded::DECODE_SECONDS, stability.as_str());
+    text.lines().find_map(|line| line.strip_prefix(sample.as_str()))?.parse().ok()
+}
+
 fn render_with(recorded: &Recorded, now: &Gauges) -> String {
     let mut text = String::new();
     for family in now.families().iter().chain(&recorded.families()) {

@@ -14,6 +14,9 @@ pub(super) static RECORDED: LazyLock<Recorded> = LazyLock::new(Recorded::new);
 const WAITS: &[f64] =
     &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0];
 
+/// The name of how long decodes take, which load tests look for.
+pub(super) const DECODE_SECONDS: &str = "stenopool_asr_decode_seconds";
+
 /// From a short decode to a session of hours.
 const HOLDS: &[f64] =
     &[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0];
@@ -73,7 +76,7 @@ impl Recorded {
                 HOLDS,
             ),
             decodes: add.histograms(
-                "stenopool_asr_decode_seconds",
+                DECODE_SECONDS,
                 "Time that a decode took, of those that gave a text; failed and cancelled ones do not count.",
                 DECODES,
             ),

@@ -119,6 +119,9 @@ fn memory_that_nobody_read_is_not_told_as_zero_bytes() {
 fn the_tasks_are_found_in_the_text_that_tells_them() {
     let text = render_with(&Recorded::new(), &Gauges { tasks: 41, ..Gauges::default() });
     assert_eq!(tasks_in(&text), Some(41));
+    for stability in [Stability::Final, Stability::Interim] {
+        assert!(decodes_in(&text, stability).is_some(), "{text}");
+    }
     for other in [
         "",
         "# HELP stenopool_runtime_tasks x\n",
@@ -126,6 +129,7 @@ fn the_tasks_are_found_in_the_text_that_tells_them() {
         "stenopool_runtime_tasks many\n",
     ] {
         assert_eq!(tasks_in(other), None, "{other}");
+        assert_eq!(decodes_in(other, Stability::Final), None, "{other}");
     }
 }
 

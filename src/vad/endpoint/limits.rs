@@ -13,6 +13,8 @@ pub(super) struct Limits {
     pub(super) prefix: u64,
     /// Frames of silence that end speech.
     pub(super) end_silence: u64,
+    /// Frames of silence that are a pause to be told; `None`: no pause is.
+    pub(super) short_pause: Option<u64>,
     /// Frames of speech that are more than a click.
     pub(super) min_speech: u64,
     /// Samples that an utterance may have.
@@ -25,6 +27,7 @@ impl Limits {
         Self {
             prefix: samples_in(settings.prefix).min(longest / 2),
             end_silence: frames_in(settings.end_silence),
+            short_pause: Some(frames_in(settings.short_pause)).filter(|frames| *frames > 0),
             min_speech: frames_in(settings.min_speech).clamp(1, longest / 4 / FRAME),
             longest,
         }
@@ -37,6 +40,6 @@ impl Limits {
 }
 
 /// How many frames it takes to cover `duration`.
-fn frames_in(duration: Duration) -> u64 {
+pub(super) fn frames_in(duration: Duration) -> u64 {
     samples_in(duration).div_ceil(FRAME)
 }

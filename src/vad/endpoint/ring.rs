@@ -70,6 +70,13 @@ impl Ring {
         Utterance { span, speech, voiced, samples }
     }
 
+    /// A copy of `span`, which lies in the ring.
+    pub(super) fn copy(&self, span: Span, floor: f32) -> Utterance {
+        let offset = |position: u64| (position - self.start()) as usize;
+        let samples = self.samples.range(offset(span.start)..offset(span.end)).copied().collect();
+        Utterance { span, speech: self.speech(span, floor), voiced: self.voiced(span, floor), samples }
+    }
+
     fn forget_before(&mut self, start: u64) {
         let forgotten = start.saturating_sub(self.start()).min(self.len());
         self.samples.drain(..forgotten as usize);
@@ -124,6 +131,14 @@ impl Ring {
         let inside =
             frames.map(|(frame, _)| frame.end.min(span.end).saturating_sub(frame.start.max(span.start)));
         inside.sum()
+    }
+
+    /// How many samples from `from` on lie in frames of speech.
+    pub(super) fn voiced_since(&self, from: u64, floor: f32) -> u64 {
+        let from = from.max(self.start());
+        let frames = self.frames().rev().take_while(|(frame, _)| frame.end > from);
+        let speech = frames.filter(|(_, probability)| *probability >= floor);
+        speech.map(|(frame, _)| frame.end - frame.start.max(from)).sum()
     }
 
     /// How many frames are speech.

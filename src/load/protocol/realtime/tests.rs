@@ -163,6 +163,7 @@ fn a_final_knows_its_stretch_and_what_it_took() {
         waited: Some(Duration::from_millis(12)),
         decoded: Some(Duration::from_millis(345)),
         diverged_words: Some(2),
+        streamed: Some("hel".into()),
     };
     let hel = Heard::Delta { text: "hel".into(), start: Some(Duration::from_secs(1)) };
     let events = [started("item_1", 1_000), delta, stopped("item_1", 2_500), committed, text];

@@ -1,6 +1,5 @@
 //! Updates as clients send them, and what is in force after them.
 
-use super::super::turn_detection::PatienceBase;
 use super::*;
 use crate::asr::EncoderWindow;
 use std::time::Duration;
@@ -360,7 +359,7 @@ fn turn_detection_reaches_the_endpointer() {
     };
     assert!(!settings(Value::Null).automatic);
     let eager = settings(json!({ "type": "semantic_vad", "eagerness": "high" }));
-    assert_eq!((eager.automatic, eager.end_silence), (true, Duration::from_millis(300)));
+    assert_eq!((eager.automatic, eager.end_silence), (true, Duration::from_millis(500)));
     let patient =
         settings(json!({ "type": "server_vad", "silence_duration_ms": 900, "prefix_padding_ms": 50 }));
     assert_eq!(
@@ -374,7 +373,7 @@ fn patience_and_idle_timeouts_come_from_the_kind_of_detection() {
     let read = |turn_detection: Value| {
         let update = json!({ "audio": { "input": { "turn_detection": turn_detection } } });
         let config = after(&[update]).expect("the update is valid");
-        let patience = config.turn_detection.as_ref().map(TurnDetection::patience_base);
+        let patience = config.turn_detection.as_ref().map(TurnDetection::patience);
         (patience, TurnDetection::idle_timeout(config.turn_detection.as_ref()))
     };
     let (millis, semantic) = (
@@ -383,15 +382,15 @@ fn patience_and_idle_timeouts_come_from_the_kind_of_detection() {
     );
     let table = [
         (Value::Null, (None, None)),
-        (json!({ "type": "server_vad" }), (Some(PatienceBase::ServerVad(millis(500))), None)),
+        (json!({ "type": "server_vad" }), (Some(Patience::server_vad(millis(500))), None)),
         (
             json!({ "type": "server_vad", "silence_duration_ms": 200, "idle_timeout_ms": 30_000 }),
-            (Some(PatienceBase::ServerVad(millis(200))), Some(millis(30_000))),
+            (Some(Patience::server_vad(millis(200))), Some(millis(30_000))),
         ),
-        (semantic("low"), (Some(PatienceBase::Low), None)),
-        (semantic("medium"), (Some(PatienceBase::Medium), None)),
-        (semantic("high"), (Some(PatienceBase::High), None)),
-        (semantic("auto"), (Some(PatienceBase::Medium), None)),
+        (semantic("low"), (Some(Patience::low()), None)),
+        (semantic("medium"), (Some(Patience::medium()), None)),
+        (semantic("high"), (Some(Patience::high()), None)),
+        (semantic("auto"), (Some(Patience::medium()), None)),
     ];
     for (turn_detection, expected) in table {
         let told = turn_detection.to_string();

@@ -1,7 +1,6 @@
 //! The pace of real time, and how late this generator keeps it.
 
-use super::super::board::LagHistogram;
-use super::microphone::FRAME;
+use super::board::LagHistogram;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -14,24 +13,31 @@ const HELD_UP: Duration = Duration::from_millis(1);
 /// a server that holds a frame up does not hide what that costs.
 pub(super) struct Pace {
     began: Instant,
+    frame: Duration,
     due: Duration,
     /// Until when the server last held a frame up.
     held_until: Instant,
 }
 
 impl Pace {
-    pub(super) fn new(began: Instant) -> Self {
-        Self { began, due: Duration::ZERO, held_until: began }
+    /// Of a stream that began then, in frames that are so long.
+    pub(super) fn new(began: Instant, frame: Duration) -> Self {
+        Self { began, frame, due: Duration::ZERO, held_until: began }
     }
 
     /// Waits until the next frame has been spoken, and says when that was, since the stream began.
     ///
     /// Notes how late this generator is: what came later than the frame was due *and* later than the server let go of
     /// one that it had held up. A frame that waits for its generator makes those after it late, too.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
     pub(super) async fn next_frame(&mut self, lag: &LagHistogram) -> Duration {
-        self.due += FRAME;
-        let due = self.began + self.due;
+        let spoken = self.due + self.frame;
+        let due = self.began + spoken;
         sleep_until(due).await;
+        self.due = spoken;
         lag.record(Instant::now().saturating_duration_since(due.max(self.held_until)));
         self.due
     }
@@ -52,7 +58,7 @@ mod tests {
 
     /// The lag over 100 frames when something takes 400 ms in the middle.
     async fn lag(server: Duration, generator: Duration) -> Duration {
-        let (lag, mut pace) = (LagHistogram::default(), Pace::new(Instant::now()));
+        let (lag, mut pace) = (LagHistogram::default(), Pace::new(Instant::now(), Duration::from_millis(40)));
         for frame in 0..100 {
             pace.next_frame(&lag).await;
             let from = Instant::now();

@@ -1,0 +1,95 @@
+//! Reads an utterance that may be longer than what the recognizer looks at: window by window, each cut between two words.
+
+use super::draft::{Draft, Written};
+use crate::asr::{AsrError, DecodeOptions, EncoderWindow, Hypothesis, Lane, Stability, Timestamps, Timing};
+use crate::asr::{Withheld, seam};
+use crate::audio::{Span, Utterance, samples_in};
+use crate::pool::Class;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How much of an utterance goes into one window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Windows {
+    /// From so many samples on a seam is looked for.
+    pub(super) seam_from: u64,
+    /// No window has more samples.
+    pub(super) longest: u64,
+}
+
+impl Windows {
+    /// A window that fits its utterance costs by its length, so short ones are as good; a full one costs the same whatever
+    /// is in it, and gains from context.
+    pub(super) fn of(window: EncoderWindow) -> Self {
+        let seam_from = match window {
+            EncoderWindow::Fit => Duration::from_secs(14),
+            EncoderWindow::Full => Duration::from_secs(22),
+        };
+        Self { seam_from: samples_in(seam_from), longest: samples_in(Duration::from_secs(28)) }
+    }
+
+    /// The window that begins at `from`.
+    fn window(self, from: u64, end: u64) -> Span {
+        Span::new(from, end.min(from + self.longest))
+    }
+}
+
+/// The text of an utterance, and what it took.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) written: Written,
+    pub(super) timing: Timing,
+    pub(super) withheld: Option<Withheld>,
+}
+
+/// Reads what is open of an utterance to its end.
+///
+/// # Errors
+///
+/// As [`Lane::transcribe`]: what one window could not be read for ends it all.
+///
+/// # Cancel safety
+///
+/// As [`Lane::transcribe`].
+pub(super) async fn read(
+    lane: &Lane,
+    utterance: &Arc<Utterance>,
+    options: &DecodeOptions,
+    mut draft: Draft,
+) -> Result<Read, AsrError> {
+    let windows = Windows::of(lane.model().window);
+    let mut timing = Timing::default();
+    loop {
+        let window = windows.window(draft.open_from(), utterance.span.end);
+        let part = part(utterance, window);
+        if part.speech.is_empty() {
+            return Ok(Read { written: draft.finish(silence(options)), timing, withheld: None });
+        }
+        let is_last = window.end == utterance.span.end;
+        let asked = draft.options(options);
+        let asked = if is_last { asked } else { DecodeOptions { timestamps: Timestamps::Word, ..asked } };
+        let transcript = lane.transcribe(part, asked, Class::Final, None).await?;
+        timing.waited += transcript.timing.waited;
+        timing.decode += transcript.timing.decode;
+        if is_last {
+            let written = draft.finish(transcript.hypothesis);
+            return Ok(Read { written, timing, withheld: transcript.withheld });
+        }
+        match seam(&transcript.hypothesis, None, window).filter(|seam| seam.at > window.start) {
+            Some(seam) => draft.settle(seam),
+            // Nothing to cut between: the window's end will have to do.
+            None => draft.settle_all(transcript.hypothesis, window.end),
+        }
+    }
+}
+
+/// A part of an utterance, which shares its samples where it is all of it.
+fn part(utterance: &Arc<Utterance>, span: Span) -> Arc<Utterance> {
+    if span == utterance.span { Arc::clone(utterance) } else { Arc::new(utterance.part(span)) }
+}
+
+/// The reading of what nobody said.
+pub(super) fn silence(options: &DecodeOptions) -> Hypothesis {
+    let language = options.language.clone().unwrap_or_else(|| "en".into());
+    Hypothesis { segments: Vec::new(), language, stability: Stability::Final }
+}
