@@ -2,11 +2,11 @@
 """Checks a running server with the unmodified `openai` package (PyPI): Realtime transcription sessions.
 
     pip install 'openai[realtime]'
-    scripts/openai_realtime.py http://127.0.0.1:8080/v1 [--key KEY] [--recordings DIR] [--count N] [--interims]
+    scripts/openai_realtime.py http://127.0.0.1:8080/v1 [--key KEY] [--recordings DIR] [--count N] [--live]
 
 DIR holds WAV files (16 kHz, mono) and `reliable.tsv` (columns `file`, `kind`, `text`): recordings that the demo model
-gets right to the letter. With --interims text has to come while somebody still speaks. With --key the key is also tried
-as a subprotocol. Every event is held against the package's own types. One line per check; exit code 1 when one failed.
+gets right to the letter. With --live text has to come while somebody still speaks, and silence has to run out. Every
+event is held against the package's own types. One line per check; exit code 1 when one failed.
 """
 
 import argparse
@@ -39,6 +39,7 @@ TYPES = {
     "input_audio_buffer.speech_stopped": realtime.InputAudioBufferSpeechStoppedEvent,
     "input_audio_buffer.committed": realtime.InputAudioBufferCommittedEvent,
     "input_audio_buffer.cleared": realtime.InputAudioBufferClearedEvent,
+    "input_audio_buffer.timeout_triggered": realtime.InputAudioBufferTimeoutTriggered,
     "conversation.item.added": realtime.ConversationItemAdded,
     "conversation.item.done": realtime.ConversationItemDone,
     "conversation.item.deleted": realtime.ConversationItemDeletedEvent,
@@ -59,7 +60,7 @@ parser.add_argument("--key", help="API key, when the server asks for one")
 parser.add_argument("--model", default="gpt-4o-transcribe")
 parser.add_argument("--recordings", type=pathlib.Path, default=RECORDINGS)
 parser.add_argument("--count", type=int, default=3, help="how many recordings are compared to the letter")
-parser.add_argument("--interims", action="store_true", help="fail when no text comes before the end of speech")
+parser.add_argument("--live", action="store_true", help="expect interim texts and idle timeouts")
 args = parser.parse_args()
 
 client = openai.AsyncOpenAI(base_url=args.base_url, api_key=args.key or "none", max_retries=0)
@@ -226,7 +227,7 @@ async def text_comes_while_somebody_speaks():
         whole(events, SPOKEN, text)
         kinds = [event.type for event in events]
         early = kinds.index(DELTA) < kinds.index("input_audio_buffer.speech_stopped")
-        assert early or not args.interims, f"no text before the end of speech: {kinds}"
+        assert early or not args.live, f"no text before the end of speech: {kinds}"
 
 
 @check
@@ -256,6 +257,21 @@ async def cleared_audio_is_gone():
         await talk.connection.input_audio_buffer.commit(event_id="mine")
         error = (await talk.last("error")).error
         same((error.code, error.event_id), ("input_audio_buffer_commit_empty", "mine"))
+
+
+@check
+async def silence_runs_out():
+    """idle_timeout_ms: the silence is an item, without text"""
+    if not args.live:
+        return
+    async with session() as talk:
+        await talk.update(turn_detection={"type": "server_vad", "idle_timeout_ms": 5000})
+        saying = asyncio.create_task(talk.append(bytes(2 * RATE * 8), paced=True))
+        events = await talk.until(COMPLETED)
+        saying.cancel()
+        whole(events, ["input_audio_buffer.timeout_triggered", *COMMITTED], "")
+        timeout = events[0]
+        assert abs(timeout.audio_end_ms - timeout.audio_start_ms - 5000) < 200, timeout
 
 
 @check

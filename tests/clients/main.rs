@@ -34,7 +34,7 @@ fn assert_passes(script: &str, server: &Server, arguments: &[&str]) {
 #[test]
 fn the_openai_package_holds_transcription_sessions() {
     let server = Server::start(&["--api-key", "secret"]);
-    assert_passes("openai_realtime.py", &server, &["--key", "secret"]);
+    assert_passes("openai_realtime.py", &server, &["--key", "secret", "--live"]);
 }
 
 #[test]
