@@ -6,12 +6,17 @@
     scripts/compare/compare.py run --budget-minutes 25 --dry-run        # what would be done, and how long it takes
     scripts/compare/compare.py run --budget-minutes 25
     scripts/compare/compare.py run --budget-minutes 25 --shortest-pause 6
+    scripts/compare/compare.py run --continuous --only stenopool-fit,faster-whisper-server,whisperlivekit
 
 `run` writes bench/compare-MACHINE.md and .json, after every round and when it is interrupted, too. Servers and the load test
 are pinned to a core each, and both cores are kept awake (see ../awake.py).
 
-The last line makes a second table, bench/compare-MACHINE-pauses-6-s.md: WhisperLiveKit keeps what it heard over pauses of
-less than 5 s, and the demo model was never trained to go on from there. With pauses of 6 s and more, that is out of the way.
+The line with --shortest-pause makes a second table, bench/compare-MACHINE-pauses-6-s.md: WhisperLiveKit keeps what it heard over
+pauses of less than 5 s, and the demo model was never trained to go on from there. With pauses of 6 s and more, that is out of the way.
+
+--continuous makes a third one, bench/compare-MACHINE-continuous.md: everybody speaks without pause (`loadtest --duty 1`), with 0.7 s
+from the last word of a turn to the first of the next, and nobody waits for a text before speaking on. It looks for the largest
+number of people with p95 <= 1 s; of each server alone, it is the last column of the first table.
 
 Needs Linux, `taskset`, Python 3.10 or later with venv, `make build`, and the demo weights in Hugging Face layout (--weights).
 """
@@ -34,6 +39,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.append(str(ROOT / "scripts"))
 from awake import awake  # noqa: E402
 
+# Without pause: as much silence as ends a turn, and the knee is what is asked for.
+CONTINUOUS = dict(duty=1.0, shortest_pause=0.7, limits_ms=[1000], knees="all", rounds=1, duration=30, ladder=[1, 2, 4, 8])
 QUICK = dict(rounds=1, duration=20, ladder=[1, 2, 4], limits_ms=[], knees="none")
 # One person speaks at once and hardly pauses: whether texts come, not how fast.
 CHECK = dict(duration=6, patience=8, duty=0.7, shortest_pause=0.5)
@@ -69,6 +76,10 @@ def parsed():
     add_load(parser)
     add_extent(parser)
     args = parser.parse_args()
+    if args.continuous:
+        # What was asked for by name is kept.
+        parser.set_defaults(**CONTINUOUS)
+        args = parser.parse_args()
     if args.quick:
         vars(args).update(QUICK)
     args.limits_ms = sorted({limit for limit in args.limits_ms if limit})
@@ -98,6 +109,9 @@ def add_load(parser):
     group.add_argument("--duty", type=float, default=0.25, help="part of the time that each person speaks [%(default)s]")
     group.add_argument("--shortest-pause", type=positive, default=1, metavar="SECONDS",
                        help="silence between two turns at least; 6 for a table without WhisperLiveKit's memory [%(default)s]")
+    group.add_argument("--continuous", action="store_true",
+                       help="people who speak without pause: --duty 1 --shortest-pause 0.7 --limits-ms 1000 --knees all --rounds 1 "
+                            "--duration 30 --ladder 1,2,4,8, where nothing else is said")
     group.add_argument("--seed", type=int, default=1, help="[%(default)s]")
     group.add_argument("--patience", type=int, default=30, help="seconds after which a text is lost [%(default)s]")
 
@@ -151,7 +165,7 @@ def prepare(args, place):
     if not place.binary.exists():
         sys.exit(f"error: there is no {place.binary}\nhint: make build")
     if not loads.is_able(args.load_binary or place.binary):
-        sys.exit("error: this stenopool's load test does not know --shortest-pause and knee --first\nhint: make build")
+        sys.exit("error: this stenopool's load test does not know --shortest-pause, knee --first and --duty 1\nhint: make build")
     if {args.server_core, args.load_core} - os.sched_getaffinity(0):
         sys.exit("error: this process may not use both cores\nhint: --server-core and --load-core take the numbers of two")
     place.folder.mkdir(parents=True, exist_ok=True)
@@ -163,7 +177,8 @@ def rules_of(args, place, todo):
     logs = Path(tempfile.mkdtemp(prefix="compare-"))
     recordings = loads.recordings_of(args.audio, args.kinds, logs / "audio")
     binary = (args.load_binary or place.binary).resolve()
-    rules = loads.Rules(binary, logs / "audio", args.load_core, args.duty, args.shortest_pause, todo.duration, args.seed, args.patience, logs)
+    rules = loads.Rules(binary, logs / "audio", args.load_core, args.duty, args.shortest_pause, todo.duration, args.seed, args.patience, logs,
+                        waits=not args.continuous)
     return rules, recordings
 
 

@@ -41,7 +41,7 @@ class Comparison:
             "machine": machine.facts(args.server_core, args.load_core),
             "rules": {"rounds": plan.rounds, "duration": plan.duration, "ladder": list(plan.ladder), "limits_ms": list(plan.limits_ms), "knee_limits_ms": list(plan.knee_limits_ms),
                       "knees": plan.knees, "duty": args.duty, "shortest_pause": args.shortest_pause, "seed": args.seed,
-                      "patience": args.patience, "kinds": args.kinds, "recordings": recordings},
+                      "patience": args.patience, "continuous": args.continuous, "kinds": args.kinds, "recordings": recordings},
             "servers": {rival.key: {"failed": why.get(rival.key), "rounds": [], "knees": {}} for rival in RIVALS},
         }
 
@@ -121,6 +121,7 @@ class Comparison:
         args.out.mkdir(parents=True, exist_ok=True)
         # A table with other pauses stands beside the first one.
         pauses = "" if args.shortest_pause == 1 else f"-pauses-{args.shortest_pause:g}-s"
+        pauses = "-continuous" if args.continuous else pauses
         base = args.out / f"compare-{args.machine or machine.slug()}{pauses}"
         for ending, text in ((".json", json.dumps(thinned(self.results), indent=1) + "\n"), (".md", report.markdown(self.results))):
             base.with_name(base.name + ending).write_text(text)

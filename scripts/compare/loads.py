@@ -27,17 +27,19 @@ class Rules:
     seed: int
     patience: int
     logs: Path
+    # Whether people wait for their text before they speak again.
+    waits: bool = True
 
     def command(self, server, protocol, *what):
         return ["taskset", "-c", str(self.core), str(self.binary), "loadtest", *what, "--url", server.url, "--protocol", protocol,
                 "--audio", str(self.audio), "--duty", str(self.duty), "--shortest-pause", f"{self.shortest_pause:g}",
-                "--seed", str(self.seed), "--language", "en", "--wait-for-text", "--patience", str(self.patience)]
+                "--seed", str(self.seed), "--language", "en", "--patience", str(self.patience), *["--wait-for-text"] * self.waits]
 
 
 def is_able(binary):
     """Whether this binary's load test has all flags that are used here."""
     words = subprocess.run([binary, "loadtest", "knee", "--help"], capture_output=True, text=True).stdout
-    return "--shortest-pause" in words and "--first" in words
+    return "--shortest-pause" in words and "--first" in words and "without pause" in words
 
 
 def recordings_of(audio, kinds, folder):

@@ -72,14 +72,22 @@ Python {machine['python']}. No GPU was used.
 - Date: {results['date']}. Command: `{results['command']}`
 - Cores: each server ran alone, with one thread, on core {machine['server_core']}; the load test ran on core {machine['load_core']}.
 - Versions: Stenopool {results['version']}; {versions()}.
-- People: the same for every server (seed {rules['seed']}). Each speaks {100 * rules['duty']:.0f} % of the time, pauses for \
-{rules['shortest_pause']:g} s or longer, and waits for the text before speaking again. A text that has not come after \
+- People: the same for every server (seed {rules['seed']}). {manners(rules)} A text that has not come after \
 {rules['patience']} s is lost.
 - Weights: the demo model of this repository, for every server; the language is set to English.
 - Recordings: {rules['recordings']} files of the kinds {rules['kinds']}.
 - Rounds: {rules['rounds']} planned, {rules['duration']} s for each load; in every round each server has its turn. Figures are medians over the rounds that were run.
 
 The final latency of an utterance is the time from the last speech that was sent to the final text."""
+
+
+def manners(rules):
+    if rules.get("continuous"):
+        return (f"Each speaks without pause: recordings one after the other, with {rules['shortest_pause']:g} s between the last speech of one "
+                "and the first of the next, and nobody waits for a text before speaking on. (Where the protocol does not say which part of "
+                "the audio a text is of, as WhisperLive's does not, people have to wait for it all the same.)")
+    return (f"Each speaks {100 * rules['duty']:.0f} % of the time, pauses for {rules['shortest_pause']:g} s or longer, and waits for the text "
+            "before speaking again.")
 
 
 def versions():

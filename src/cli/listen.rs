@@ -1,7 +1,5 @@
 //! `stenopool listen`: a microphone, or a recording at its own pace, into the terminal by way of a running server.
 
-#![expect(clippy::doc_markdown, reason = "the comments on flags are help texts, where backticks would show")]
-
 mod open_items;
 mod recorder;
 mod screen;

@@ -138,7 +138,7 @@ pub async fn idle(
         let (used, outcomes) = join(observe(&watch, began, settings.duration), sit(seats, stop)).await;
         Ok(IdleReport::of(settings, connected, before, used, &outcomes, &turned_away, board.lag.p99()))
     };
-    let report = while_telling(&board, progress, work).await?;
+    let report = Box::pin(while_telling(&board, progress, work)).await?;
     Ok(IdleReport { interrupted: stop.is_cancelled(), ..report })
 }
 

@@ -29,7 +29,7 @@ const AHEAD: usize = 250;
 /// Something that can be listened to.
 pub(super) enum Sound {
     /// A recording.
-    File(FileReader, PathBuf),
+    File(Box<FileReader>, PathBuf),
     /// A program that records, and what to call it.
     Recorder(Command, String),
 }
@@ -46,7 +46,7 @@ impl Sound {
         let file = File::open(path).map_err(|error| cannot(error.to_string()))?;
         let extension = path.extension().and_then(|extension| extension.to_str());
         let reader = FileReader::open(file, extension).map_err(|error| cannot(error.to_string()))?;
-        Ok(Self::File(reader, path.to_owned()))
+        Ok(Self::File(Box::new(reader), path.to_owned()))
     }
 
     /// The microphone, by the first recorder that is installed.
@@ -69,15 +69,15 @@ impl Sound {
     ///
     /// The recorder could not be started.
     pub(super) fn start(self) -> anyhow::Result<Frames> {
-        let (sink, frames) = mpsc::channel(AHEAD);
+        let (sink, source) = mpsc::channel(AHEAD);
         match self {
             Self::File(reader, path) => {
-                thread::Builder::new().name("file".into()).spawn(move || play(reader, &path, &sink))?;
-                Ok(Frames { frames, pace: Some((Instant::now(), 0)), _recorder: None })
+                thread::Builder::new().name("file".into()).spawn(move || play(*reader, &path, &sink))?;
+                Ok(Frames { source, pace: Some((Instant::now(), 0)), recorder: None })
             }
             Self::Recorder(command, name) => {
                 let recorder = record(command, name, sink)?;
-                Ok(Frames { frames, pace: None, _recorder: Some(recorder) })
+                Ok(Frames { source, pace: None, recorder: Some(recorder) })
             }
         }
     }
@@ -87,10 +87,12 @@ type Sink = mpsc::Sender<anyhow::Result<Bytes>>;
 
 /// Frames of audio, as they are spoken.
 pub(super) struct Frames {
-    frames: mpsc::Receiver<anyhow::Result<Bytes>>,
+    source: mpsc::Receiver<anyhow::Result<Bytes>>,
     /// Since when frames are played, and how many were; a recorder keeps its own pace.
     pace: Option<(Instant, u32)>,
-    _recorder: Option<Running>,
+    /// Ended with this value.
+    #[cfg_attr(not(test), expect(dead_code, reason = "it is kept for its destructor"))]
+    recorder: Option<Running>,
 }
 
 impl Frames {
@@ -106,7 +108,7 @@ impl Frames {
             sleep_until(due).await;
             *played += 1;
         }
-        self.frames.recv().await
+        self.source.recv().await
     }
 }
 
@@ -264,7 +266,7 @@ mod tests {
     #[tokio::test]
     async fn a_recorder_that_nobody_needs_any_more_is_ended() {
         let frames = Sound::command("exec cat /dev/zero").start().unwrap();
-        let pid = frames._recorder.as_ref().unwrap().0.lock().unwrap().id();
+        let pid = frames.recorder.as_ref().unwrap().0.lock().unwrap().id();
         drop(frames);
         assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{pid}");
     }

@@ -85,7 +85,7 @@ impl IdleFlags {
         };
         let live = Live::new();
         live.begin("", settings.duration);
-        let report = idle(&settings, &clips, &|progress| live.tell(&progress), stop).await;
+        let report = Box::pin(idle(&settings, &clips, &|progress| live.tell(&progress), stop)).await;
         live.clear();
         let report = report.map_err(in_words)?;
         deliver(&report, self.json.as_deref())?;

@@ -77,9 +77,9 @@ impl IdleReport {
         let offsets = || outcomes.iter().filter_map(|outcome| outcome.late_ms);
         let texts = outcomes.iter().filter(|outcome| outcome.answered).count() as u32;
         let mut errors: BTreeMap<String, u64> = BTreeMap::new();
-        let codes = turned_away.iter().map(|error| error.code());
-        for code in codes.chain(outcomes.iter().flat_map(|outcome| outcome.errors.iter().map(String::as_str)))
-        {
+        let mut codes: Vec<&str> = turned_away.iter().map(ConnectError::code).collect::<Vec<_>>();
+        codes.extend(outcomes.iter().flat_map(|outcome| &outcome.errors).map(String::as_str));
+        for code in codes {
             *errors.entry(code.to_owned()).or_default() += 1;
         }
         let words = sum(|outcome| outcome.words);
