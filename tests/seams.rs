@@ -108,30 +108,23 @@ fn in_windows(recognizer: &mut dyn Recognizer, samples: &[f32], way: Way) -> Str
     }
 }
 
+/// The demo model reads sentences without pauses between them badly, seams or not: of these words it gets a fifth wrong
+/// when clips that make up 10 s are decoded at once. So this holds the words at seams to what it does without them.
 #[test]
-fn table() {
+fn speech_longer_than_a_window_is_read_about_as_well_as_the_window_itself() {
     let mut recognizer = recognizer();
-    let clips = clips();
-    let say = |timestamps| DecodeOptions { timestamps, ..DecodeOptions::default() };
-    let whole: Vec<String> = clips.iter().flat_map(|(_, text)| words(text)).collect();
-    for timestamps in [Timestamps::None, Timestamps::Segment] {
-        let alone: usize = clips
-            .iter()
-            .map(|(samples, text)| {
-                errors(&words(text), &words(&read(&mut *recognizer, samples, 0, &say(timestamps)).text()))
-            })
-            .sum();
-        println!("alone {timestamps:?}: {alone} of {}", whole.len());
-    }
+    let clips: Vec<_> = clips().into_iter().take(20).collect();
+    let options = DecodeOptions { timestamps: Timestamps::Word, ..DecodeOptions::default() };
+    let said: Vec<String> = clips.iter().flat_map(|(_, text)| words(text)).collect();
     let samples: Vec<f32> = clips.iter().flat_map(|(samples, _)| samples.clone()).collect();
-    println!("{} clips, {} s", clips.len(), samples.len() / SECOND);
-    for twice in [false, true] {
-        for prompt in [0, 200] {
-            for window in [6, 8, 10, 12, 15, 20, 24, 28] {
-                let way = Way { window: window * SECOND, prompt, twice };
-                let text = in_windows(&mut *recognizer, &samples, way);
-                println!("{window} s, prompt {prompt}, twice {twice}: {}", errors(&whole, &words(&text)));
-            }
-        }
+    let way = Way { window: 10 * SECOND, prompt: 0, twice: true };
+    let seamed = errors(&said, &words(&in_windows(&mut *recognizer, &samples, way)));
+    let mut unseamed = 0;
+    for five in clips.chunks(5) {
+        let samples: Vec<f32> = five.iter().flat_map(|(samples, _)| samples.clone()).collect();
+        let said: Vec<String> = five.iter().flat_map(|(_, text)| words(text)).collect();
+        unseamed += errors(&said, &words(&read(&mut *recognizer, &samples, 0, &options).text()));
     }
+    println!("{} words: {seamed} wrong with seams, {unseamed} without", said.len());
+    assert!(seamed <= unseamed + said.len() / 20, "{seamed} wrong with seams, {unseamed} without");
 }

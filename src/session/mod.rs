@@ -8,6 +8,8 @@ mod driver;
 mod frontend;
 mod jam;
 mod live;
+#[allow(dead_code, reason = "the driver will wait by it")]
+mod patience;
 mod recording;
 mod turns;
 
