@@ -21,7 +21,7 @@ mod whisper;
 mod words;
 
 pub use engine::{Engine, Job, Outcome, Recognizer};
-pub use guard::{Doubt, Withheld};
+pub use guard::{Doubt, Withheld, doubt};
 pub use lane::{Lane, LaneEvent, LaneSettings, Lanes, Transcript};
 pub use seam::{Seam, seam};
 pub use stabilizer::{Ending, Stabilizer};
@@ -141,7 +141,7 @@ pub struct Segment {
     pub avg_logprob: f32,
     /// How likely the window held no speech, 0 to 1; `None` where the engine's figure means nothing.
     pub no_speech_prob: Option<f32>,
-    /// The temperature asked for.
+    /// The temperature that it was sampled at.
     pub temperature: f32,
 }
 

@@ -3,11 +3,12 @@
 //! The only file that knows `whisper-rs`, and the only one with `unsafe`: whisper.cpp asks through a raw pointer whether
 //! to stop, because whisper-rs 0.16's safe version of that callback is broken.
 
+use super::guard::{IMPROBABLE, REPETITIVE, compression_ratio, mean_logprob};
 use super::noise::noise;
 use super::thread_engine::RecognizerFactory;
 use super::words::timed_words;
 use super::{AsrError, DecodeOptions, EncoderWindow, Hypothesis, ModelInfo, Recognizer, Segment};
-use super::{Task, Timestamps, Token};
+use super::{Stability, Task, Timestamps, Token};
 use crate::audio::{SampleRate, Span, Utterance};
 use crate::gpu::{self, Bytes, Footprint};
 use crate::pool::SlotId;
@@ -16,6 +17,7 @@ use std::ffi::{c_int, c_void};
 use std::path::Path;
 use std::sync::{Arc, Once};
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use whisper_rs::{
     FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperError, WhisperSegment,
@@ -53,6 +55,15 @@ const FULL_AUDIO_CTX: c_int = 1500;
 
 /// More words of prompt than this never reach the model (half its text context is 224 tokens).
 const LONGEST_PROMPT_BYTES: usize = 2_000;
+
+/// The temperatures that are tried where the first reading is not acceptable.
+const FALLBACKS: [f32; 2] = [0.4, 0.8];
+
+/// A fallback begins within three times what the first decode took, and this.
+const FALLBACK_GRACE: Duration = Duration::from_millis(200);
+
+/// Nobody speaks more in a second; an interim reading ends there, as one that goes on is a loop.
+const TOKENS_PER_SECOND: f32 = 12.0;
 
 /// The loaded weights; makes a recognizer for each slot.
 pub struct Whisper {
@@ -127,18 +138,54 @@ impl Recognizer for WhisperRecognizer {
         cancel: &CancellationToken,
         on_segment: &mut dyn FnMut(Segment),
     ) -> Result<Hypothesis, AsrError> {
-        let prompt = self.prompt_tokens(options)?;
-        let mut params = self.params(options)?;
-        params.set_tokens(&prompt);
-        params.set_audio_ctx(self.audio_ctx(utterance.span.duration()));
-        self.run(params, &utterance.samples, cancel)?;
-        let segments = self.segments(utterance, options, prompt.is_empty());
-        segments.iter().cloned().for_each(on_segment);
-        Ok(Hypothesis { segments, language: self.language(options), stability: options.stability })
+        let since = Instant::now();
+        let mut best = self.attempt(utterance, options, cancel)?;
+        if options.stability == Stability::Final && options.temperature <= 0.0 {
+            let limit = since.elapsed() * 3 + FALLBACK_GRACE;
+            for temperature in FALLBACKS {
+                if acceptable(&best) || since.elapsed() >= limit {
+                    break;
+                }
+                let other = DecodeOptions { temperature, ..options.clone() };
+                best = better(best, self.attempt(utterance, &other, cancel)?);
+            }
+        }
+        best.segments.iter().cloned().for_each(on_segment);
+        Ok(best)
     }
 }
 
+/// Whether a reading needs no second try, by Whisper's own measure.
+fn acceptable(read: &Hypothesis) -> bool {
+    mean_logprob(read) >= IMPROBABLE && compression_ratio(&read.text()) <= REPETITIVE
+}
+
+/// The acceptable one of two readings, or the more probable one.
+fn better(a: Hypothesis, b: Hypothesis) -> Hypothesis {
+    if acceptable(&b) || mean_logprob(&b) > mean_logprob(&a) { b } else { a }
+}
+
 impl WhisperRecognizer {
+    /// One decode, at the temperature that the options ask for.
+    fn attempt(
+        &mut self,
+        utterance: &Utterance,
+        options: &DecodeOptions,
+        cancel: &CancellationToken,
+    ) -> Result<Hypothesis, AsrError> {
+        let prompt = self.prompt_tokens(options)?;
+        let duration = utterance.span.duration();
+        let mut params = self.params(options)?;
+        params.set_tokens(&prompt);
+        params.set_audio_ctx(self.audio_ctx(duration));
+        if options.stability == Stability::Interim {
+            params.set_max_tokens((duration.as_secs_f32() * TOKENS_PER_SECOND) as c_int + 16);
+        }
+        self.run(params, &utterance.samples, cancel)?;
+        let segments = self.segments(utterance, options, prompt.is_empty());
+        Ok(Hypothesis { segments, language: self.language(options), stability: options.stability })
+    }
+
     /// Does the widest decode that will ever be asked for, so that the state has all its memory from the start.
     ///
     /// A temperature above 0 is what brings all `best_of` decoders to work.
@@ -152,7 +199,6 @@ impl WhisperRecognizer {
             let options =
                 DecodeOptions { temperature, language: Some("en".into()), ..DecodeOptions::default() };
             let mut params = self.params(&options)?;
-            params.set_temperature_inc(0.0);
             params.set_max_tokens(8);
             params.set_single_segment(true);
             self.run(params, &noise, &CancellationToken::new())?;
@@ -182,6 +228,8 @@ impl WhisperRecognizer {
         params.set_n_threads(self.settings.threads as c_int);
         params.set_translate(options.task == Task::Translate && self.context.is_multilingual());
         params.set_temperature(options.temperature);
+        // whisper.cpp's own fallback knows no bound in time.
+        params.set_temperature_inc(0.0);
         params.set_no_timestamps(options.timestamps == Timestamps::None);
         params.set_no_context(true);
         params.set_print_progress(false);

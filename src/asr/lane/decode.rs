@@ -5,7 +5,7 @@ use super::teller::Teller;
 use super::{Lanes, Transcript};
 use crate::asr::engine::Outcome;
 use crate::asr::watch::Watch;
-use crate::asr::{AsrError, DecodeOptions, Hypothesis, Job, JobLimits, Timing};
+use crate::asr::{AsrError, DecodeOptions, Hypothesis, Job, JobLimits, Stability, Timing, Withheld, doubt};
 use crate::audio::Utterance;
 use crate::pool::{Class, Generation, Lease, Retirement, SlotId};
 use crate::telemetry::metrics;
@@ -94,9 +94,31 @@ impl Drop for Away {
     }
 }
 
+/// What was read, or that it is not told.
+struct Read {
+    hypothesis: Hypothesis,
+    withheld: Option<Withheld>,
+}
+
+impl Read {
+    /// What of this reading is told. Interim ones are read again, so only final ones count.
+    fn guarded(mut hypothesis: Hypothesis, utterance: &Utterance) -> Self {
+        let withheld = doubt(&hypothesis, utterance).map(|doubt| {
+            if hypothesis.stability == Stability::Final {
+                metrics::text_withheld(doubt.code());
+            }
+            let text = hypothesis.text();
+            hypothesis.segments.clear();
+            tracing::trace!(reason = doubt.code(), text, "text withheld");
+            Withheld { doubt, text }
+        });
+        Self { hypothesis, withheld }
+    }
+}
+
 /// A decode under way. Dropping it ends the decode soon.
 pub(super) struct Decoding {
-    answer: oneshot::Receiver<(Result<Hypothesis, AsrError>, Duration)>,
+    answer: oneshot::Receiver<(Result<Read, AsrError>, Duration)>,
     _cancel_on_drop: DropGuard,
 }
 
@@ -105,7 +127,8 @@ impl Decoding {
     pub(super) async fn transcript(self, waited: Duration) -> Result<Transcript, AsrError> {
         let ended = |_| AsrError::SlotLost("the runtime ended".into());
         let (result, decode) = self.answer.await.map_err(ended)?;
-        Ok(Transcript { hypothesis: result?, timing: Timing { waited, decode }, withheld: None })
+        let Read { hypothesis, withheld } = result?;
+        Ok(Transcript { hypothesis, timing: Timing { waited, decode }, withheld })
     }
 }
 
@@ -115,7 +138,8 @@ impl Lanes {
     pub(super) fn decode(&self, work: Work, lease: Lease, home: Home) -> Decoding {
         lease.works();
         let away = Away::new(&lease, home);
-        let audio = work.utterance.span.duration();
+        let utterance = Arc::clone(&work.utterance);
+        let audio = utterance.span.duration();
         let JobLimits { abort_grace, .. } = self.settings.limits;
         let limit = self.settings.limits.deadline(self.expected(audio));
         let watch = Watch::new(&self.engine, &self.allocator, &lease, limit, abort_grace);
@@ -134,8 +158,9 @@ impl Lanes {
                 lease.retire(Retirement::Failing, "several decodes in a row failed");
             }
             away.end(outcome.lease);
+            let read = outcome.result.map(|hypothesis| Read::guarded(hypothesis, &utterance));
             // The caller may have left.
-            let _ = tell.send((outcome.result, outcome.decode));
+            let _ = tell.send((read, outcome.decode));
         };
         tokio::spawn(watching.in_current_span());
         Decoding { answer, _cancel_on_drop: cancel.drop_guard() }

@@ -75,6 +75,21 @@ pub fn failed(module: Module, code: &'static str) {
     count(&RECORDED.errors, &[module.as_str(), code]);
 }
 
+/// A final reading was not told; `reason` is the doubt's `code()`.
+pub fn text_withheld(reason: &'static str) {
+    count(&RECORDED.withheld, &[reason]);
+}
+
+/// So many words were told before the final text.
+pub fn words_told(n: u32) {
+    RECORDED.delta_words.inc_by(n.into());
+}
+
+/// So many words that were told differ from the final text.
+pub fn words_diverged(n: u32) {
+    RECORDED.diverged_words.inc_by(n.into());
+}
+
 /// Everything, as [`CONTENT_TYPE`]: what was recorded since the process began, and what is now.
 ///
 /// Renderings at the same time do not disturb each other: what is now is only in their arguments.

@@ -3,7 +3,9 @@
 use super::labels::{Label, LeaseScope, Module, Stability, Stage, WaitOutcome};
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
-use prometheus::{Counter, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{
+    Counter, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+};
 use std::marker::PhantomData;
 use std::sync::LazyLock;
 
@@ -37,6 +39,9 @@ const REFUSALS: &[[&str; 1]] =
 /// The same of retirements.
 const RETIREMENTS: &[[&str; 1]] = &[["slot_lost"], ["slot_stuck"], ["slot_failing"], ["canary_failed"]];
 
+/// The same of texts that were not told.
+const DOUBTS: &[[&str; 1]] = &[["no_speech"], ["repetition"], ["low_probability"], ["phantom"]];
+
 /// The same of errors: what one would like to be woken for.
 const ERRORS: &[[&str; 2]] = &[
     [Module::Server.as_str(), "internal_error"],
@@ -57,6 +62,9 @@ pub(super) struct Recorded {
     pub(super) refusals: IntCounterVec,
     pub(super) retirements: IntCounterVec,
     pub(super) errors: IntCounterVec,
+    pub(super) withheld: IntCounterVec,
+    pub(super) delta_words: IntCounter,
+    pub(super) diverged_words: IntCounter,
 }
 
 impl Recorded {
@@ -110,6 +118,20 @@ impl Recorded {
                 "Errors that clients were told, by who told them and their code; clients' own mistakes included.",
                 [Module::NAME, "code"],
                 ERRORS,
+            ),
+            withheld: add.counters(
+                "stenopool_asr_withheld_total",
+                "Final readings that were not told because nobody seems to have said them, by why.",
+                ["reason"],
+                DOUBTS,
+            ),
+            delta_words: add.number(
+                "stenopool_asr_delta_words_total",
+                "Words that clients were told before the final text.",
+            ),
+            diverged_words: add.number(
+                "stenopool_asr_diverged_words_total",
+                "Words told before the final text that differ from it.",
             ),
             registry,
         }
@@ -165,6 +187,12 @@ impl Catalogue<'_> {
         let seconds = Counter::new(name, help).expect(WELL_FORMED);
         self.add(&seconds);
         seconds
+    }
+
+    fn number(&self, name: &str, help: &str) -> IntCounter {
+        let number = IntCounter::new(name, help).expect(WELL_FORMED);
+        self.add(&number);
+        number
     }
 
     /// Counters for codes that the modules name themselves; those in `known` are shown from the beginning.

@@ -18,6 +18,13 @@ const CATALOGUE: &[Entry] = &[
     ("stenopool_alert", "gauge", &[("kind", &["capacity_lost", "memory_low", "queue_long"])]),
     ("stenopool_asr_audio_seconds_total", "counter", &[]),
     ("stenopool_asr_decode_seconds", "histogram", &[("stability", &["final", "interim"])]),
+    ("stenopool_asr_delta_words_total", "counter", &[]),
+    ("stenopool_asr_diverged_words_total", "counter", &[]),
+    (
+        "stenopool_asr_withheld_total",
+        "counter",
+        &[("reason", &["low_probability", "no_speech", "phantom", "repetition"])],
+    ),
     (
         "stenopool_device_memory_bytes",
         "gauge",
@@ -245,7 +252,10 @@ fn labels_that_do_not_fit_a_metric_count_nowhere_and_harm_nobody() {
 #[test]
 fn each_recording_reaches_its_own_metric() {
     let second = Duration::from_secs(1);
-    let cases: [(&str, &dyn Fn()); 9] = [
+    let cases: [(&str, &dyn Fn()); 12] = [
+        ("stenopool_asr_withheld_total reason=phantom", &|| text_withheld("phantom")),
+        ("stenopool_asr_delta_words_total", &|| words_told(1)),
+        ("stenopool_asr_diverged_words_total", &|| words_diverged(1)),
         ("stenopool_pool_wait_seconds_sum outcome=superseded", &|| waited(WaitOutcome::Superseded, second)),
         ("stenopool_pool_lease_held_seconds_sum scope=session", &|| lease_held(LeaseScope::Session, second)),
         ("stenopool_pool_refusals_total reason=pool_draining", &|| refused("pool_draining")),
