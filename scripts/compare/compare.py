@@ -16,7 +16,7 @@ pauses of less than 5 s, and the demo model was never trained to go on from ther
 
 --continuous makes a third one, bench/compare-MACHINE-continuous.md: everybody speaks without pause (`loadtest --duty 1`), with 0.7 s
 from the last word of a turn to the first of the next, and nobody waits for a text before speaking on. It looks for the largest
-number of people with p95 <= 1 s; of each server alone, it is the last column of the first table.
+number of people with p95 <= 1 s, which stands in the last column of the first table.
 
 Needs Linux, `taskset`, Python 3.10 or later with venv, `make build`, and the demo weights in Hugging Face layout (--weights).
 """
