@@ -95,16 +95,11 @@ fn in_windows(recognizer: &mut dyn Recognizer, samples: &[f32], way: Way) -> Str
             return format!("{settled} {}", newer.text()).trim().to_owned();
         }
         let window = Span::new(from as u64, to as u64);
-        match seam(&newer, older.as_deref(), window).or_else(|| seam(&newer, None, window)) {
-            Some(Seam { at, settled: read, .. }) => {
-                settled = format!("{settled} {}", read.text());
-                from = at as usize;
-            }
-            None => {
-                settled = format!("{settled} {}", newer.text());
-                from = to;
-            }
-        }
+        let cut = seam(&newer, older.as_deref(), window).or_else(|| seam(&newer, None, window));
+        let (read, next) =
+            cut.map_or((newer.text(), to), |Seam { at, settled, .. }| (settled.text(), at as usize));
+        settled = format!("{settled} {read}");
+        from = next;
     }
 }
 

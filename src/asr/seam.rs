@@ -250,11 +250,8 @@ mod tests {
             let (mut at, mut text) = (0, String::new());
             for (word, gap, long, parted) in words {
                 at += gap;
-                text += &format!(
-                    "{} {word}@{at}-{}",
-                    if parted && !text.is_empty() { " /" } else { "" },
-                    at + long
-                );
+                let parting = if parted && !text.is_empty() { "/" } else { "" };
+                text = format!("{text} {parting} {word}@{at}-{}", at + long);
                 at += long;
             }
             read(&text)
