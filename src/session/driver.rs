@@ -415,7 +415,10 @@ impl Driver {
     async fn tell_words(&mut self, words: Vec<Word>) -> Result<(), End> {
         for word in words {
             match word {
-                Word::Delta { item, text } => self.tell(SessionEvent::Delta { item, text }).await?,
+                Word::Delta { item, text } => {
+                    metrics::words_told(words_in(&text));
+                    self.tell(SessionEvent::Delta { item, text }).await?;
+                }
                 Word::Interims { paused } => self.tell(SessionEvent::Interims { paused }).await?,
                 Word::EndSilence(silence) => {
                     self.ear.as_mut().expect(EAR_IS_HOME).set_end_silence(silence);
@@ -435,6 +438,7 @@ impl Driver {
         self.tell(match result {
             Ok(Read { written: Written { hypothesis, rest, diverged_words }, timing, withheld }) => {
                 let transcript = Transcript { hypothesis, timing, withheld };
+                metrics::words_diverged(diverged_words);
                 SessionEvent::Read { item, audio, transcript, rest, diverged_words }
             }
             Err(error) => SessionEvent::Unread { item, error },
@@ -463,6 +467,11 @@ fn note_turn(endpoint: Duration, timing: Timing, total: Duration) {
     metrics::turn_took(Stage::Wait, timing.waited);
     metrics::turn_took(Stage::Decode, timing.decode);
     metrics::turn_took(Stage::Total, total);
+}
+
+/// How many words a piece of text has; a mark alone is none.
+fn words_in(text: &str) -> u32 {
+    text.split_whitespace().filter(|word| word.contains(char::is_alphanumeric)).count() as u32
 }
 
 /// Waits for a moment; for ever when there is none.

@@ -207,7 +207,7 @@ impl Passage {
         let options = DecodeOptions {
             stability: Stability::Interim,
             timestamps: if is_long { Timestamps::Word } else { options.timestamps },
-            ..self.draft.options(options)
+            ..windows.options(&self.draft, options)
         };
         // A window that is about to be full has to be cut, however many others wait.
         let class = if window.len() >= windows.longest { Class::Final } else { Class::Interim };
@@ -223,7 +223,8 @@ impl Passage {
         };
         // Its slot is for the final text now.
         self.interim = None;
-        let (lane, options, wanted) = (lane.clone(), self.draft.options(options), CancellationToken::new());
+        let options = windows.options(&self.draft, options);
+        let (lane, wanted) = (lane.clone(), CancellationToken::new());
         self.read_to = open.span.end;
         let token = wanted.clone();
         let reading = async move { lane.transcribe_speculatively(Arc::new(open), options, token).await };

@@ -15,17 +15,26 @@ pub(super) struct Windows {
     pub(super) seam_from: u64,
     /// No window has more samples.
     pub(super) longest: u64,
+    /// Whether what was said before a window helps to read it.
+    has_context: bool,
 }
 
 impl Windows {
-    /// A window that fits its utterance costs by its length, so short ones are as good; a full one costs the same whatever
-    /// is in it, and gains from context.
+    /// A window that fits its utterance costs by its length, and models made for it read a sentence or two best: the demo
+    /// model gets most words wrong with earlier text before them. A full window costs the same whatever is in it, and
+    /// gains from context.
     pub(super) fn of(window: EncoderWindow) -> Self {
-        let seam_from = match window {
-            EncoderWindow::Fit => Duration::from_secs(14),
-            EncoderWindow::Full => Duration::from_secs(22),
+        let (seam_from, has_context) = match window {
+            EncoderWindow::Fit => (Duration::from_secs(10), false),
+            EncoderWindow::Full => (Duration::from_secs(22), true),
         };
-        Self { seam_from: samples_in(seam_from), longest: samples_in(Duration::from_secs(28)) }
+        let longest = samples_in(Duration::from_secs(28));
+        Self { seam_from: samples_in(seam_from), longest, has_context }
+    }
+
+    /// How to read the next window of an item.
+    pub(super) fn options(self, draft: &Draft, options: &DecodeOptions) -> DecodeOptions {
+        if self.has_context { draft.options(options) } else { options.clone() }
     }
 
     /// The window that begins at `from`.
@@ -66,7 +75,7 @@ pub(super) async fn read(
             return Ok(Read { written: draft.finish(silence(options)), timing, withheld: None });
         }
         let is_last = window.end == utterance.span.end;
-        let asked = draft.options(options);
+        let asked = windows.options(&draft, options);
         let asked = if is_last { asked } else { DecodeOptions { timestamps: Timestamps::Word, ..asked } };
         let transcript = lane.transcribe(part, asked, Class::Final, None).await?;
         timing.waited += transcript.timing.waited;
