@@ -20,7 +20,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("store", &["telemetry"]),
     ("load", &["audio", "vad", "pool", "telemetry"]),
     // The `Settings` values of the others.
-    ("config", &["server", "pool", "asr", "vad", "gpu", "telemetry"]),
+    ("config", &["server", "session", "pool", "asr", "vad", "gpu", "telemetry"]),
     (
         "cli",
         &["audio", "telemetry", "gpu", "pool", "vad", "asr", "session", "server", "store", "load", "config"],

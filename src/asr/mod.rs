@@ -23,7 +23,7 @@ mod words;
 pub use engine::{Engine, Job, Outcome, Recognizer};
 pub use guard::{Doubt, Withheld, doubt};
 pub use lane::{Lane, LaneEvent, LaneSettings, Lanes, Transcript};
-pub use seam::{Seam, seam};
+pub use seam::{Seam, seam, without_repeat};
 pub use stabilizer::{Ending, Stabilizer};
 pub use supervisor::{Alerts, Capacity, Device, Knee, KneeFound, StartError, Supervisor, SupervisorSettings};
 pub use thread_engine::{RecognizerFactory, ThreadEngine};

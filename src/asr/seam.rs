@@ -1,6 +1,8 @@
 //! Where speech that is longer than a window is cut, so that each word is decoded whole, once. Pure.
 //!
-//! What lies before the cut is settled. What lies behind it is decoded again, together with what follows.
+//! What lies before the cut is settled. What lies behind it is decoded again, together with what follows. Where two words
+//! run into each other nobody knows to a tenth of a second where one ends: there the last settled word is decoded again
+//! with what follows, and [taken out](without_repeat) of that reading, so that neither word is lost or told twice.
 
 use super::spoken::{agreed, spoken};
 use super::words::tokens_in;
@@ -14,14 +16,21 @@ const UNSURE: Duration = Duration::from_millis(1_500);
 /// The same, in words.
 const UNSURE_WORDS: usize = 3;
 
+/// A gap of this length is a pause, which can be cut without hurting the words beside it.
+const PAUSE: Duration = Duration::from_millis(160);
+
 /// Gaps that differ by less count as equal: 50 ms.
 const GAP_STEP: u64 = 800;
 
 /// A cut between two words.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seam {
-    /// Where it lies in the stream: in the middle of the gap.
+    /// Where it lies in the stream: in the middle of the gap, or before the last settled word.
     pub at: u64,
+    /// The last settled word, if it will be read again.
+    pub repeated: Option<String>,
+    /// Whether a sentence ends there.
+    pub ends_sentence: bool,
     /// What was said before it.
     pub settled: Hypothesis,
     /// The text behind it, which will be read again.
@@ -40,9 +49,44 @@ pub fn seam(newer: &Hypothesis, older: Option<&str>, window: Span) -> Option<Sea
     let half = window.start + window.len() / 2;
     let best = cuts.iter().filter(|cut| cut.at >= half).max_by_key(|cut| cut.quality());
     let cut = best.or(cuts.last())?;
-    let unit = &units[cut.behind];
+    let (last, unit) = (&units[cut.behind - 1], &units[cut.behind]);
     let (settled, tail) = divide(newer, unit.segment, unit.word);
-    Some(Seam { at: cut.at, settled, tail })
+    let is_pause = cut.gap >= samples_in(PAUSE);
+    let repeated = (!is_pause).then(|| last.text.split_whitespace().next_back()).flatten().map(str::to_owned);
+    let at = if repeated.is_some() { last.span.start.max(window.start) } else { cut.at };
+    Some(Seam { at, repeated, ends_sentence: cut.ends_sentence, settled, tail })
+}
+
+/// A reading without the word that it repeats from before a seam.
+///
+/// The word stands first, or second behind what is left of the one before it. Where it does not, nothing is taken out.
+pub fn without_repeat(mut reading: Hypothesis, repeated: &str) -> Hypothesis {
+    let Some(first) = reading.segments.first_mut() else { return reading };
+    let words: Vec<&str> = first.text.split_whitespace().take(2).collect();
+    let is_repeat = |word: &&str| keys(word) == keys(repeated);
+    if let Some(place) = words.iter().position(is_repeat) {
+        *first = without_first(first, place + 1);
+    }
+    reading.segments.retain(|segment| !segment.text.is_empty());
+    reading
+}
+
+fn keys(text: &str) -> Vec<String> {
+    spoken(text).into_iter().map(|word| word.key).collect()
+}
+
+/// The segment without its first words.
+fn without_first(segment: &Segment, n: usize) -> Segment {
+    let text = segment.text.split_whitespace().skip(n).collect::<Vec<_>>().join(" ");
+    let words: Vec<Word> = segment.words.iter().skip(n).cloned().collect();
+    let start = words.first().map_or(segment.span.start, |word| word.span.start);
+    Segment {
+        text,
+        span: Span::new(start, segment.span.end),
+        tokens: segment.tokens[tokens_in(&segment.tokens, n)..].to_vec(),
+        words,
+        ..segment.clone()
+    }
 }
 
 /// A word, or a segment whose words are not known.

@@ -234,7 +234,11 @@ async fn read(lane: Lane, work: Work) -> Result<Read, AsrError> {
         Known::Nothing => None,
         Known::Text(transcript) => Some(transcript),
         // What failed in a hurry is read in peace.
-        Known::Soon(speculation) => speculation.transcript().await.ok(),
+        Known::Soon(speculation) => speculation
+            .transcript()
+            .await
+            .ok()
+            .map(|transcript| Transcript { hypothesis: draft.anew(transcript.hypothesis), ..transcript }),
     };
     match transcript {
         Some(Transcript { hypothesis, timing, withheld }) => {

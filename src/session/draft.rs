@@ -3,7 +3,7 @@
 //! What lies before the last seam is *settled*: it is not read again, and what is read next follows on it. The rest is
 //! open, and may read otherwise every time.
 
-use crate::asr::{DecodeOptions, Hypothesis, Seam, Segment, Stabilizer};
+use crate::asr::{DecodeOptions, Hypothesis, Seam, Segment, Stabilizer, without_repeat};
 
 /// So much of the settled text goes before the next window as its context, in bytes: a sentence or three.
 const CONTEXT: usize = 200;
@@ -13,6 +13,8 @@ const CONTEXT: usize = 200;
 pub(super) struct Draft {
     open_from: u64,
     settled: Vec<Segment>,
+    /// The last settled word, if what is open begins with it.
+    repeated: Option<String>,
     /// How what is open read last.
     latest: Option<String>,
     stabilizer: Stabilizer,
@@ -31,7 +33,13 @@ pub(super) struct Written {
 impl Draft {
     /// Of an item that begins here, as a position in the stream.
     pub(super) fn new(start: u64) -> Self {
-        Self { open_from: start, settled: Vec::new(), latest: None, stabilizer: Stabilizer::default() }
+        Self {
+            open_from: start,
+            settled: Vec::new(),
+            repeated: None,
+            latest: None,
+            stabilizer: Stabilizer::default(),
+        }
     }
 
     /// Where the next window begins.
@@ -49,7 +57,15 @@ impl Draft {
         !self.stabilizer.sent().is_empty()
     }
 
-    /// Takes a reading of all that is open; gives what is sure by now and was not told.
+    /// A reading of what is open, without what is settled already. To be asked once of each reading.
+    pub(super) fn anew(&self, reading: Hypothesis) -> Hypothesis {
+        match &self.repeated {
+            Some(repeated) => without_repeat(reading, repeated),
+            None => reading,
+        }
+    }
+
+    /// Takes a reading of all that is open, [anew](Self::anew); gives what is sure by now and was not told.
     pub(super) fn hear(&mut self, reading: &Hypothesis) -> Option<String> {
         let open = reading.text();
         let delta = self.stabilizer.hear(&joined(&self.settled_text(), &open));
@@ -60,13 +76,13 @@ impl Draft {
     /// Settles what lies before a seam.
     pub(super) fn settle(&mut self, seam: Seam) {
         self.settled.extend(seam.settled.segments);
-        (self.open_from, self.latest) = (seam.at, Some(seam.tail));
+        (self.open_from, self.repeated, self.latest) = (seam.at, seam.repeated, Some(seam.tail));
     }
 
     /// Settles all that is open up to `at`, as it was read there.
     pub(super) fn settle_all(&mut self, reading: Hypothesis, at: u64) {
         self.settled.extend(reading.segments);
-        (self.open_from, self.latest) = (at, None);
+        (self.open_from, self.repeated, self.latest) = (at, None, None);
     }
 
     /// How to read what is open: with the end of what is settled as its context.

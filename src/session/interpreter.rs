@@ -9,8 +9,8 @@ use super::draft::Draft;
 use super::live::SessionSettings;
 use super::pace::Pace;
 use super::windows::Windows;
-use super::{Ear, ItemId, Patience};
-use crate::asr::{AsrError, DecodeOptions, Lane, Stability, Timestamps, Transcript, seam};
+use super::{Closing, Ear, ItemId, Patience, closing};
+use crate::asr::{AsrError, DecodeOptions, Hypothesis, Lane, Seam, Stability, Timestamps, Transcript, seam};
 use crate::audio::{Span, Utterance, duration_of};
 use crate::pool::Class;
 use std::future::pending;
@@ -203,10 +203,9 @@ impl Passage {
     fn ask(&mut self, lane: &Lane, windows: Windows, ear: &Ear, options: &DecodeOptions) {
         let Some(open) = self.open(ear, windows) else { return };
         let window = open.span;
-        let is_long = window.len() >= windows.seam_from;
         let options = DecodeOptions {
             stability: Stability::Interim,
-            timestamps: if is_long { Timestamps::Word } else { options.timestamps },
+            timestamps: if windows.may_be_cut(window.len()) { Timestamps::Word } else { options.timestamps },
             ..windows.options(&self.draft, options)
         };
         // A window that is about to be full has to be cut, however many others wait.
@@ -239,8 +238,9 @@ impl Passage {
     fn resume(&mut self, windows: Windows) {
         self.pausing = false;
         let Some(Guess::Read(transcript)) = self.guess.take() else { return };
-        let is_long = self.read_to.saturating_sub(self.draft.open_from()) >= windows.seam_from;
-        if is_long && transcript.withheld.is_none() {
+        let length = self.read_to.saturating_sub(self.draft.open_from());
+        let is_sentence = closing(&transcript.hypothesis.text()) == Closing::Sentence;
+        if windows.cuts_at(length, is_sentence) && transcript.withheld.is_none() {
             // No seam is better than a pause.
             self.draft.settle_all(transcript.hypothesis, self.read_to);
         }
@@ -251,21 +251,24 @@ impl Passage {
         if transcript.withheld.is_some() {
             return None;
         }
+        let reading = self.draft.anew(transcript.hypothesis);
         let older = self.draft.latest().map(str::to_owned);
-        let delta = self.draft.hear(&transcript.hypothesis);
-        if window.len() >= windows.seam_from {
-            self.cut(&transcript, older.as_deref(), window, windows);
+        let delta = self.draft.hear(&reading);
+        if windows.may_be_cut(window.len()) {
+            self.cut(reading, older.as_deref(), window, windows);
         }
         delta.map(|text| Word::Delta { item: self.item, text })
     }
 
     /// Settles what is sure of a long window.
-    fn cut(&mut self, transcript: &Transcript, older: Option<&str>, window: Span, windows: Windows) {
+    fn cut(&mut self, reading: Hypothesis, older: Option<&str>, window: Span, windows: Windows) {
         let is_full = window.len() >= windows.longest;
         let older = older.filter(|_| !is_full);
-        match seam(&transcript.hypothesis, older, window).filter(|seam| seam.at > window.start) {
+        let is_worth_it =
+            |seam: &Seam| seam.at > window.start && windows.cuts_at(window.len(), seam.ends_sentence);
+        match seam(&reading, older, window).filter(is_worth_it) {
             Some(seam) => self.draft.settle(seam),
-            None if is_full => self.draft.settle_all(transcript.hypothesis.clone(), window.end),
+            None if is_full => self.draft.settle_all(reading, window.end),
             None => {}
         }
     }
@@ -281,6 +284,8 @@ impl Passage {
             return Vec::new();
         };
         let mut words = Vec::new();
+        let hypothesis = self.draft.anew(transcript.hypothesis);
+        let transcript = Transcript { hypothesis, ..transcript };
         if transcript.withheld.is_none() {
             let delta = self.draft.hear(&transcript.hypothesis);
             words.extend(delta.map(|text| Word::Delta { item: self.item, text }));

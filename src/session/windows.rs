@@ -11,8 +11,10 @@ use std::time::Duration;
 /// How much of an utterance goes into one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Windows {
-    /// From so many samples on a seam is looked for.
-    pub(super) seam_from: u64,
+    /// From so many samples on the end of a sentence is a seam.
+    sentence_from: u64,
+    /// From so many on, any place between two words.
+    word_from: u64,
     /// No window has more samples.
     pub(super) longest: u64,
     /// Whether what was said before a window helps to read it.
@@ -24,12 +26,22 @@ impl Windows {
     /// model gets most words wrong with earlier text before them. A full window costs the same whatever is in it, and
     /// gains from context.
     pub(super) fn of(window: EncoderWindow) -> Self {
-        let (seam_from, has_context) = match window {
-            EncoderWindow::Fit => (Duration::from_secs(10), false),
-            EncoderWindow::Full => (Duration::from_secs(22), true),
+        let seconds = |seconds| samples_in(Duration::from_secs(seconds));
+        let (sentence_from, word_from, has_context) = match window {
+            EncoderWindow::Fit => (seconds(5), seconds(10), false),
+            EncoderWindow::Full => (seconds(15), seconds(22), true),
         };
-        let longest = samples_in(Duration::from_secs(28));
-        Self { seam_from: samples_in(seam_from), longest, has_context }
+        Self { sentence_from, word_from, longest: seconds(28), has_context }
+    }
+
+    /// Whether so many samples may be cut, so that the times of words are wanted.
+    pub(super) fn may_be_cut(self, samples: u64) -> bool {
+        samples >= self.sentence_from
+    }
+
+    /// Whether a window of so many samples is worth a cut in this place.
+    pub(super) fn cuts_at(self, samples: u64, ends_sentence: bool) -> bool {
+        samples >= if ends_sentence { self.sentence_from } else { self.word_from }
     }
 
     /// How to read the next window of an item.
@@ -80,14 +92,14 @@ pub(super) async fn read(
         let transcript = lane.transcribe(part, asked, Class::Final, None).await?;
         timing.waited += transcript.timing.waited;
         timing.decode += transcript.timing.decode;
+        let hypothesis = draft.anew(transcript.hypothesis);
         if is_last {
-            let written = draft.finish(transcript.hypothesis);
-            return Ok(Read { written, timing, withheld: transcript.withheld });
+            return Ok(Read { written: draft.finish(hypothesis), timing, withheld: transcript.withheld });
         }
-        match seam(&transcript.hypothesis, None, window).filter(|seam| seam.at > window.start) {
+        match seam(&hypothesis, None, window).filter(|seam| seam.at > window.start) {
             Some(seam) => draft.settle(seam),
             // Nothing to cut between: the window's end will have to do.
-            None => draft.settle_all(transcript.hypothesis, window.end),
+            None => draft.settle_all(hypothesis, window.end),
         }
     }
 }
