@@ -22,6 +22,8 @@ import json
 import math
 import os
 import random
+import time
+import urllib.request
 import subprocess
 import sys
 import tempfile
@@ -72,9 +74,23 @@ def server(args):
         try:
             lines = (line for line in process.stdout if "http://" in line)
             line = next(lines, None) or sys.exit("error: the server did not start\nhint: stenopool doctor")
-            yield "http://" + line.rpartition("http://")[2].split()[0]
+            url = "http://" + line.rpartition("http://")[2].split()[0]
+            wait_for_slots(url)
+            yield url
         finally:
             process.terminate()
+
+
+def wait_for_slots(url):
+    """Slots open one by one, and each takes memory that is not a session's."""
+    for _ in range(300):
+        with urllib.request.urlopen(f"{url}/pool") as reply:
+            pool = json.load(reply)
+        sizing = pool["sizing"]
+        wanted = min(term for term in (sizing["fits"], sizing["knee"], sizing["max_slots"]) if term is not None)
+        if pool["slots"]["total"] >= wanted and not pool["slots"]["warming"]:
+            return
+        time.sleep(0.1)
 
 
 def loadtest(args, url, *what):

@@ -231,7 +231,7 @@ mod tests {
 
     /// `settled | tail` and where the cut is, in tenths of a second of the window.
     fn cut(words: &str, older: Option<&str>) -> String {
-        let Some(Seam { at, settled, tail }) = seam(&read(words), older, WINDOW) else {
+        let Some(Seam { at, settled, tail, .. }) = seam(&read(words), older, WINDOW) else {
             return "none".into();
         };
         format!("{} | {tail} @{}", settled.text(), (at - WINDOW.start) * 10 / SECOND)
@@ -306,7 +306,7 @@ mod tests {
         // Fails when a cut drops or doubles a word or token, or lies inside a word.
         #[test]
         fn a_cut_divides_text_tokens_and_words_without_loss_and_lies_in_a_gap(hypothesis in hypotheses()) {
-            let Some(Seam { at, settled, tail }) = seam(&hypothesis, None, WINDOW) else { return Ok(()) };
+            let Some(Seam { at, settled, tail, .. }) = seam(&hypothesis, None, WINDOW) else { return Ok(()) };
             prop_assert_eq!(format!("{} {tail}", settled.text()), hypothesis.text());
             let words = |hypothesis: &Hypothesis| -> Vec<Word> {
                 hypothesis.segments.iter().flat_map(|segment| segment.words.clone()).collect()

@@ -46,7 +46,7 @@ impl StreamFormat {
 pub struct StreamDecoder {
     format: StreamFormat,
     resampler: Resampler,
-    /// The last chunk at the stream's own rate; kept for its capacity.
+    /// The last chunk at the stream's own rate; kept for its capacity until [`rest`](Self::rest).
     linear: Vec<f32>,
 }
 
@@ -76,6 +76,12 @@ impl StreamDecoder {
         }
         self.resampler.push(&self.linear, out);
         Ok(())
+    }
+
+    /// Gives back the memory of a chunk.
+    pub fn rest(&mut self) {
+        self.linear = Vec::new();
+        self.resampler.rest();
     }
 
     /// Appends the samples that the resampler still holds back, and begins anew.

@@ -211,7 +211,7 @@ impl Driver {
             Command::Commit => self.commit(origin).await,
             Command::Clear => self.clear().await,
             Command::Configure(settings) => {
-                self.configure(settings);
+                self.configure(*settings);
                 Ok(())
             }
         }
@@ -437,7 +437,7 @@ impl Driver {
         let timing = result.as_ref().ok().map(|read| read.timing);
         self.tell(match result {
             Ok(Read { written: Written { hypothesis, rest, diverged_words }, timing, withheld }) => {
-                let transcript = Transcript { hypothesis, timing, withheld };
+                let transcript = Box::new(Transcript { hypothesis, timing, withheld });
                 metrics::words_diverged(diverged_words);
                 SessionEvent::Read { item, audio, transcript, rest, diverged_words }
             }

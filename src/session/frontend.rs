@@ -7,6 +7,7 @@
 
 mod ear;
 mod gathering;
+mod hush;
 mod queue;
 #[cfg(test)]
 mod tests;

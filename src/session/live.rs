@@ -108,7 +108,7 @@ pub enum Command {
     /// Forget what was said since the last cut.
     Clear,
     /// Use other settings from here on.
-    Configure(SessionSettings),
+    Configure(Box<SessionSettings>),
 }
 
 impl Command {
@@ -209,7 +209,7 @@ pub enum SessionEvent {
         /// How long it was.
         audio: Duration,
         /// Its text; empty when nobody spoke.
-        transcript: Transcript,
+        transcript: Box<Transcript>,
         /// What is to be appended to the deltas that were told.
         rest: Option<String>,
         /// Words of all deltas that the text has otherwise.

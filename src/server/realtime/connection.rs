@@ -97,10 +97,12 @@ pub(super) async fn serve(socket: WebSocket, visit: Visit) {
     };
     let mut parting = Parting::Client;
     if writer.write(created).await.is_ok() {
+        // On the heap each of them is there once; inside one another they would be copied, thousands of times.
+        let mut driving = Box::pin(driver.run(abandon));
         tokio::select! {
-            they = reader.run() => parting = they,
-            () = writer.run(events, replies_out) => parting = Parting::Server,
-            () = async { driver.run(abandon).await; pending().await } => {}
+            they = Box::pin(reader.run()) => parting = they,
+            () = Box::pin(writer.run(events, replies_out)) => parting = Parting::Server,
+            () = async { driving.as_mut().await; pending().await } => {}
         }
     }
     take_leave(&mut stream, parting).await;

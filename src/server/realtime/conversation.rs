@@ -71,7 +71,7 @@ impl Conversation {
             SessionEvent::Interims { paused: false } => vec![ServerEvent::InterimsResumed],
             SessionEvent::Read { item, audio, transcript, rest, diverged_words } => {
                 let rest = rest.map(|rest| self.rest(item, rest, &transcript));
-                rest.into_iter().chain([self.completed(item, audio, transcript, diverged_words)]).collect()
+                rest.into_iter().chain([self.completed(item, audio, *transcript, diverged_words)]).collect()
             }
             SessionEvent::Unread { item, error } => vec![unread(item, error.code(), error.to_string())],
             SessionEvent::Dropped { item, dropped } => gone(item, &dropped),

@@ -37,7 +37,10 @@ use tracing::{Instrument, info_span};
 use uuid::Uuid;
 
 /// The WebSocket library's own buffers, per socket; its defaults would cost a thousand silent sessions 250 MB.
-const BUFFER: usize = 8 * 1024;
+const READ_BUFFER: usize = 4 * 1024;
+
+/// Events are written one by one, so that they need not be gathered.
+const WRITE_BUFFER: usize = 1024;
 
 /// The routes of this protocol.
 pub(super) fn routes() -> Router<Arc<Server>> {
@@ -71,8 +74,8 @@ async fn connect(
     let visit = Visit { server, config, dialect, id, permit, pulse, tracked };
     Ok(upgrade
         .protocols(["realtime"])
-        .read_buffer_size(BUFFER)
-        .write_buffer_size(BUFFER)
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
         .max_message_size(limit)
         .max_frame_size(limit)
         .on_upgrade(move |socket| connection::serve(socket, visit).instrument(span)))

@@ -183,7 +183,7 @@ impl Reader<'_> {
             Ok(config) => {
                 self.config = config;
                 self.dialect = self.dialect.or(dialect);
-                self.command(Command::Configure(self.config.settings()), None).await?;
+                self.command(Command::Configure(Box::new(self.config.settings())), None).await?;
                 let session = self.config.shown(&self.id, self.expires_at, &model.name);
                 let (kind, with_logprobs) = (self.config.kind, self.config.with_logprobs());
                 self.reply(Reply::Updated { dialect: self.dialect, kind, session, with_logprobs }).await
@@ -240,7 +240,7 @@ impl Reader<'_> {
     async fn stop(&mut self) -> Result<(), Done> {
         let retry_after_ms = RETRY_AFTER.as_millis() as u64;
         let closing = ServerEvent::Closing { reason: "shutdown", retry_after_ms, closes_in_ms: None };
-        self.reply(Reply::Event(closing)).await?;
+        self.reply(Reply::Event(Box::new(closing))).await?;
         self.finish(Farewell { code: close_code::AWAY, reason: "shutdown" }).await
     }
 
@@ -260,7 +260,7 @@ impl Reader<'_> {
 
     async fn refuse(&mut self, fault: Fault, event_id: Option<String>) -> Result<(), Done> {
         debug!(code = fault.code, param = fault.param, "client event refused");
-        self.reply(Reply::Event(ServerEvent::Error { error: fault.answering(event_id) })).await
+        self.reply(Reply::Event(Box::new(ServerEvent::Error { error: fault.answering(event_id) }))).await
     }
 
     async fn reply(&mut self, reply: Reply) -> Result<(), Done> {
@@ -297,7 +297,8 @@ fn unavailable(kind: &str) -> Fault {
 
 fn closing(limit: Limit, remaining: Duration) -> Reply {
     let closes_in_ms = Some(remaining.as_millis() as u64);
-    Reply::Event(ServerEvent::Closing { reason: farewell(limit).reason, retry_after_ms: 0, closes_in_ms })
+    let closing = ServerEvent::Closing { reason: farewell(limit).reason, retry_after_ms: 0, closes_in_ms };
+    Reply::Event(Box::new(closing))
 }
 
 fn farewell(limit: Limit) -> Farewell {

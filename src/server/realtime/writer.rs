@@ -23,7 +23,7 @@ use tracing::{debug, warn};
 #[derive(Debug)]
 pub(super) enum Reply {
     /// An event.
-    Event(ServerEvent),
+    Event(Box<ServerEvent>),
     /// The session was updated to this.
     Updated { dialect: Dialect, kind: SessionType, session: Value, with_logprobs: bool },
     /// Show this item.
@@ -145,7 +145,7 @@ impl<'a> Writer<'a> {
 
     async fn answer(&mut self, reply: Reply) -> Result<(), Gone> {
         let (answer, event_id) = match reply {
-            Reply::Event(event) => (Ok(event), None),
+            Reply::Event(event) => (Ok(*event), None),
             Reply::Updated { dialect, kind, session, with_logprobs } => {
                 self.conversation.include_logprobs(with_logprobs);
                 self.conversation.speak(dialect);

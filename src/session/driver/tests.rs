@@ -236,7 +236,7 @@ async fn a_session_that_keeps_its_lease_asks_for_it_before_anybody_speaks() {
 async fn a_lease_that_is_kept_is_given_back_when_the_session_is_told_to() {
     let mut stage = Stage::new(Duration::from_secs(1), settings(false));
     for (lease, told) in [(LeaseScope::Session, "granted"), (LeaseScope::Utterance, "released")] {
-        stage.command(Command::Configure(SessionSettings { lease, ..settings(false) })).await;
+        stage.command(Command::Configure(Box::new(SessionSettings { lease, ..settings(false) }))).await;
         assert_eq!(stage.told(1).await, told);
     }
     assert_eq!(stage.allocator.slots().idle, 1);
@@ -308,7 +308,7 @@ async fn a_session_that_keeps_its_lease_is_busy_for_others_wait_for_its_slot() {
     assert_eq!(stage.told(1).await, "granted");
     let mut busy = stage.session.busy();
     within(busy.wait_for(|busy| *busy)).await;
-    stage.command(Command::Configure(settings(true))).await;
+    stage.command(Command::Configure(Box::new(settings(true)))).await;
     assert_eq!(stage.told(1).await, "released");
     within(busy.wait_for(|busy| !*busy)).await;
 }
@@ -320,9 +320,9 @@ async fn a_session_that_does_not_read_takes_no_slot_until_it_does() {
     stage.utterance().await;
     assert_eq!(stage.told(1).await, "committed0");
     assert_eq!((stage.leased(), *stage.session.busy().borrow()), (0, false));
-    stage.command(Command::Configure(dedicated(false))).await;
+    stage.command(Command::Configure(Box::new(dedicated(false)))).await;
     assert_eq!(stage.told(1).await, "granted");
-    stage.command(Command::Configure(deaf)).await;
+    stage.command(Command::Configure(Box::new(deaf))).await;
     assert_eq!(stage.told(1).await, "released");
     assert_eq!(stage.leased(), 0);
 }
@@ -357,7 +357,7 @@ async fn audio_that_the_detector_finds_silent_is_not_speech_once_it_is_in_charge
     stage.second(false).await;
     stage.heard().await;
     assert_eq!(stage.speaking(), 1);
-    stage.command(Command::Configure(settings(true))).await;
+    stage.command(Command::Configure(Box::new(settings(true)))).await;
     stage.heard().await;
     assert_eq!(stage.speaking(), 0);
 }

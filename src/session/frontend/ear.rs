@@ -1,6 +1,7 @@
 //! What one session hears with. Pure but for the detector, which belongs to a thread: the thread asks an ear for its next
 //! frame and tells it how likely that is speech.
 
+use super::hush::Hush;
 use crate::audio::{AudioError, FRAME_SAMPLES, Frame, StreamDecoder, StreamFormat, Utterance};
 use crate::vad::{EndpointEvent, EndpointSettings, Endpointer, VadState};
 use std::fmt;
@@ -23,6 +24,7 @@ pub struct Ear {
     heard: usize,
     state: Box<VadState>,
     endpointer: Endpointer,
+    hush: Hush,
     /// The round of a thread's roll call in which this ear was counted last.
     pub(super) counted_in: u64,
 }
@@ -52,6 +54,7 @@ impl Ear {
             heard: 0,
             state: Box::default(),
             endpointer: Endpointer::new(settings),
+            hush: Hush::default(),
             counted_in: 0,
         }
     }
@@ -146,16 +149,28 @@ impl Ear {
         Some((&mut self.state, frame))
     }
 
-    /// Whether no detector is needed for the frame that waits: there is no sound in it, and nobody has spoken for some
-    /// frames. The detector's state stays as it is then, as if the stream had stood still.
-    pub(super) fn is_dull(&self) -> bool {
-        let frame: Option<&Frame> = self.unheard().first_chunk();
+    /// Whether no detector is needed for the frame that waits: there is no sound in it, or no more than in a quiet room,
+    /// and nobody has spoken for some frames. The detector's state stays as it is then, as if the stream had stood still.
+    pub(super) fn is_dull(&mut self) -> bool {
+        let Some(frame) = self.samples[self.heard..].first_chunk() else { return false };
         self.endpointer.is_at_rest()
-            && frame.is_some_and(|frame| frame.iter().all(|sample| sample.abs() < INAUDIBLE))
+            && (frame.iter().all(|sample| sample.abs() < INAUDIBLE) || self.hush.passes(frame))
+    }
+
+    /// Takes the frame that waited for silence.
+    pub(super) fn pass_over(&mut self, events: &mut Vec<EndpointEvent>) {
+        self.push(0.0, events);
     }
 
     /// Takes the detector's word on the frame that waited.
     pub(super) fn hear(&mut self, probability: f32, events: &mut Vec<EndpointEvent>) {
+        self.push(probability, events);
+        if let Some(frame) = self.samples[..self.heard].last_chunk() {
+            self.hush.judged(frame, self.endpointer.is_at_rest());
+        }
+    }
+
+    fn push(&mut self, probability: f32, events: &mut Vec<EndpointEvent>) {
         if let Some(frame) = self.samples[self.heard..].first_chunk() {
             self.endpointer.push(frame, probability, events);
             self.heard += FRAME_SAMPLES;
@@ -192,6 +207,9 @@ impl Ear {
     pub(super) fn rest(&mut self) {
         self.forget_heard();
         self.samples.shrink_to(FRAME_SAMPLES);
+        if let Some(decoder) = &mut self.decoder {
+            decoder.rest();
+        }
     }
 
     fn forget_heard(&mut self) {

@@ -136,10 +136,11 @@ impl Listener {
     fn next_batch(&mut self) -> Vec<Task> {
         let mut batch = Vec::with_capacity(self.tasks.len().min(BATCH));
         for _ in 0..self.tasks.len() {
-            match self.tasks.pop_front() {
-                Some(task) if task.ear.is_dull() => self.go_on(task),
-                Some(task) => batch.push(task),
-                None => break,
+            let Some(mut task) = self.tasks.pop_front() else { break };
+            if task.ear.is_dull() {
+                self.go_on(task);
+            } else {
+                batch.push(task);
             }
             if batch.len() == BATCH {
                 break;
@@ -217,7 +218,7 @@ impl Task {
             if n_dull == DULL_FRAMES || !self.ear.is_dull() {
                 return Ok(true);
             }
-            self.hear(0.0);
+            self.ear.pass_over(&mut self.events);
             n_dull += 1;
         }
         if self.commit {

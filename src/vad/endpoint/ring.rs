@@ -93,7 +93,7 @@ impl Ring {
 
     /// Gives memory back after a long utterance, but not between two frames of silence.
     fn release(&mut self) {
-        if self.samples.capacity() > 2 * self.samples.len() + 4 * FRAME_SAMPLES {
+        if self.samples.capacity() > self.samples.len() + 2 * FRAME_SAMPLES {
             self.samples.shrink_to(self.samples.len() + FRAME_SAMPLES);
             self.probabilities.shrink_to_fit();
         }

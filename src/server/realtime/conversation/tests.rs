@@ -39,7 +39,7 @@ fn read(number: u128, text: &str) -> SessionEvent {
     SessionEvent::Read {
         item: item(number),
         audio: Duration::from_millis(1_500),
-        transcript: reading(text),
+        transcript: Box::new(reading(text)),
         rest: Some(text.to_owned()).filter(|text| !text.is_empty()),
         diverged_words: 0,
     }

@@ -20,7 +20,13 @@ fn delta(number: u128, text: &str) -> SessionEvent {
 fn ended(number: u128, text: &str, rest: &str, diverged_words: u32) -> SessionEvent {
     let rest = Some(rest.to_owned()).filter(|rest| !rest.is_empty());
     let audio = Duration::from_millis(1_500);
-    SessionEvent::Read { item: item(number), audio, transcript: reading(text), rest, diverged_words }
+    SessionEvent::Read {
+        item: item(number),
+        audio,
+        transcript: Box::new(reading(text)),
+        rest,
+        diverged_words,
+    }
 }
 
 fn withheld(number: u128, doubt: Doubt, text: &str) -> SessionEvent {
@@ -28,7 +34,7 @@ fn withheld(number: u128, doubt: Doubt, text: &str) -> SessionEvent {
     SessionEvent::Read {
         item: item(number),
         audio: Duration::from_millis(1_500),
-        transcript: Transcript { withheld, ..reading("") },
+        transcript: Box::new(Transcript { withheld, ..reading("") }),
         rest: None,
         diverged_words: 0,
     }
@@ -208,7 +214,7 @@ fn streamed_deltas_come_without_log_probabilities_and_the_completed_text_with_al
     let read = SessionEvent::Read {
         item: item(1),
         audio: Duration::from_millis(1_500),
-        transcript,
+        transcript: Box::new(transcript),
         rest: Some(" lamp.".into()),
         diverged_words: 0,
     };
