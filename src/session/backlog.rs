@@ -33,7 +33,7 @@ pub(super) enum Step {
     /// Something happened to the leases.
     Lease(LaneEvent),
     /// An item has ended.
-    Text(Finished),
+    Text(Box<Finished>),
 }
 
 /// The text of one item, or why there is none.
@@ -197,7 +197,7 @@ impl Backlog {
         }
         self.jam.end();
         self.decode_next();
-        Step::Text(Finished { item, audio, result, leases, cut })
+        Step::Text(Box::new(Finished { item, audio, result, leases, cut }))
     }
 
     fn decode_next(&mut self) {
@@ -298,7 +298,7 @@ mod tests {
     async fn next_end(backlog: &mut Backlog) -> Finished {
         loop {
             if let Step::Text(finished) = backlog.next().await {
-                return finished;
+                return *finished;
             }
         }
     }

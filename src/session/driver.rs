@@ -308,7 +308,7 @@ impl Driver {
     async fn time_out(&mut self) -> Result<(), End> {
         let ear = self.ear.as_ref().expect(EAR_IS_HOME);
         let limit = self.settings.idle_timeout.filter(|_| self.settings.endpoint.automatic);
-        if !limit.is_some_and(|limit| ear.silence() >= samples_in(limit)) {
+        if limit.is_none_or(|limit| ear.silence() < samples_in(limit)) {
             return Ok(());
         }
         for event in self.listen(EarInput::CommitSilence).await?.unwrap_or_default() {
@@ -408,7 +408,7 @@ impl Driver {
     async fn tell_step(&mut self, step: Step) -> Result<(), End> {
         match step {
             Step::Lease(event) => self.tell(SessionEvent::Lease(event)).await,
-            Step::Text(finished) => self.tell_text(finished).await,
+            Step::Text(finished) => self.tell_text(*finished).await,
         }
     }
 

@@ -71,15 +71,14 @@ mod tests {
         let mut hush = Hush::default();
         (0..32).for_each(|_| hush.judged(&frame(room), true));
         let next = frame(next);
-        (0..80)
-            .filter(|_| {
-                let judges = !hush.passes(&next);
-                if judges {
-                    hush.judged(&next, true)
-                }
-                judges
-            })
-            .count()
+        let judges = |_: &i32| {
+            let judges = !hush.passes(&next);
+            if judges {
+                hush.judged(&next, true);
+            }
+            judges
+        };
+        (0..80).filter(judges).count()
     }
 
     #[test]
