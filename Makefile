@@ -21,8 +21,8 @@ test: setup ## Run all tests; fetches the official clients that some of them dri
 	@scripts/test-tools.sh
 	@cargo test --locked
 
-bench: setup ## Print what the pool itself costs, and how fair it is
-	@cargo bench --locked --bench pool
+bench: setup ## Print what the pool and silent sessions cost, and how fair the pool is
+	@cargo bench --locked --bench pool --bench frontend
 
 lint: ## Check the format and what clippy says
 	@cargo fmt --check

@@ -69,6 +69,7 @@
 //! | [`session::Recording`], [`session::Part`] | a file being transcribed; the text of one stretch of it |
 //! | [`load::Clip`], [`load::Turns`], [`load::Diary`] | a labelled recording; when a virtual person says which; the book of what it said and what came back |
 //! | [`load::Protocol`], [`load::Speaker`], [`load::Listener`] | a way to talk to servers of one kind; the halves of a connection |
+//! | [`load::Dictation`], [`load::IdleReport`] | one person's own connection, as `listen` has it; what silent sessions cost |
 //! | [`load::LoadReport`], [`load::Curve`], [`load::SoakReport`] | what a load showed; latency over the number of people, and the knee; what a long load left behind |
 //! | [`load::Plan`], [`load::Service`], [`load::Scenario`] | how many people fit; how long utterances and their decodes are, as measured; an hour played in virtual time |
 //!
@@ -84,7 +85,8 @@
 //! 1. The reader checks limits and passes bytes on. A session has one piece of audio in the frontend at a time: while
 //!    it is there the reader waits, and TCP pushes back. Audio is never thinned silently.
 //! 2. A frontend thread resamples to 16 kHz mono and cuts 512-sample [`audio::Frame`]s. The detector's *state* belongs
-//!    to the session, its *weights* to the thread; frames of many sessions share one run.
+//!    to the session, its *weights* to the thread; frames of many sessions share one run, for which the thread gathers
+//!    them where there are many. Silence without any sound, and most of the silence of a quiet room, needs no detector.
 //! 3. [`vad::Gate`] applies two thresholds and a hangover; [`vad::Endpointer`] adds pre-roll, drops clicks and bounds
 //!    the length of an [`audio::Utterance`].
 //! 4. An [`asr::Lane`] takes a [`pool::Lease`] and submits an [`asr::Job`] with the lease in it; the lease comes back
