@@ -57,15 +57,11 @@ pub fn seam(newer: &Hypothesis, older: Option<&str>, window: Span) -> Option<Sea
     Some(Seam { at, repeated, ends_sentence: cut.ends_sentence, settled, tail })
 }
 
-/// A reading without the word that it repeats from before a seam.
-///
-/// The word stands first, or second behind what is left of the one before it. Where it does not, nothing is taken out.
+/// A reading without the word that it repeats from before a seam: its first one, if it is that word.
 pub fn without_repeat(mut reading: Hypothesis, repeated: &str) -> Hypothesis {
     let Some(first) = reading.segments.first_mut() else { return reading };
-    let words: Vec<&str> = first.text.split_whitespace().take(2).collect();
-    let is_repeat = |word: &&str| keys(word) == keys(repeated);
-    if let Some(place) = words.iter().position(is_repeat) {
-        *first = without_first(first, place + 1);
+    if first.text.split_whitespace().next().is_some_and(|word| keys(word) == keys(repeated)) {
+        *first = without_first_word(first);
     }
     reading.segments.retain(|segment| !segment.text.is_empty());
     reading
@@ -75,15 +71,14 @@ fn keys(text: &str) -> Vec<String> {
     spoken(text).into_iter().map(|word| word.key).collect()
 }
 
-/// The segment without its first words.
-fn without_first(segment: &Segment, n: usize) -> Segment {
-    let text = segment.text.split_whitespace().skip(n).collect::<Vec<_>>().join(" ");
-    let words: Vec<Word> = segment.words.iter().skip(n).cloned().collect();
+fn without_first_word(segment: &Segment) -> Segment {
+    let text = segment.text.split_whitespace().skip(1).collect::<Vec<_>>().join(" ");
+    let words: Vec<Word> = segment.words.iter().skip(1).cloned().collect();
     let start = words.first().map_or(segment.span.start, |word| word.span.start);
     Segment {
         text,
         span: Span::new(start, segment.span.end),
-        tokens: segment.tokens[tokens_in(&segment.tokens, n)..].to_vec(),
+        tokens: segment.tokens[tokens_in(&segment.tokens, 1)..].to_vec(),
         words,
         ..segment.clone()
     }
@@ -302,18 +297,45 @@ mod tests {
         })
     }
 
+    #[test]
+    fn where_words_run_together_the_last_settled_one_is_read_again() {
+        let words = "so@0-5 we@10-15 came@54-60 Then@60-63 all@63-70 the@70-77 rest@77-82 left@82-86";
+        let Seam { at, repeated, .. } = seam(&read(words), Some("so we came then all"), WINDOW).unwrap();
+        assert_eq!((repeated.as_deref(), at), (Some("Then"), WINDOW.start + 6 * SECOND));
+        let pause = "so@0-5 we@10-15 came@54-60 Then@62-63 all@63-70 the@70-77 rest@77-82 left@82-86";
+        assert_eq!(seam(&read(pause), Some("so we came then"), WINDOW).unwrap().repeated, None);
+    }
+
+    #[test]
+    fn a_word_that_is_read_again_is_taken_out_where_it_stands_first() {
+        let without = |text: &str| {
+            let words = text.split_whitespace().map(|word| format!("{word}@0-1")).collect::<Vec<_>>();
+            without_repeat(read(&words.join(" ")), "One.").text()
+        };
+        assert_eq!(without("one six six"), "six six");
+        assert_eq!(without("one one six"), "one six", "the second was said");
+        assert_eq!(without("six one"), "six one");
+        assert_eq!(without("One."), "");
+    }
+
     proptest! {
         // Fails when a cut drops or doubles a word or token, or lies inside a word.
         #[test]
         fn a_cut_divides_text_tokens_and_words_without_loss_and_lies_in_a_gap(hypothesis in hypotheses()) {
-            let Some(Seam { at, settled, tail, .. }) = seam(&hypothesis, None, WINDOW) else { return Ok(()) };
+            let Some(Seam { at, settled, tail, repeated, .. }) = seam(&hypothesis, None, WINDOW) else {
+                return Ok(());
+            };
             prop_assert_eq!(format!("{} {tail}", settled.text()), hypothesis.text());
             let words = |hypothesis: &Hypothesis| -> Vec<Word> {
                 hypothesis.segments.iter().flat_map(|segment| segment.words.clone()).collect()
             };
             let (before, all) = (words(&settled), words(&hypothesis));
             prop_assert_eq!(&before[..], &all[..before.len()]);
-            prop_assert!(before.iter().all(|word| word.span.end <= at));
+            // The last word is whole on one side of the cut, or the other.
+            let (last, earlier) = before.split_last().unwrap();
+            prop_assert!(earlier.iter().all(|word| word.span.end <= at));
+            let is_whole = if repeated.is_some() { last.span.start >= at } else { last.span.end <= at };
+            prop_assert!(is_whole);
             prop_assert!(all[before.len()..].iter().all(|word| word.span.start >= at));
             let tokens = settled.segments.iter().map(|segment| segment.tokens.len()).sum::<usize>();
             prop_assert_eq!(tokens, before.len());
