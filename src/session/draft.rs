@@ -47,6 +47,11 @@ impl Draft {
         self.open_from
     }
 
+    /// Up to where there is settled text. That is behind the seam where a word is read again.
+    pub(super) fn settled_to(&self) -> u64 {
+        self.settled.last().map_or(0, |segment| segment.span.end.max(self.open_from))
+    }
+
     /// How what is open read last.
     pub(super) fn latest(&self) -> Option<&str> {
         self.latest.as_deref()

@@ -323,8 +323,9 @@ impl Driver {
 
     /// Has what is being said read, as far as that is due. A session that is behind with its finals reads those first.
     fn look(&mut self) {
+        let ear = self.ear.as_mut().expect(EAR_IS_HOME);
+        ear.settle(self.interpreter.settled_to());
         if self.backlog.is_empty() {
-            let ear = self.ear.as_ref().expect(EAR_IS_HOME);
             self.interpreter.look(ear, &self.settings);
         }
     }

@@ -124,6 +124,11 @@ impl Interpreter {
         }
     }
 
+    /// Up to where what is being said has its text for good.
+    pub(super) fn settled_to(&self) -> u64 {
+        self.passage.as_ref().map_or(0, |passage| passage.draft.settled_to())
+    }
+
     /// Forgets what is being said; gives its name if some of its text was told.
     pub(super) fn forget(&mut self) -> Option<ItemId> {
         self.passage.take().filter(|passage| passage.draft.is_told()).map(|passage| passage.item)

@@ -125,6 +125,8 @@ pub struct Endpointer {
     paused: bool,
     /// Where the last utterance ended or the last clear was, or the detector was put in charge.
     quiet_since: u64,
+    /// An utterance that grows too long is not cut before this.
+    settled: u64,
 }
 
 /// How sure automatic mode is that somebody speaks. Always [`Phase::Quiet`] in manual mode; otherwise that says that the
@@ -152,6 +154,7 @@ impl Endpointer {
             phase: Phase::Quiet,
             paused: false,
             quiet_since: 0,
+            settled: 0,
         }
     }
 
@@ -182,6 +185,12 @@ impl Endpointer {
     /// ends the utterance.
     pub fn set_end_silence(&mut self, end_silence: Duration) {
         self.gate.wait_for(frames_in(end_silence));
+    }
+
+    /// What lies before this position of the utterance in progress has its text, and stays in it also when it grows too
+    /// long.
+    pub fn settle(&mut self, before: u64) {
+        self.settled = before;
     }
 
     /// Takes one frame and how likely it is speech; appends what happened to `events`.
@@ -363,7 +372,7 @@ impl Endpointer {
             // A click, and a silence too long to wait for its end.
             return self.rest();
         }
-        let at = self.ring.quietest_pause(self.limits.longest, self.gate.floor());
+        let at = self.ring.quietest_pause(self.limits.longest, self.gate.floor(), self.settled);
         self.cut(at, Cut::Longest, events);
         self.go_on(events);
     }

@@ -74,6 +74,11 @@ impl Ear {
         self.endpointer.set_end_silence(end_silence);
     }
 
+    /// What lies before this position has its text, as [`Endpointer::settle`] says.
+    pub fn settle(&mut self, before: u64) {
+        self.endpointer.settle(before);
+    }
+
     /// Changes the input format from here on; what the old decoder held back is heard first.
     pub fn set_format(&mut self, format: StreamFormat) {
         if format != self.format {

@@ -148,10 +148,11 @@ impl Ring {
 
     /// The middle of the longest pause in the later half of the first `longest` samples, or of the least likely frame
     /// when nobody pauses there. Of two that are alike the later one counts. Lies inside what is held, neither at its
-    /// start nor at its end.
-    pub(super) fn quietest_pause(&self, longest: u64, floor: f32) -> u64 {
+    /// start nor at its end, and not before `settled`.
+    pub(super) fn quietest_pause(&self, longest: u64, floor: f32, settled: u64) -> u64 {
         let bound = Span::new(self.start(), self.start() + longest.min(self.len()));
-        let middle = bound.start.midpoint(bound.end);
+        let last = bound.end.saturating_sub(FRAME).max(bound.start);
+        let middle = bound.start.midpoint(bound.end).max(settled).min(last);
         let in_later_half = |frame: &Span| frame.start >= middle && frame.end <= bound.end;
         let frames: Vec<(Span, f32)> = self.frames().filter(|(frame, _)| in_later_half(frame)).collect();
         let pause = longest_pause(&frames, floor).or_else(|| least_likely(&frames));

@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::asr::Stability;
+use crate::audio::Span;
 use crate::session::InterimSettings;
 use std::sync::{Mutex, PoisonError};
 
@@ -191,6 +192,31 @@ async fn an_utterance_longer_than_a_window_is_read_in_pieces_and_told_as_one() {
     stage.command(Command::Commit).await;
     let told = stage.told_meanwhile().await.join(" ");
     assert!(told.starts_with(r#"committed0 "28s 28s 4s" after"#), "{told}");
+}
+
+/// Reads a word for each whole second of the stream that lies in what it is given.
+fn seconds(utterance: &Utterance, _: &DecodeOptions) -> Act {
+    let Span { start, end } = utterance.span;
+    let words: Vec<String> =
+        (start.div_ceil(16_000)..end / 16_000).map(|second| format!("s{second}")).collect();
+    Act::Say(words.join(" "), Duration::from_millis(20))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_cut_at_an_early_pause_gives_no_word_to_two_items() {
+    let mut stage = Stage::on(FakeEngine::new(seconds), live(true));
+    let mut told = stage.play(true, 70_000).await;
+    told += &stage.play(false, 300).await;
+    told += &stage.play(true, 60_000).await;
+    told += &stage.play(false, 1_000).await;
+    let words: Vec<&str> = told
+        .split("committed")
+        .skip(1)
+        .filter_map(|item| item.split('"').nth(1))
+        .flat_map(str::split_whitespace)
+        .collect();
+    let twice = words.iter().filter(|word| words.iter().filter(|other| other == word).count() > 1).count();
+    assert!(words.len() > 120 && twice == 0, "{twice} of {} words twice", words.len());
 }
 
 #[tokio::test(start_paused = true)]
