@@ -278,6 +278,10 @@ impl Driver {
         }
         self.backlog.keep(settings.keeping);
         self.interpreter.configure(&settings);
+        if settings.decode.is_none() {
+            // Nothing more is to be read, and nobody waits for what is.
+            self.interpreter.forget();
+        }
         self.settings = settings;
         self.note_speaking();
     }
@@ -476,7 +480,7 @@ fn words_in(text: &str) -> u32 {
 }
 
 /// Waits for a moment; for ever when there is none.
-async fn at(moment: Option<Instant>) {
+pub(super) async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
         None => pending().await,

@@ -6,6 +6,7 @@
 
 use super::backlog::{Known, Work};
 use super::draft::Draft;
+use super::driver::at;
 use super::live::SessionSettings;
 use super::pace::Pace;
 use super::windows::Windows;
@@ -16,7 +17,7 @@ use crate::pool::Class;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, info_span};
@@ -324,12 +325,4 @@ where
 {
     let panicked = |_| Err(AsrError::Decode("the transcription task panicked".into()));
     task.await.unwrap_or_else(panicked)
-}
-
-/// Waits for a moment; for ever when there is none.
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => pending().await,
-    }
 }

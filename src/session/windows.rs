@@ -79,12 +79,12 @@ pub(super) async fn read(
     mut draft: Draft,
 ) -> Result<Read, AsrError> {
     let windows = Windows::of(lane.model().window);
-    let mut timing = Timing::default();
+    let (mut timing, mut withheld) = (Timing::default(), None);
     loop {
         let window = windows.window(draft.open_from(), utterance.span.end);
         let part = part(utterance, window);
         if part.speech.is_empty() {
-            return Ok(Read { written: draft.finish(silence(options)), timing, withheld: None });
+            return Ok(Read { written: draft.finish(silence(options)), timing, withheld });
         }
         let is_last = window.end == utterance.span.end;
         let asked = windows.options(&draft, options);
@@ -92,9 +92,11 @@ pub(super) async fn read(
         let transcript = lane.transcribe(part, asked, Class::Final, None).await?;
         timing.waited += transcript.timing.waited;
         timing.decode += transcript.timing.decode;
+        // The first one is told; all of them are counted.
+        withheld = withheld.or(transcript.withheld);
         let hypothesis = draft.anew(transcript.hypothesis);
         if is_last {
-            return Ok(Read { written: draft.finish(hypothesis), timing, withheld: transcript.withheld });
+            return Ok(Read { written: draft.finish(hypothesis), timing, withheld });
         }
         match seam(&hypothesis, None, window).filter(|seam| seam.at > window.start) {
             Some(seam) => draft.settle(seam),

@@ -220,6 +220,16 @@ async fn a_forced_cut_at_an_early_pause_gives_no_word_to_two_items() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_is_not_to_read_any_more_waits_for_no_interim() {
+    let (mut stage, _) = counting(live(true));
+    let _lease = stage.occupied().await;
+    assert_eq!(stage.play(true, 500).await, "started0");
+    stage.command(Command::Configure(Box::new(SessionSettings { decode: None, ..live(true) }))).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(stage.told_meanwhile().await, [""; 0], "it would be given up by now, and told so");
+}
+
+#[tokio::test(start_paused = true)]
 async fn silence_as_long_as_the_session_waits_for_speech_is_an_item_of_its_own() {
     let settings = SessionSettings { idle_timeout: Some(Duration::from_secs(5)), ..live(true) };
     let (mut stage, decodes) = counting(settings);
