@@ -157,9 +157,14 @@ struct Tables<'a, F: Serialize> {
     rest: &'a F,
 }
 
+/// How long a thread for work that blocks stays when it has nothing to do. Such threads take turns, so that with tokio's
+/// ten seconds the looks at the memory alone would keep as many as the busiest moment ever needed.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+
 fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     let workers = usize::from(sizing::cores()).clamp(2, 4);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(workers).thread_keep_alive(KEEP_ALIVE).enable_all().build()?;
     let outcome = runtime.block_on(command);
     // A decoder that does not stop keeps nobody from leaving.
     runtime.shutdown_timeout(Duration::from_secs(2));
