@@ -155,7 +155,8 @@ impl Engine for FakeEngine {
 /// The final reading of one second that begins the stream.
 pub fn says(text: &str) -> Hypothesis {
     let span = Span::new(0, 16_000);
-    let utterance = Utterance { span, speech: span, voiced: span.len(), samples: Vec::new() };
+    let utterance =
+        Utterance { span, speech: span, voiced: span.len(), confidence: 1.0, samples: Vec::new() };
     reading(text, &utterance, &DecodeOptions::default())
 }
 

@@ -66,6 +66,16 @@ const HARDLY_ANY_VOICE: Duration = Duration::from_millis(200);
 /// Below this share of the sound there is little speech in it. One word with the silence around it has twice as much.
 const LITTLE: f32 = 0.1;
 
+/// A detector that is this sure of a voice has heard one: nearly every word that is said aloud comes to it, also in noise
+/// half as loud. Tones that sound like a voice stay below.
+const SURE: f32 = 0.995;
+
+/// A word out of a noise may stay below this, and so do most of the tones that are taken for a voice at all.
+const UNSURE: f32 = 0.98;
+
+/// A voice that goes on for this long is one, though it may be too far away for the detector to be sure.
+const BRIEF: Duration = Duration::from_secs(1);
+
 /// Nobody speaks more words in a second of voice.
 const MOST_WORDS_PER_SECOND: f32 = 9.0;
 
@@ -162,6 +172,8 @@ struct Signs {
     voice: Duration,
     /// The same, as a share of the sound.
     share: f32,
+    /// How sure the voice detector was at its surest.
+    confidence: f32,
     /// The mean over all tokens; 0 when there are none.
     logprob: f32,
     /// The model says that nobody spoke.
@@ -180,6 +192,7 @@ impl Signs {
             n_words: words.len(),
             voice: duration_of(utterance.voiced),
             share: utterance.voiced as f32 / utterance.span.len().max(1) as f32,
+            confidence: utterance.confidence,
             logprob: mean_logprob(hypothesis),
             denied: no_speech.fold(0.0, f32::max) > NO_SPEECH,
             compression: compression_ratio(&text),
@@ -200,11 +213,17 @@ impl Signs {
         self.n_words > 3 && self.n_words as f32 > MOST_WORDS_PER_SECOND * self.voice.as_secs_f32()
     }
 
+    /// A short sound that the detector was not sure of, nor the model of its words.
+    fn only_sounds_like_speech(&self) -> bool {
+        self.voice < BRIEF && self.confidence < UNSURE && self.logprob < -0.3
+    }
+
     /// No voice at all is proof. Little of it needs another sign, and so does the model's word.
     fn nobody_spoke(&self) -> bool {
         let doubtful = self.improbable() || self.denied || self.too_fast();
         self.voice < NO_VOICE
             || self.little_speech() && doubtful
+            || self.only_sounds_like_speech()
             || self.denied && self.improbable() && self.share < 0.5
     }
 
@@ -216,7 +235,9 @@ impl Signs {
     }
 
     fn is_phantom(&self) -> bool {
-        self.phantom && (self.little_speech() || self.denied || self.logprob < -0.7 || self.too_fast())
+        let unsure = self.confidence < SURE && self.logprob < -0.2;
+        self.phantom
+            && (self.little_speech() || self.denied || unsure || self.logprob < -0.7 || self.too_fast())
     }
 
     fn is_disbelieved(&self) -> bool {
@@ -276,8 +297,19 @@ mod tests {
     use crate::asr::{Segment, Stability, Token};
     use crate::audio::{Span, samples_in};
 
-    /// What is doubted of a text of this mean log probability, read in 3 s of sound with so many ms of voice.
+    /// What is doubted of a text of this mean log probability, read in 3 s of sound with so many ms of voice, of which the
+    /// detector was sure.
     fn doubted(text: &str, logprob: f32, voice_ms: u64, no_speech_prob: Option<f32>) -> &'static str {
+        doubted_of(text, logprob, (voice_ms, 1.0), no_speech_prob)
+    }
+
+    /// The same of a voice that the detector was so sure of.
+    fn doubted_of(
+        text: &str,
+        logprob: f32,
+        (voice_ms, confidence): (u64, f32),
+        no_speech_prob: Option<f32>,
+    ) -> &'static str {
         let span = Span::new(0, 48_000);
         let segment = Segment {
             text: text.into(),
@@ -291,7 +323,7 @@ mod tests {
         let segments = if text.is_empty() { Vec::new() } else { vec![segment] };
         let read = Hypothesis { segments, language: "en".into(), stability: Stability::Final };
         let voiced = samples_in(Duration::from_millis(voice_ms));
-        let utterance = Utterance { span, speech: span, voiced, samples: Vec::new() };
+        let utterance = Utterance { span, speech: span, voiced, confidence, samples: Vec::new() };
         doubt(&read, &utterance).map_or("-", Doubt::code)
     }
 
@@ -312,6 +344,32 @@ mod tests {
         assert_eq!(doubted("Set.", -0.2, 160, Some(0.8)), "no_speech");
         assert_eq!(doubted("Set a timer for ten minutes.", -0.1, 192, None), "no_speech");
         assert_eq!(doubted("Well, no.", -1.2, 1_000, Some(0.8)), "no_speech");
+    }
+
+    #[test]
+    fn a_short_sound_is_told_if_the_detector_or_the_model_is_sure_of_it() {
+        // What tones and melodies were read as, and what was measured of them.
+        for (text, logprob, voice_ms, confidence) in [
+            ("Four.", -0.32, 224, 0.887),
+            ("Turn the volume", -0.87, 160, 0.772),
+            ("Open the window.", -0.67, 256, 0.836),
+            ("Good evening.", -0.36, 128, 0.65),
+            ("June, February.", -0.99, 736, 0.97),
+            ("Hallway.", -0.64, 256, 0.946),
+        ] {
+            assert_eq!(doubted_of(text, logprob, (voice_ms, confidence), None), "no_speech", "{text}");
+        }
+        // A word in a clear voice, in noise, and in a voice from far away; a sentence from farther away.
+        for (text, logprob, voice_ms, confidence) in [
+            ("Five.", -0.75, 300, 0.999),
+            ("Five.", -0.2, 300, 0.95),
+            ("Five.", -0.2, 300, 0.7),
+            ("Set a timer for ten minutes.", -0.9, 1_800, 0.6),
+        ] {
+            assert_eq!(doubted_of(text, logprob, (voice_ms, confidence), None), "-", "{text}");
+        }
+        assert_eq!(doubted_of("Thank you very much.", -0.25, (600, 0.991), None), "phantom");
+        assert_eq!(doubted_of("Thank you very much.", -0.25, (600, 0.999), None), "-");
     }
 
     #[test]

@@ -119,12 +119,16 @@ pub struct Utterance {
     pub speech: Span,
     /// How many samples lie in frames that the voice detector took for speech; at most as many as `speech` has.
     pub voiced: u64,
+    /// The mean of the voice detector's three highest probabilities in `span`, 0 to 1. Speech that is loud enough comes near 1
+    /// within a word; what only sounds a little like a voice hardly does.
+    pub confidence: f32,
     /// 16 kHz mono; as many as `span` is long, or none where silence was committed.
     pub samples: Vec<f32>,
 }
 
 impl Utterance {
-    /// The part of it that lies in `span`. What is voiced in it is taken for as dense as in the whole.
+    /// The part of it that lies in `span`. What is voiced in it is taken for as dense as in the whole, and the
+    /// detector for as confident.
     pub fn part(&self, span: Span) -> Self {
         let span = Span::new(span.start.max(self.span.start), span.end.min(self.span.end));
         let speech = Span::new(self.speech.start.max(span.start), self.speech.end.min(span.end));
@@ -132,7 +136,7 @@ impl Utterance {
         let at = |position: u64| ((position - self.span.start) as usize).min(self.samples.len());
         let samples = self.samples[at(span.start)..at(span.end)].to_vec();
         let voiced = self.voiced * speech.len() / self.speech.len().max(1);
-        Self { span, speech, voiced, samples }
+        Self { span, speech, voiced, confidence: self.confidence, samples }
     }
 }
 

@@ -278,7 +278,13 @@ mod tests {
 
     fn utterance(seconds: u64) -> Utterance {
         let span = Span::new(0, seconds * 16_000);
-        Utterance { span, speech: span, voiced: span.len(), samples: vec![0.0; span.len() as usize] }
+        Utterance {
+            span,
+            speech: span,
+            voiced: span.len(),
+            confidence: 1.0,
+            samples: vec![0.0; span.len() as usize],
+        }
     }
 
     fn unread(utterance: Utterance) -> Work {

@@ -109,7 +109,8 @@ mod tests {
                 ')' => drop(turns.follow(EndpointEvent::SpeechStopped { at: 9 }, &mut events)),
                 '|' => {
                     let span = Span::new(0, 9);
-                    let utterance = Utterance { span, speech: span, voiced: 9, samples: Vec::new() };
+                    let utterance =
+                        Utterance { span, speech: span, voiced: 9, confidence: 1.0, samples: Vec::new() };
                     drop(turns.follow(EndpointEvent::Utterance(utterance, Cut::Silence), &mut events));
                 }
                 'x' => drop(turns.clear()),

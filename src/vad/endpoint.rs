@@ -240,7 +240,7 @@ impl Endpointer {
             return;
         }
         let speech = Span::new(span.start, span.start);
-        let utterance = Utterance { span, speech, voiced: 0, samples: Vec::new() };
+        let utterance = Utterance { span, speech, voiced: 0, confidence: 0.0, samples: Vec::new() };
         events.push(EndpointEvent::Utterance(utterance, Cut::Silence));
         self.quiet_since = span.end;
     }

@@ -64,17 +64,18 @@ impl Ring {
     pub(super) fn take(&mut self, end: u64, floor: f32) -> Utterance {
         let span = Span::new(self.start(), end);
         let speech = self.speech(span, floor);
-        let voiced = self.voiced(span, floor);
+        let (voiced, confidence) = (self.voiced(span, floor), self.confidence(span));
         let samples = self.samples.make_contiguous()[..span.len() as usize].to_vec();
         self.forget_before(end);
-        Utterance { span, speech, voiced, samples }
+        Utterance { span, speech, voiced, confidence, samples }
     }
 
     /// A copy of `span`, which lies in the ring.
     pub(super) fn copy(&self, span: Span, floor: f32) -> Utterance {
         let offset = |position: u64| (position - self.start()) as usize;
         let samples = self.samples.range(offset(span.start)..offset(span.end)).copied().collect();
-        Utterance { span, speech: self.speech(span, floor), voiced: self.voiced(span, floor), samples }
+        let (speech, voiced) = (self.speech(span, floor), self.voiced(span, floor));
+        Utterance { span, speech, voiced, confidence: self.confidence(span), samples }
     }
 
     fn forget_before(&mut self, start: u64) {
@@ -131,6 +132,19 @@ impl Ring {
         let inside =
             frames.map(|(frame, _)| frame.end.min(span.end).saturating_sub(frame.start.max(span.start)));
         inside.sum()
+    }
+
+    /// The mean of the three highest probabilities in `span`; 0 when there is no whole frame in it.
+    fn confidence(&self, span: Span) -> f32 {
+        let inside = |frame: &Span| frame.start < span.end && frame.end > span.start;
+        let mut highest = [0.0_f32; 3];
+        let mut n_frames = 0;
+        for (_, probability) in self.frames().filter(|(frame, _)| inside(frame)) {
+            n_frames += 1;
+            let lowest = highest.iter_mut().min_by(|a, b| a.total_cmp(b)).expect("there are three");
+            *lowest = lowest.max(probability);
+        }
+        highest.iter().sum::<f32>() / n_frames.clamp(1, 3) as f32
     }
 
     /// How many samples from `from` on lie in frames of speech.

@@ -363,6 +363,18 @@ fn what_would_be_cut_can_be_looked_at() {
 }
 
 #[test]
+fn an_utterance_tells_how_sure_the_detector_was_at_its_surest() {
+    let confidence =
+        |script: &str| Stream::new(pausing()).play(script).endpointer.so_far(0).unwrap().confidence;
+    let close =
+        |script: &str, expected: f32| assert!((confidence(script) - expected).abs() < 1e-6, "{script}");
+    close("##-##..", 0.9);
+    close("##-.", (0.9 + 0.9 + 0.4) / 3.0);
+    let committed = Stream::new(manual()).play("#-").endpointer.so_far(0).unwrap();
+    assert!((committed.confidence - 0.65).abs() < 1e-6, "of two frames");
+}
+
+#[test]
 fn where_nothing_would_be_cut_there_is_nothing_to_look_at() {
     for script in ["", "....", "..##.....", "..##c", "..##x"] {
         let stream = Stream::new(pausing()).play(script);
