@@ -164,6 +164,9 @@ impl From<Stability> for metrics::Stability {
     }
 }
 
+/// The log probability of a token that is somewhat more likely than not: 0.6.
+const LIKELY: f32 = -0.5;
+
 /// The reading of one utterance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hypothesis {
@@ -179,6 +182,21 @@ impl Hypothesis {
     /// The whole text: the segments, joined by single spaces.
     pub fn text(&self) -> String {
         self.segments.iter().map(|segment| segment.text.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Its beginning, up to the first word that is hardly more likely than not.
+    pub fn believed(&self) -> String {
+        let mut believed = Vec::new();
+        for segment in &self.segments {
+            let likely = words::likely(&segment.tokens, LIKELY);
+            let is_whole = likely == segment.tokens.len();
+            if !is_whole {
+                believed.push(words::text(&segment.tokens[..likely]));
+                break;
+            }
+            believed.push(segment.text.clone());
+        }
+        believed.join(" ").trim_end().to_owned()
     }
 }
 

@@ -34,6 +34,24 @@ pub(super) fn tokens_in(tokens: &[Token], words: usize) -> usize {
     n_tokens
 }
 
+/// How many of the tokens come before the first word with a token that is less likely; punctuation does not count.
+pub(super) fn likely(tokens: &[Token], logprob: f32) -> usize {
+    let is_likely = |token: &&Token| token.logprob >= logprob || !has_letters(token);
+    let groups = groups(tokens).into_iter().take_while(|group| group.iter().all(is_likely));
+    groups.map(|group| group.len()).sum()
+}
+
+/// What tokens say together.
+pub(super) fn text(tokens: &[Token]) -> String {
+    let bytes: Vec<u8> = tokens.iter().flat_map(|token| &token.bytes).copied().collect();
+    String::from_utf8_lossy(&bytes).trim().to_owned()
+}
+
+/// Whether it is more than punctuation; part of a character may be a letter.
+fn has_letters(token: &Token) -> bool {
+    std::str::from_utf8(&token.bytes).map_or(true, |text| text.chars().any(char::is_alphanumeric))
+}
+
 fn join_words(tokens: &[Token]) -> Vec<Word> {
     groups(tokens).iter().map(|group| word(group)).filter(|word| !word.text.is_empty()).collect()
 }
@@ -114,6 +132,24 @@ mod tests {
             logprob: 0.0,
         });
         assert_eq!([0, 1, 2, 3, 9].map(|words| tokens_in(&tokens, words)), [0, 1, 4, 6, 6]);
+    }
+
+    #[test]
+    fn the_likely_words_end_before_one_with_an_unlikely_token_whatever_the_punctuation() {
+        let likely_of = |tokens: &[(&str, f32)]| {
+            let token = |(text, logprob): &(&str, f32)| Token {
+                id: 0,
+                bytes: text.as_bytes().to_vec(),
+                logprob: *logprob,
+            };
+            let tokens: Vec<Token> = tokens.iter().map(token).collect();
+            text(&tokens[..likely(&tokens, -0.5)])
+        };
+        assert_eq!(likely_of(&[(" Wake", -0.1), (" me", -0.4), (" half", -0.6), (" past", -0.1)]), "Wake me");
+        assert_eq!(likely_of(&[(" Call", -0.1), (" Rob", -0.2), ("ert", -0.9)]), "Call");
+        assert_eq!(likely_of(&[(" Stop", -0.1), (".", -2.0), (" Now", -0.1)]), "Stop. Now");
+        assert_eq!(likely_of(&[(" No", -0.8)]), "");
+        assert_eq!(likely_of(&[]), "");
     }
 
     #[test]

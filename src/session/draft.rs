@@ -73,7 +73,8 @@ impl Draft {
     /// Takes a reading of all that is open, [anew](Self::anew); gives what is sure by now and was not told.
     pub(super) fn hear(&mut self, reading: &Hypothesis) -> Option<String> {
         let open = reading.text();
-        let delta = self.stabilizer.hear(&joined(&self.settled_text(), &open));
+        let settled = self.settled_text();
+        let delta = self.stabilizer.hear(&joined(&settled, &open), &joined(&settled, &reading.believed()));
         self.latest = Some(open);
         delta
     }
