@@ -12,7 +12,7 @@ use super::pace::Pace;
 use super::windows::Windows;
 use super::{Closing, Ear, ItemId, Patience, closing};
 use crate::asr::{AsrError, DecodeOptions, Hypothesis, Lane, Seam, Stability, Timestamps, Transcript, seam};
-use crate::audio::{Span, Utterance, duration_of};
+use crate::audio::{Span, Utterance, duration_of, samples_in};
 use crate::pool::Class;
 use std::future::pending;
 use std::sync::Arc;
@@ -61,12 +61,38 @@ struct Interim {
     window: Span,
 }
 
-/// What came of a final decode that was begun in a pause.
-enum Guess {
+/// A final decode that was begun in a pause, in case that is the end.
+struct Guess {
+    /// What it reads.
+    window: Span,
+    reading: Reading,
+}
+
+/// What came of it.
+enum Reading {
     Underway(Speculation),
     Read(Transcript),
     /// The real one will find out.
     Failed,
+}
+
+impl Guess {
+    /// What it says about an utterance. Nothing, where that goes on with what no pause ends (the detector was not sure of
+    /// it), or was cut before it.
+    fn known(self, utterance: &Utterance) -> Known {
+        let fits = utterance.speech.end <= self.window.end && self.window.end <= utterance.span.end;
+        match self.reading {
+            Reading::Underway(speculation) if fits => Known::Soon(speculation),
+            Reading::Read(transcript) if fits => Known::Text(transcript),
+            _ => Known::Nothing,
+        }
+    }
+
+    /// Whether it is out of date: something was heard since, and it is quiet again.
+    fn is_outdated(&self, ear: &Ear) -> bool {
+        let quiet_from = ear.position().saturating_sub(samples_in(ear.settings().short_pause));
+        ear.voiced_since(self.window.end) > 0 && ear.voiced_since(quiet_from) == 0
+    }
 }
 
 /// What is being said.
@@ -138,14 +164,10 @@ impl Interpreter {
     /// What is left to do for an utterance that is complete.
     pub(super) fn complete(&mut self, item: ItemId, utterance: Utterance, options: DecodeOptions) -> Work {
         let passage = self.passage.take().filter(|passage| passage.item == item);
-        let Some(Passage { draft, pausing, guess, .. }) = passage else {
+        let Some(Passage { draft, guess, .. }) = passage else {
             return Work::unread(utterance, options);
         };
-        let known = match guess.filter(|_| pausing) {
-            Some(Guess::Underway(speculation)) => Known::Soon(speculation),
-            Some(Guess::Read(transcript)) => Known::Text(transcript),
-            Some(Guess::Failed) | None => Known::Nothing,
-        };
+        let known = guess.map_or(Known::Nothing, |guess| guess.known(&utterance));
         Work { draft, known, ..Work::unread(utterance, options) }
     }
 
@@ -153,7 +175,8 @@ impl Interpreter {
     pub(super) fn look(&mut self, ear: &Ear, settings: &SessionSettings) {
         let (Some(passage), Some(options)) = (&mut self.passage, &settings.decode) else { return };
         if passage.pausing {
-            if passage.guess.is_none() && settings.live.speculate && !self.lane.is_crowded() {
+            let is_due = passage.guess.as_ref().is_none_or(|guess| guess.is_outdated(ear));
+            if is_due && settings.live.speculate && !self.lane.is_crowded() {
                 passage.speculate(&self.lane, self.windows, ear, options);
             }
         } else if settings.live.interims.is_some() && passage.is_due(ear, &self.pace) {
@@ -230,10 +253,12 @@ impl Passage {
         self.interim = None;
         let options = windows.options(&self.draft, options);
         let (lane, wanted) = (lane.clone(), CancellationToken::new());
-        self.read_to = open.span.end;
+        let window = open.span;
         let token = wanted.clone();
         let reading = async move { lane.transcribe_speculatively(Arc::new(open), options, token).await };
-        self.guess = Some(Guess::Underway(Speculation { task: self.spawn(reading), wanted }));
+        let reading = Reading::Underway(Speculation { task: self.spawn(reading), wanted });
+        self.read_to = window.end;
+        self.guess = Some(Guess { window, reading });
     }
 
     fn spawn(&self, reading: impl Future<Output = Result<Transcript, AsrError>> + Send + 'static) -> Task {
@@ -243,12 +268,11 @@ impl Passage {
 
     fn resume(&mut self, windows: Windows) {
         self.pausing = false;
-        let Some(Guess::Read(transcript)) = self.guess.take() else { return };
-        let length = self.read_to.saturating_sub(self.draft.open_from());
+        let Some(Guess { window, reading: Reading::Read(transcript) }) = self.guess.take() else { return };
         let is_sentence = closing(&transcript.hypothesis.text()) == Closing::Sentence;
-        if windows.cuts_at(length, is_sentence) && transcript.withheld.is_none() {
+        if windows.cuts_at(window.len(), is_sentence) && transcript.withheld.is_none() {
             // No seam is better than a pause.
-            self.draft.settle_all(transcript.hypothesis, self.read_to);
+            self.draft.settle_all(transcript.hypothesis, window.end);
         }
     }
 
@@ -285,8 +309,9 @@ impl Passage {
         transcript: Result<Transcript, AsrError>,
         patience: Option<&Patience>,
     ) -> Vec<Word> {
+        let guess = self.guess.as_mut().expect("it has just been read");
         let Ok(transcript) = transcript else {
-            self.guess = Some(Guess::Failed);
+            guess.reading = Reading::Failed;
             return Vec::new();
         };
         let mut words = Vec::new();
@@ -298,7 +323,7 @@ impl Passage {
         }
         let text = transcript.hypothesis.text();
         words.extend(patience.map(|patience| Word::EndSilence(patience.wait(Some(&text)))));
-        self.guess = Some(Guess::Read(transcript));
+        guess.reading = Reading::Read(transcript);
         words
     }
 }
@@ -306,7 +331,7 @@ impl Passage {
 /// Waits for the end of what was begun in a pause; for ever when there is nothing.
 async fn guessed(guess: &mut Option<Guess>) -> Result<Transcript, AsrError> {
     match guess {
-        Some(Guess::Underway(Speculation { task, .. })) => ended(task).await,
+        Some(Guess { reading: Reading::Underway(Speculation { task, .. }), .. }) => ended(task).await,
         _ => pending().await,
     }
 }

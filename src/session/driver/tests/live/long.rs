@@ -1,0 +1,78 @@
+//! Speech that is longer than a window, or than an utterance may get.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn an_utterance_longer_than_a_window_is_read_in_pieces_and_told_as_one() {
+    let seconds = |utterance: &Utterance, _: &DecodeOptions| {
+        assert!(utterance.span.duration() <= Duration::from_secs(28));
+        Act::Say(format!("{}s", utterance.span.duration().as_secs()), Duration::from_millis(10))
+    };
+    let endpoint = EndpointSettings { longest: Duration::from_secs(120), ..settings(false).endpoint };
+    let mut stage = Stage::on(FakeEngine::new(seconds), SessionSettings { endpoint, ..settings(false) });
+    for _ in 0..60 {
+        stage.second(true).await;
+    }
+    stage.command(Command::Commit).await;
+    let told = stage.told_meanwhile().await.join(" ");
+    assert!(told.starts_with(r#"committed0 "28s 28s 4s" after"#), "{told}");
+}
+
+/// Reads a word for each second of the stream whose middle lies in what it is given. So every word is read once, however
+/// the stream is cut, if every sample is.
+fn seconds(utterance: &Utterance, _: &DecodeOptions) -> Act {
+    let middles = |position: u64| (position + 8_000) / 16_000;
+    let words = middles(utterance.span.start)..middles(utterance.span.end);
+    let words: Vec<String> = words.map(|second| format!("s{second}")).collect();
+    Act::Say(words.join(" "), Duration::from_millis(20))
+}
+
+/// What was told of each item in deltas, and its text.
+fn items(events: &[SessionEvent]) -> Vec<(String, String)> {
+    let mut items: Vec<(ItemId, String, String)> = Vec::new();
+    for event in events {
+        let (item, delta, text) = match event {
+            SessionEvent::Delta { item, text } => (item, text.as_str(), String::new()),
+            SessionEvent::Read { item, transcript, rest, .. } => {
+                (item, rest.as_deref().unwrap_or_default(), transcript.hypothesis.text())
+            }
+            _ => continue,
+        };
+        if items.last().is_none_or(|(last, ..)| last != item) {
+            items.push((*item, String::new(), String::new()));
+        }
+        let (_, told, read) = items.last_mut().expect("it was just added");
+        told.push_str(delta);
+        read.push_str(&text);
+    }
+    items.into_iter().map(|(_, told, text)| (told, text)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_cut_gives_every_word_to_one_item_and_tells_it_once() {
+    // Speech, a pause, and again, in tenths of a second.
+    let cases: [&[usize]; 8] = [
+        &[700, 3, 600, 10],
+        &[1_160, 4, 80, 10],
+        &[1_140, 4, 53, 4, 40, 10],
+        &[1_160, 4, 32, 3, 40, 10],
+        &[1_150, 4, 41, 3, 40, 10],
+        &[1_100, 4, 93, 4, 40, 10],
+        &[1_120, 4, 72, 4, 40, 10],
+        &[1_180, 4, 10, 3, 40, 10],
+    ];
+    for case in cases {
+        let mut stage = Stage::on(FakeEngine::new(seconds), live(true));
+        let mut events = Vec::new();
+        for (index, tenths) in case.iter().enumerate() {
+            let level = if index % 2 == 0 { LOUD } else { 0 };
+            events.extend(stage.hear(level, tenths * 100).await);
+        }
+        let items = items(&events);
+        assert_eq!(items.len(), 2, "{case:?}");
+        let words = items.iter().flat_map(|(_, text)| text.split_whitespace());
+        let all: Vec<String> = (0..words.clone().count()).map(|second| format!("s{second}")).collect();
+        assert_eq!(words.collect::<Vec<_>>(), all, "{case:?}");
+        assert!(all.len() * 10 + 15 > case.iter().sum::<usize>(), "{case:?}");
+    }
+}
