@@ -28,7 +28,7 @@ fn read(
     options: &DecodeOptions,
 ) -> Hypothesis {
     let span = Span::new(start as u64, (start + samples.len()) as u64);
-    let utterance = Utterance { span, speech: span, voiced: span.len(), samples: samples.to_vec() };
+    let utterance = Utterance::spoken(span, samples.to_vec());
     recognizer.recognize(&utterance, options, &CancellationToken::new(), &mut |_| {}).unwrap()
 }
 

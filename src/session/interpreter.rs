@@ -222,15 +222,14 @@ impl Passage {
             && duration_of(ear.voiced_since(self.read_to)) >= pace.interval(self.draft.is_told())
     }
 
-    /// What is open so far, as much of it as goes into a window.
-    fn open(&self, ear: &Ear, windows: Windows) -> Option<Utterance> {
-        let open = ear.so_far(self.draft.open_from())?;
-        let most = Span::new(open.span.start, open.span.start + windows.longest);
-        Some(if open.span.len() > windows.longest { open.part(most) } else { open })
+    /// The window that is read next; it may end later than what was heard.
+    fn window(&self, ear: &Ear, windows: Windows) -> Option<Span> {
+        let from = self.draft.open_from();
+        ear.voice_from(from).map(|voice| windows.next(from, voice))
     }
 
     fn ask(&mut self, lane: &Lane, windows: Windows, ear: &Ear, options: &DecodeOptions) {
-        let Some(open) = self.open(ear, windows) else { return };
+        let Some(open) = self.window(ear, windows).and_then(|window| ear.so_far(window)) else { return };
         let window = open.span;
         let options = DecodeOptions {
             stability: Stability::Interim,
@@ -246,9 +245,9 @@ impl Passage {
     }
 
     fn speculate(&mut self, lane: &Lane, windows: Windows, ear: &Ear, options: &DecodeOptions) {
-        let Some(open) = self.open(ear, windows).filter(|open| open.span.len() < windows.longest) else {
-            return;
-        };
+        // A full window is to be cut, and that is done by an interim.
+        let window = self.window(ear, windows).filter(|window| window.end > ear.position());
+        let Some(open) = window.and_then(|window| ear.so_far(window)) else { return };
         // Its slot is for the final text now.
         self.interim = None;
         let options = windows.options(&self.draft, options);

@@ -5,8 +5,12 @@ use crate::asr::{AsrError, DecodeOptions, EncoderWindow, Hypothesis, Lane, Stabi
 use crate::asr::{Withheld, seam};
 use crate::audio::{Span, Utterance, samples_in};
 use crate::pool::Class;
+use crate::vad::EndpointSettings;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// So much of the silence before speech is read where most of it is left out.
+const LEAD: Duration = Duration::from_millis(500);
 
 /// How much of an utterance goes into one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,9 +53,13 @@ impl Windows {
         if self.has_context { draft.options(options) } else { options.clone() }
     }
 
-    /// The window that begins at `from`.
-    fn window(self, from: u64, end: u64) -> Span {
-        Span::new(from, end.min(from + self.longest))
+    /// The next window, where what is open begins at `from` and the first voice in it is heard at `voice`. Silence that is
+    /// longer than any pre-roll is left out: recognizers hear things in it, and a window may be full of it.
+    pub(super) fn next(self, from: u64, voice: u64) -> Span {
+        let longest_silence = samples_in(Duration::from_millis(*EndpointSettings::PREFIX_MS.end()));
+        let silence = voice.saturating_sub(from);
+        let start = if silence > longest_silence { voice - samples_in(LEAD) } else { from };
+        Span::new(start, start + self.longest)
     }
 }
 
@@ -81,12 +89,13 @@ pub(super) async fn read(
     let windows = Windows::of(lane.model().window);
     let (mut timing, mut withheld) = (Timing::default(), None);
     loop {
-        let window = windows.window(draft.open_from(), utterance.span.end);
-        let part = part(utterance, window);
-        if part.speech.is_empty() {
+        let from = draft.open_from().max(utterance.span.start);
+        let Some(voice) = utterance.voice_from(from) else {
             return Ok(Read { written: draft.finish(silence(options)), timing, withheld });
-        }
-        let is_last = window.end == utterance.span.end;
+        };
+        let window = windows.next(from, voice).overlap(utterance.span);
+        let part = part(utterance, window);
+        let is_last = utterance.voice_from(window.end).is_none();
         let asked = windows.options(&draft, options);
         let asked = if is_last { asked } else { DecodeOptions { timestamps: Timestamps::Word, ..asked } };
         let transcript = lane.transcribe(part, asked, Class::Final, None).await?;

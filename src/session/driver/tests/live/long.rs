@@ -76,3 +76,54 @@ async fn a_forced_cut_gives_every_word_to_one_item_and_tells_it_once() {
         assert!(all.len() * 10 + 15 > case.iter().sum::<usize>(), "{case:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn speech_behind_silence_longer_than_a_window_is_read() {
+    let off = SessionSettings { live: LiveSettings::OFF, ..live(false) };
+    for settings in [off, live(false)] {
+        for (speech_ms, text) in [(500, "one."), (3_000, "one two three four five six.")] {
+            let (mut stage, decodes) = counting(settings.clone());
+            stage.play(false, 31_000).await;
+            stage.play(true, speech_ms).await;
+            stage.play(false, 300).await;
+            stage.command(Command::Commit).await;
+            let told = stage.told_meanwhile().await.join(" ");
+            assert!(told.starts_with(&format!("committed0 {text:?} after")), "{told}");
+            let longest = decodes.lock().unwrap().iter().map(|(audio, _)| *audio).max();
+            assert!(longest < Some(Duration::from_secs(5)), "the silence is left out: {longest:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn speech_long_after_the_client_left_the_cuts_to_the_detector_is_read() {
+    let settings = SessionSettings { live: LiveSettings::OFF, ..live(false) };
+    let automatic = SessionSettings { endpoint: live(true).endpoint, ..settings.clone() };
+    let (mut stage, _) = counting(settings);
+    stage.play(false, 1_000).await;
+    stage.command(Command::Configure(Box::new(automatic))).await;
+    stage.play(false, 40_000).await;
+    stage.play(true, 3_000).await;
+    let told = stage.play(false, 1_000).await;
+    assert!(
+        told.ends_with(r#"committed0 "one two three four five six." after "one two three four five six.""#),
+        "{told}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn speech_between_long_silences_is_told_however_little_of_the_whole_it_is() {
+    // Three words in a second of sound, which is fast, but not too fast to be believed.
+    let engine = FakeEngine::new(|utterance, _| {
+        let loud = utterance.samples.iter().filter(|sample| sample.abs() > 0.1).count();
+        let words: Vec<String> = (0..loud / 5_333).map(|word| format!("w{word}")).collect();
+        Act::Say(words.join(" "), Duration::from_millis(10))
+    });
+    let mut stage = Stage::on(engine, SessionSettings { live: LiveSettings::OFF, ..live(false) });
+    for (loud, ms) in [(true, 1_000), (false, 113_000), (true, 3_000), (false, 1_000)] {
+        stage.play(loud, ms).await;
+    }
+    stage.command(Command::Commit).await;
+    let told = stage.told_meanwhile().await.join(" ");
+    assert!(told.starts_with(r#"committed0 "w0 w1 w2 w0 w1 w2 w3 w4 w5 w6 w7 w8" after"#), "{told}");
+}
