@@ -242,7 +242,7 @@ async fn read(lane: Lane, work: Work) -> Result<Read, AsrError> {
     };
     match transcript {
         Some(Transcript { hypothesis, timing, withheld }) => {
-            Ok(Read { written: draft.finish(hypothesis), timing, withheld })
+            Ok(Read { written: draft.finish(hypothesis, withheld), timing })
         }
         None => windows::read(&lane, &utterance, &options, draft).await,
     }

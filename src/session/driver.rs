@@ -328,7 +328,7 @@ impl Driver {
     /// Has what is being said read, as far as that is due. A session that is behind with its finals reads those first.
     fn look(&mut self) {
         let ear = self.ear.as_mut().expect(EAR_IS_HOME);
-        ear.settle(self.interpreter.settled_to());
+        ear.settle(self.interpreter.kept_to());
         if self.backlog.is_empty() {
             self.interpreter.look(ear, &self.settings);
         }
@@ -441,7 +441,7 @@ impl Driver {
         }
         let timing = result.as_ref().ok().map(|read| read.timing);
         self.tell(match result {
-            Ok(Read { written: Written { hypothesis, rest, diverged_words }, timing, withheld }) => {
+            Ok(Read { written: Written { hypothesis, rest, diverged_words, withheld }, timing }) => {
                 let transcript = Box::new(Transcript { hypothesis, timing, withheld });
                 metrics::words_diverged(diverged_words);
                 SessionEvent::Read { item, audio, transcript, rest, diverged_words }

@@ -151,9 +151,9 @@ impl Interpreter {
         }
     }
 
-    /// Up to where what is being said has its text for good.
-    pub(super) fn settled_to(&self) -> u64 {
-        self.passage.as_ref().map_or(0, |passage| passage.draft.settled_to())
+    /// Up to where what is being said has text that stays in its item.
+    pub(super) fn kept_to(&self) -> u64 {
+        self.passage.as_ref().map_or(0, |passage| passage.draft.kept_to())
     }
 
     /// Forgets what is being said; gives its name if some of its text was told.
@@ -231,13 +231,15 @@ impl Passage {
     fn ask(&mut self, lane: &Lane, windows: Windows, ear: &Ear, options: &DecodeOptions) {
         let Some(open) = self.window(ear, windows).and_then(|window| ear.so_far(window)) else { return };
         let window = open.span;
+        let is_full = windows.is_full(window);
         let options = DecodeOptions {
-            stability: Stability::Interim,
+            // Nobody reads what is settled of it once more.
+            stability: if is_full { Stability::Final } else { Stability::Interim },
             timestamps: if windows.may_be_cut(window.len()) { Timestamps::Word } else { options.timestamps },
             ..windows.options(&self.draft, options)
         };
         // A window that is about to be full has to be cut, however many others wait.
-        let class = if window.len() >= windows.longest { Class::Final } else { Class::Interim };
+        let class = if is_full { Class::Final } else { Class::Interim };
         let lane = lane.clone();
         let reading = async move { lane.transcribe(Arc::new(open), options, class, None).await };
         self.read_to = window.end;
@@ -277,12 +279,16 @@ impl Passage {
 
     /// Takes what an interim gave.
     fn heard(&mut self, transcript: Transcript, window: Span, windows: Windows) -> Option<Word> {
-        if transcript.withheld.is_some() {
+        if let Some(withheld) = transcript.withheld {
+            // No other reading of a full window would come, and no reading of what lies behind it.
+            if windows.is_full(window) {
+                self.draft.withhold(withheld, window.end);
+            }
             return None;
         }
         let reading = self.draft.anew(transcript.hypothesis);
         let older = self.draft.latest().map(str::to_owned);
-        let delta = self.draft.hear(&reading);
+        let delta = self.draft.hear(&reading, window.end);
         if windows.may_be_cut(window.len()) {
             self.cut(reading, older.as_deref(), window, windows);
         }
@@ -291,7 +297,7 @@ impl Passage {
 
     /// Settles what is sure of a long window.
     fn cut(&mut self, reading: Hypothesis, older: Option<&str>, window: Span, windows: Windows) {
-        let is_full = window.len() >= windows.longest;
+        let is_full = windows.is_full(window);
         let older = older.filter(|_| !is_full);
         let is_worth_it =
             |seam: &Seam| seam.at > window.start && windows.cuts_at(window.len(), seam.ends_sentence);
@@ -317,7 +323,7 @@ impl Passage {
         let hypothesis = self.draft.anew(transcript.hypothesis);
         let transcript = Transcript { hypothesis, ..transcript };
         if transcript.withheld.is_none() {
-            let delta = self.draft.hear(&transcript.hypothesis);
+            let delta = self.draft.hear(&transcript.hypothesis, guess.window.end);
             words.extend(delta.map(|text| Word::Delta { item: self.item, text }));
         }
         let text = transcript.hypothesis.text();

@@ -1,8 +1,9 @@
 //! Reads an utterance that may be longer than what the recognizer looks at: window by window, each cut between two words.
 
 use super::draft::{Draft, Written};
-use crate::asr::{AsrError, DecodeOptions, EncoderWindow, Hypothesis, Lane, Stability, Timestamps, Timing};
-use crate::asr::{Withheld, seam};
+use crate::asr::{
+    AsrError, DecodeOptions, EncoderWindow, Hypothesis, Lane, Stability, Timestamps, Timing, seam,
+};
 use crate::audio::{Span, Utterance, samples_in};
 use crate::pool::Class;
 use crate::vad::EndpointSettings;
@@ -20,7 +21,7 @@ pub(super) struct Windows {
     /// From so many on, any place between two words.
     word_from: u64,
     /// No window has more samples.
-    pub(super) longest: u64,
+    longest: u64,
     /// Whether what was said before a window helps to read it.
     has_context: bool,
 }
@@ -36,6 +37,11 @@ impl Windows {
             EncoderWindow::Full => (seconds(15), seconds(22), true),
         };
         Self { sentence_from, word_from, longest: seconds(28), has_context }
+    }
+
+    /// Whether it has to be cut, and no more goes into it.
+    pub(super) fn is_full(self, window: Span) -> bool {
+        window.len() >= self.longest
     }
 
     /// Whether so many samples may be cut, so that the times of words are wanted.
@@ -68,7 +74,6 @@ impl Windows {
 pub(super) struct Read {
     pub(super) written: Written,
     pub(super) timing: Timing,
-    pub(super) withheld: Option<Withheld>,
 }
 
 /// Reads what is open of an utterance to its end.
@@ -87,11 +92,11 @@ pub(super) async fn read(
     mut draft: Draft,
 ) -> Result<Read, AsrError> {
     let windows = Windows::of(lane.model().window);
-    let (mut timing, mut withheld) = (Timing::default(), None);
+    let mut timing = Timing::default();
     loop {
         let from = draft.open_from().max(utterance.span.start);
         let Some(voice) = utterance.voice_from(from) else {
-            return Ok(Read { written: draft.finish(silence(options)), timing, withheld });
+            return Ok(Read { written: draft.finish(silence(options), None), timing });
         };
         let window = windows.next(from, voice).overlap(utterance.span);
         let part = part(utterance, window);
@@ -101,11 +106,13 @@ pub(super) async fn read(
         let transcript = lane.transcribe(part, asked, Class::Final, None).await?;
         timing.waited += transcript.timing.waited;
         timing.decode += transcript.timing.decode;
-        // The first one is told; all of them are counted.
-        withheld = withheld.or(transcript.withheld);
         let hypothesis = draft.anew(transcript.hypothesis);
         if is_last {
-            return Ok(Read { written: draft.finish(hypothesis), timing, withheld });
+            return Ok(Read { written: draft.finish(hypothesis, transcript.withheld), timing });
+        }
+        if let Some(withheld) = transcript.withheld {
+            draft.withhold(withheld, window.end);
+            continue;
         }
         match seam(&hypothesis, None, window).filter(|seam| seam.at > window.start) {
             Some(seam) => draft.settle(seam),

@@ -187,8 +187,8 @@ impl Endpointer {
         self.gate.wait_for(frames_in(end_silence));
     }
 
-    /// What lies before this position of the utterance in progress has its text, and stays in it also when it grows too
-    /// long.
+    /// What lies before this position of the utterance in progress has text that was told, and stays in it also when it
+    /// grows too long.
     pub fn settle(&mut self, before: u64) {
         self.settled = before;
     }

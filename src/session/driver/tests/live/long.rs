@@ -70,6 +70,9 @@ async fn a_forced_cut_gives_every_word_to_one_item_and_tells_it_once() {
         }
         let items = items(&events);
         assert_eq!(items.len(), 2, "{case:?}");
+        for (told, text) in &items {
+            assert_eq!(told, text, "{case:?}");
+        }
         let words = items.iter().flat_map(|(_, text)| text.split_whitespace());
         let all: Vec<String> = (0..words.clone().count()).map(|second| format!("s{second}")).collect();
         assert_eq!(words.collect::<Vec<_>>(), all, "{case:?}");
@@ -126,4 +129,31 @@ async fn speech_between_long_silences_is_told_however_little_of_the_whole_it_is(
     stage.command(Command::Commit).await;
     let told = stage.told_meanwhile().await.join(" ");
     assert!(told.starts_with(r#"committed0 "w0 w1 w2 w0 w1 w2 w3 w4 w5 w6 w7 w8" after"#), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_window_whose_text_is_withheld_is_read_once() {
+    let decodes = Decodes::default();
+    let noted = Arc::clone(&decodes);
+    let engine = FakeEngine::new(move |utterance, options| {
+        noted.lock().unwrap().push((utterance.span.duration(), options.stability));
+        let is_early = utterance.span.start < 16_000;
+        if is_early {
+            Act::Say("no ".repeat(300), Duration::from_millis(10))
+        } else {
+            count(utterance, options)
+        }
+    });
+    let mut stage = Stage::on(engine, live(true));
+    let told = stage.play(true, 40_000).await;
+    let full = decodes.lock().unwrap().iter().filter(|(audio, _)| *audio >= Duration::from_secs(28)).count();
+    assert_eq!(full, 1);
+    assert!(told.contains(r#"+"one""#), "what lies behind it is told: {told}");
+    stage.hear(0, 500).await;
+    let events = stage.hear(0, 500).await;
+    let withheld = events.iter().find_map(|event| match event {
+        SessionEvent::Read { transcript, .. } => transcript.withheld.as_ref(),
+        _ => None,
+    });
+    assert!(withheld.is_some_and(|withheld| withheld.text.starts_with("no no")), "{events:?}");
 }
