@@ -280,7 +280,7 @@ impl Driver {
         self.interpreter.configure(&settings);
         if settings.decode.is_none() {
             // Nothing more is to be read, and nobody waits for what is.
-            self.interpreter.forget();
+            self.interpreter.rest();
         }
         self.settings = settings;
         self.note_speaking();
@@ -360,7 +360,13 @@ impl Driver {
 
     /// Keeps an utterance until it is read, if it is to be read and can be kept.
     async fn keep(&mut self, item: ItemId, utterance: Utterance) -> Result<(), End> {
-        let Some(options) = &self.settings.decode else { return Ok(()) };
+        let Some(options) = &self.settings.decode else {
+            // Words of it were told while it was to be read.
+            return match self.interpreter.forget() {
+                Some(item) => self.tell(SessionEvent::Unread { item, error: AsrError::Cancelled }).await,
+                None => Ok(()),
+            };
+        };
         self.owed.push_back(item);
         let span = utterance.span;
         let work = self.interpreter.complete(item, utterance, options.clone());

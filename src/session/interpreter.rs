@@ -65,6 +65,8 @@ struct Interim {
 struct Guess {
     /// What it reads.
     window: Span,
+    /// The middle of the silence at its end.
+    pause: u64,
     reading: Reading,
 }
 
@@ -154,6 +156,13 @@ impl Interpreter {
     /// Up to where what is being said has text that stays in its item.
     pub(super) fn kept_to(&self) -> u64 {
         self.passage.as_ref().map_or(0, |passage| passage.draft.kept_to())
+    }
+
+    /// Drops the readings that are under way. What was read so far stays: more of the same may be asked for.
+    pub(super) fn rest(&mut self) {
+        if let Some(passage) = &mut self.passage {
+            (passage.interim, passage.guess) = (None, None);
+        }
     }
 
     /// Forgets what is being said; gives its name if some of its text was told.
@@ -254,12 +263,12 @@ impl Passage {
         self.interim = None;
         let options = windows.options(&self.draft, options);
         let (lane, wanted) = (lane.clone(), CancellationToken::new());
-        let window = open.span;
+        let (window, pause) = (open.span, open.speech.end.midpoint(open.span.end));
         let token = wanted.clone();
         let reading = async move { lane.transcribe_speculatively(Arc::new(open), options, token).await };
         let reading = Reading::Underway(Speculation { task: self.spawn(reading), wanted });
         self.read_to = window.end;
-        self.guess = Some(Guess { window, reading });
+        self.guess = Some(Guess { window, pause, reading });
     }
 
     fn spawn(&self, reading: impl Future<Output = Result<Transcript, AsrError>> + Send + 'static) -> Task {
@@ -269,11 +278,14 @@ impl Passage {
 
     fn resume(&mut self, windows: Windows) {
         self.pausing = false;
-        let Some(Guess { window, reading: Reading::Read(transcript) }) = self.guess.take() else { return };
+        let Some(Guess { window, pause, reading: Reading::Read(transcript) }) = self.guess.take() else {
+            return;
+        };
         let is_sentence = closing(&transcript.hypothesis.text()) == Closing::Sentence;
         if windows.cuts_at(window.len(), is_sentence) && transcript.withheld.is_none() {
-            // No seam is better than a pause.
-            self.draft.settle_all(transcript.hypothesis, window.end);
+            // No seam is better than a pause. Its middle, because at its end a word may have begun that the detector was
+            // not sure of yet.
+            self.draft.settle_all(transcript.hypothesis, pause);
         }
     }
 

@@ -66,6 +66,10 @@ impl Stage {
         self.sound(if loud { LOUD } else { 0 }, ms).await
     }
 
+    async fn configure(&self, settings: SessionSettings) {
+        self.command(Command::Configure(Box::new(settings))).await;
+    }
+
     /// So many milliseconds of this level.
     async fn sound(&mut self, level: i16, ms: usize) -> String {
         let events = self.hear(level, ms).await;
@@ -173,9 +177,35 @@ async fn a_session_that_is_not_to_read_any_more_waits_for_no_interim() {
     let (mut stage, _) = counting(live(true));
     let _lease = stage.occupied().await;
     assert_eq!(stage.play(true, 500).await, "started0");
-    stage.command(Command::Configure(Box::new(SessionSettings { decode: None, ..live(true) }))).await;
+    stage.configure(SessionSettings { decode: None, ..live(true) }).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(stage.told_meanwhile().await, [""; 0], "it would be given up by now, and told so");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_of_which_words_were_told_ends_when_it_is_not_to_be_read_any_more() {
+    let (mut stage, _) = counting(live(true));
+    stage.play(true, 2_000).await;
+    stage.configure(SessionSettings { decode: None, ..live(true) }).await;
+    assert_eq!(stage.play(true, 1_000).await, "", "no more of it is told");
+    assert_eq!(stage.play(false, 1_000).await, "stopped0 committed0 unread0");
+    stage.play(true, 2_000).await;
+    assert_eq!(stage.play(false, 1_000).await, "stopped1 committed1", "nothing of this one was told");
+    assert_eq!(stage.rest().await, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_that_is_to_be_read_again_goes_on_where_it_was() {
+    let (mut stage, _) = counting(live(true));
+    let told = stage.play(true, 2_000).await;
+    assert!(told.starts_with(r#"started0 +"one""#), "{told}");
+    stage.configure(SessionSettings { decode: None, ..live(true) }).await;
+    stage.configure(live(true)).await;
+    let told = stage.play(true, 1_100).await;
+    assert!(told.starts_with(r#"+" "#), "{told}");
+    let told = stage.play(false, 1_000).await;
+    assert!(told.contains(r#"committed0 "one two three four five six." after " "#), "{told}");
+    assert!(!told.contains("diverged"), "{told}");
 }
 
 #[tokio::test(start_paused = true)]

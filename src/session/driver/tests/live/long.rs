@@ -104,7 +104,7 @@ async fn speech_long_after_the_client_left_the_cuts_to_the_detector_is_read() {
     let automatic = SessionSettings { endpoint: live(true).endpoint, ..settings.clone() };
     let (mut stage, _) = counting(settings);
     stage.play(false, 1_000).await;
-    stage.command(Command::Configure(Box::new(automatic))).await;
+    stage.configure(automatic).await;
     stage.play(false, 40_000).await;
     stage.play(true, 3_000).await;
     let told = stage.play(false, 1_000).await;

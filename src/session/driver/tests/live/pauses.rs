@@ -50,3 +50,19 @@ async fn a_soft_word_after_the_pause_is_in_the_final_text() {
         assert_eq!(finals(&decodes).len(), 1 + usize::from(speculate));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_follows_a_sentence_is_read_from_the_middle_of_the_pause() {
+    let starts = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&starts);
+    let engine = FakeEngine::new(move |utterance, options| {
+        noted.lock().unwrap().push(utterance.span.start_seconds());
+        count(utterance, options)
+    });
+    let mut stage = Stage::on(engine, live(true));
+    stage.play(true, 6_000).await;
+    stage.play(false, 200).await;
+    stage.play(true, 1_000).await;
+    let last = *starts.lock().unwrap().last().unwrap();
+    assert!((6.05..6.15).contains(&last), "{last}");
+}
