@@ -28,8 +28,7 @@ fn read(
     options: &DecodeOptions,
 ) -> Hypothesis {
     let span = Span::new(start as u64, (start + samples.len()) as u64);
-    let utterance =
-        Utterance { span, speech: span, voiced: span.len(), confidence: 1.0, samples: samples.to_vec() };
+    let utterance = Utterance::spoken(span, samples.to_vec());
     recognizer.recognize(&utterance, options, &CancellationToken::new(), &mut |_| {}).unwrap()
 }
 

@@ -196,6 +196,10 @@ impl Display {
         Self { screen: (!json).then(|| Screen::new(look, terminal::width())) }
     }
 
+    fn is_json(&self) -> bool {
+        self.screen.is_none()
+    }
+
     fn show(&mut self, told: &Told) -> anyhow::Result<()> {
         match &mut self.screen {
             Some(screen) => put(screen.show(&told.event)),
@@ -289,7 +293,8 @@ impl Reading {
     fn hear(&mut self, told: &Told) -> anyhow::Result<bool> {
         let heard = self.items.hear(&told.event);
         self.failures += u64::from(heard.failed);
-        if !heard.is_expected {
+        // Who asked for the server's events gets them all.
+        if self.display.is_json() || !heard.is_expected {
             self.display.show(told)?;
         }
         Ok(heard.settled)
