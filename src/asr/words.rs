@@ -34,7 +34,8 @@ pub(super) fn tokens_in(tokens: &[Token], words: usize) -> usize {
     n_tokens
 }
 
-fn join_words(tokens: &[Token]) -> Vec<Word> {
+/// The words, without their times.
+pub(super) fn join_words(tokens: &[Token]) -> Vec<Word> {
     groups(tokens).iter().map(|group| word(group)).filter(|word| !word.text.is_empty()).collect()
 }
 
