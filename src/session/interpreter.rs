@@ -245,7 +245,8 @@ impl Passage {
         self.pausing = false;
         let Some(Guess::Read(transcript)) = self.guess.take() else { return };
         let length = self.read_to.saturating_sub(self.draft.open_from());
-        let is_sentence = closing(&transcript.hypothesis.text()) == Closing::Sentence;
+        let Hypothesis { language, .. } = &transcript.hypothesis;
+        let is_sentence = closing(&transcript.hypothesis.text(), language) == Closing::Sentence;
         if windows.cuts_at(length, is_sentence) && transcript.withheld.is_none() {
             // No seam is better than a pause.
             self.draft.settle_all(transcript.hypothesis, self.read_to);
@@ -296,8 +297,8 @@ impl Passage {
             let delta = self.draft.hear(&transcript.hypothesis);
             words.extend(delta.map(|text| Word::Delta { item: self.item, text }));
         }
-        let text = transcript.hypothesis.text();
-        words.extend(patience.map(|patience| Word::EndSilence(patience.wait(Some(&text)))));
+        let closing = closing(&transcript.hypothesis.text(), &transcript.hypothesis.language);
+        words.extend(patience.map(|patience| Word::EndSilence(patience.wait(closing))));
         self.guess = Some(Guess::Read(transcript));
         words
     }
