@@ -1,7 +1,9 @@
 //! Readers that tell what they were given: the demo model, and one that makes no mistakes.
 
-use super::recording::{Recording, Said};
+use super::recording::Said;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use stenopool::asr::{
     AsrError, DecodeOptions, EncoderWindow, Hypothesis, Recognizer, RecognizerFactory, Segment, Timestamps,
     Token, WeightsSource, Whisper, WhisperSettings, Word,
@@ -13,25 +15,24 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// What was read, and whether anything is being read.
-#[derive(Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Log {
     spans: Arc<Mutex<Vec<Span>>>,
-    busy: watch::Sender<usize>,
+    readers_at_work: watch::Sender<usize>,
 }
 
 impl Log {
-    pub(crate) fn new() -> Self {
-        Self { spans: Arc::default(), busy: watch::Sender::new(0) }
-    }
-
     /// Waits until nothing is being read.
     pub(crate) async fn quiet(&self) {
-        self.busy.subscribe().wait_for(|busy| *busy == 0).await.expect("the sender is here");
+        let mut at_work = self.readers_at_work.subscribe();
+        at_work.wait_for(|at_work| *at_work == 0).await.expect("its sender is here");
     }
 
-    /// What was read, in order.
-    pub(crate) fn spans(&self) -> Vec<Span> {
-        self.spans.lock().unwrap().clone()
+    /// Where what was read began, but for the first time.
+    pub(crate) fn seams(&self) -> Vec<u64> {
+        let spans = self.spans.lock().expect("nobody panics while it is locked");
+        let begins: BTreeSet<u64> = spans.iter().map(|span| span.start).collect();
+        begins.into_iter().skip(1).collect()
     }
 }
 
@@ -61,21 +62,10 @@ impl Recognizer for NotedReader {
         cancel: &CancellationToken,
         on_segment: &mut dyn FnMut(Segment),
     ) -> Result<Hypothesis, AsrError> {
-        self.log.busy.send_modify(|busy| *busy += 1);
-        let begun = std::time::Instant::now();
+        self.log.readers_at_work.send_modify(|at_work| *at_work += 1);
         let read = self.reader.recognize(utterance, options, cancel, on_segment);
-        if std::env::var("VERBOSE").is_ok() {
-            println!(
-                "READ {:?} {:?} {:.1}-{:.1} {}",
-                options.stability,
-                begun.elapsed(),
-                utterance.span.start as f64 / 16e3,
-                utterance.span.end as f64 / 16e3,
-                read.as_ref().map_or("-".into(), |h| h.text())
-            );
-        }
-        self.log.spans.lock().unwrap().push(utterance.span);
-        self.log.busy.send_modify(|busy| *busy -= 1);
+        self.log.spans.lock().expect("nobody panics while it is locked").push(utterance.span);
+        self.log.readers_at_work.send_modify(|at_work| *at_work -= 1);
         read
     }
 }
@@ -83,29 +73,42 @@ impl Recognizer for NotedReader {
 /// The demo model.
 pub(crate) fn demo() -> Whisper {
     let weights = stenopool::store::demo_weights();
-    let settings = WhisperSettings { threads: 1, ..WhisperSettings::default() };
-    Whisper::load("demo.en", WeightsSource::Bytes(&weights), EncoderWindow::Fit, settings).unwrap().0
+    let source = WeightsSource::Bytes(&weights);
+    Whisper::load("demo.en", source, EncoderWindow::Fit, WhisperSettings::default()).unwrap().0
 }
 
-/// Reads each word of which it hears more than a half.
-#[derive(Clone)]
+/// Reads each word of which it hears more than half, and none that it does not. Only where words begin and end it does
+/// not know well.
+#[derive(Debug, Clone)]
 pub(crate) struct Perfect {
-    pub(crate) said: Arc<Vec<Said>>,
-    /// Its times are off by so many samples at most.
-    pub(crate) blur: u64,
+    said: Arc<Vec<Said>>,
+    /// So many samples its times are off at most.
+    blur: u64,
 }
 
 impl Perfect {
-    pub(crate) fn new(recording: &Recording, blur: u64) -> Self {
-        Self { said: Arc::new(recording.words.clone()), blur }
+    pub(crate) fn new(said: &[Said], blur: Duration) -> Self {
+        Self { said: Arc::new(said.to_vec()), blur: blur.as_millis() as u64 * 16 }
     }
 
-    /// Where it says that a word begins, in this window.
-    fn told(&self, at: u64, window: Span) -> u64 {
-        // Off by something else in each window, but always by the same.
-        let mixed = (at ^ window.start.rotate_left(17) ^ window.end.rotate_left(34))
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let off = (mixed >> 32) % (2 * self.blur + 1);
+    fn hears(&self, window: Span) -> Vec<Word> {
+        let is_heard = |said: &&Said| {
+            let (from, to) = (said.span.start.max(window.start), said.span.end.min(window.end));
+            2 * to.saturating_sub(from) > said.span.len()
+        };
+        let mut end = window.start;
+        let word = |said: &Said| {
+            let start = self.blurred(said.span.start, window).max(end);
+            end = self.blurred(said.span.end, window).max(start);
+            Word { text: said.text.clone(), span: Span::new(start, end), probability: 0.9 }
+        };
+        self.said.iter().filter(is_heard).map(word).collect()
+    }
+
+    /// Where it takes this place to be: in each window elsewhere, by a hash of both.
+    fn blurred(&self, at: u64, window: Span) -> u64 {
+        let mixed = at ^ window.start.rotate_left(17) ^ window.end.rotate_left(34);
+        let off = (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % (2 * self.blur + 1);
         (at + off).saturating_sub(self.blur).clamp(window.start, window.end)
     }
 }
@@ -124,34 +127,19 @@ impl Recognizer for Perfect {
         _cancel: &CancellationToken,
         _on_segment: &mut dyn FnMut(Segment),
     ) -> Result<Hypothesis, AsrError> {
-        let window = utterance.span;
-        let heard = |said: &&Said| {
-            let from = said.span.start.max(window.start);
-            2 * said.span.end.min(window.end).saturating_sub(from) > said.span.len()
-        };
-        let word = |said: &Said| {
-            let start = self.told(said.span.start, window);
-            let span = Span::new(start, self.told(said.span.end, window).max(start));
-            Word { text: said.text.clone(), span, probability: 0.9 }
-        };
-        let mut words: Vec<Word> = self.said.iter().filter(heard).map(word).collect();
-        for at in 1..words.len() {
-            let before = words[at - 1].span.end;
-            let span = words[at].span;
-            words[at].span = Span::new(span.start.max(before), span.end.max(before));
-        }
-        let segments = if words.is_empty() { Vec::new() } else { vec![segment(words, options)] };
+        let words = self.hears(utterance.span);
+        let segments = if words.is_empty() { Vec::new() } else { vec![segment(words, options.timestamps)] };
         Ok(Hypothesis { segments, language: "en".into(), stability: options.stability })
     }
 }
 
-fn segment(words: Vec<Word>, options: &DecodeOptions) -> Segment {
+fn segment(words: Vec<Word>, timestamps: Timestamps) -> Segment {
     let token = |word: &Word| Token { id: 1, bytes: format!(" {}", word.text).into(), logprob: -0.1 };
     Segment {
         text: words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" "),
         span: Span::new(words[0].span.start, words[words.len() - 1].span.end),
         tokens: words.iter().map(token).collect(),
-        words: if options.timestamps == Timestamps::Word { words } else { Vec::new() },
+        words: if timestamps == Timestamps::Word { words } else { Vec::new() },
         avg_logprob: -0.1,
         no_speech_prob: None,
         temperature: 0.0,
