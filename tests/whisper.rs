@@ -27,7 +27,7 @@ fn utterance(file: &str) -> Arc<Utterance> {
     let samples: Vec<f32> =
         reader.samples::<i16>().map(|sample| f32::from(sample.unwrap()) / 32_768.0).collect();
     let span = Span::new(16_000, 16_000 + samples.len() as u64);
-    Arc::new(Utterance { span, speech: span, voiced: span.len(), samples })
+    Arc::new(Utterance::spoken(span, samples))
 }
 
 async fn start(window: EncoderWindow, settings: WhisperSettings, slots: u16) -> Supervisor {

@@ -155,8 +155,7 @@ impl Engine for FakeEngine {
 /// The final reading of one second that begins the stream.
 pub fn says(text: &str) -> Hypothesis {
     let span = Span::new(0, 16_000);
-    let utterance = Utterance { span, speech: span, voiced: span.len(), samples: Vec::new() };
-    reading(text, &utterance, &DecodeOptions::default())
+    reading(text, &Utterance::spoken(span, Vec::new()), &DecodeOptions::default())
 }
 
 async fn perform(act: Act, utterance: &Utterance, options: &DecodeOptions) -> Result<Hypothesis, AsrError> {

@@ -291,7 +291,7 @@ mod tests {
         let segments = if text.is_empty() { Vec::new() } else { vec![segment] };
         let read = Hypothesis { segments, language: "en".into(), stability: Stability::Final };
         let voiced = samples_in(Duration::from_millis(voice_ms));
-        let utterance = Utterance { span, speech: span, voiced, samples: Vec::new() };
+        let utterance = Utterance { voiced, ..Utterance::spoken(span, Vec::new()) };
         doubt(&read, &utterance).map_or("-", Doubt::code)
     }
 

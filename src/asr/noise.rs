@@ -6,7 +6,7 @@ use std::time::Duration;
 /// An utterance of quiet noise that lasts so long, the same every time.
 pub(super) fn noise(duration: Duration) -> Utterance {
     let span = Span::new(0, samples_in(duration));
-    Utterance { span, speech: span, voiced: span.len(), samples: samples(span.len() as usize) }
+    Utterance::spoken(span, samples(span.len() as usize))
 }
 
 /// White noise by xorshift.

@@ -77,6 +77,11 @@ impl Span {
         self.end - self.start
     }
 
+    /// What lies in both; empty, at the later start, when nothing does.
+    pub fn overlap(self, other: Span) -> Span {
+        Span::new(self.start.max(other.start), self.end.min(other.end))
+    }
+
     /// Whether the span holds no sample.
     pub fn is_empty(self) -> bool {
         self.len() == 0
@@ -111,7 +116,7 @@ pub fn samples_in(duration: Duration) -> u64 {
 }
 
 /// One stretch of speech with its pre-roll, as the endpointer cut it out of a stream.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Utterance {
     /// Where `samples` lie in the stream.
     pub span: Span,
@@ -119,20 +124,37 @@ pub struct Utterance {
     pub speech: Span,
     /// How many samples lie in frames that the voice detector took for speech; at most as many as `speech` has.
     pub voiced: u64,
+    /// Those frames, in order, as far as they lie in `span`; neighbours are one.
+    pub voices: Vec<Span>,
     /// 16 kHz mono; as many as `span` is long, or none where silence was committed.
     pub samples: Vec<f32>,
 }
 
 impl Utterance {
-    /// The part of it that lies in `span`. What is voiced in it is taken for as dense as in the whole.
+    /// An utterance in which the voice detector heard speech in these places, which are in order and lie in `span`.
+    pub fn new(span: Span, voices: Vec<Span>, samples: Vec<f32>) -> Self {
+        let start = voices.first().map_or(span.start, |voice| voice.start);
+        let speech = Span::new(start, voices.last().map_or(start, |voice| voice.end));
+        let voiced = voices.iter().map(|voice| voice.len()).sum();
+        Self { span, speech, voiced, voices, samples }
+    }
+
+    /// An utterance that is speech from its first sample to its last.
+    pub fn spoken(span: Span, samples: Vec<f32>) -> Self {
+        Self::new(span, vec![span], samples)
+    }
+
+    /// The part of it that lies in `span`.
     pub fn part(&self, span: Span) -> Self {
-        let span = Span::new(span.start.max(self.span.start), span.end.min(self.span.end));
-        let speech = Span::new(self.speech.start.max(span.start), self.speech.end.min(span.end));
-        let speech = if speech.is_empty() { Span::new(span.start, span.start) } else { speech };
+        let span = self.span.overlap(span);
+        let voices = self.voices.iter().map(|voice| voice.overlap(span)).filter(|voice| !voice.is_empty());
         let at = |position: u64| ((position - self.span.start) as usize).min(self.samples.len());
-        let samples = self.samples[at(span.start)..at(span.end)].to_vec();
-        let voiced = self.voiced * speech.len() / self.speech.len().max(1);
-        Self { span, speech, voiced, samples }
+        Self::new(span, voices.collect(), self.samples[at(span.start)..at(span.end)].to_vec())
+    }
+
+    /// Where the first voice from the position `from` on is heard.
+    pub fn voice_from(&self, from: u64) -> Option<u64> {
+        self.voices.iter().find(|voice| voice.end > from).map(|voice| voice.start.max(from))
     }
 }
 
@@ -203,5 +225,37 @@ impl AudioError {
             Self::UnsupportedRate { .. } => "audio_rate_unsupported",
             Self::Read(_) => "audio_unreadable",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_an_utterance_has_the_speech_that_lies_in_it() {
+        let voices = vec![Span::new(120, 140), Span::new(150, 160), Span::new(190, 200)];
+        let whole = Utterance::new(Span::new(100, 210), voices, vec![0.0; 110]);
+        assert_eq!((whole.speech, whole.voiced), (Span::new(120, 200), 40));
+        let cases = [
+            ((0, 300), (120, 200), 40),
+            ((100, 130), (120, 130), 10),
+            ((130, 195), (130, 195), 25),
+            ((140, 160), (150, 160), 10),
+            ((160, 190), (160, 160), 0),
+        ];
+        for ((start, end), speech, voiced) in cases {
+            let part = whole.part(Span::new(start, end));
+            assert_eq!((part.speech, part.voiced), (Span::new(speech.0, speech.1), voiced), "{start}..{end}");
+            assert_eq!(part.samples.len() as u64, part.span.len());
+        }
+    }
+
+    #[test]
+    fn the_next_voice_is_found_from_anywhere() {
+        let voices = vec![Span::new(120, 140), Span::new(190, 200)];
+        let whole = Utterance::new(Span::new(100, 210), voices, vec![0.0; 110]);
+        let found = [0, 120, 130, 140, 200].map(|from| whole.voice_from(from));
+        assert_eq!(found, [Some(120), Some(120), Some(130), Some(190), None]);
     }
 }

@@ -242,7 +242,7 @@ async fn read(lane: Lane, work: Work) -> Result<Read, AsrError> {
     };
     match transcript {
         Some(Transcript { hypothesis, timing, withheld }) => {
-            Ok(Read { written: draft.finish(hypothesis), timing, withheld })
+            Ok(Read { written: draft.finish(hypothesis, withheld), timing })
         }
         None => windows::read(&lane, &utterance, &options, draft).await,
     }
@@ -278,7 +278,7 @@ mod tests {
 
     fn utterance(seconds: u64) -> Utterance {
         let span = Span::new(0, seconds * 16_000);
-        Utterance { span, speech: span, voiced: span.len(), samples: vec![0.0; span.len() as usize] }
+        Utterance::spoken(span, vec![0.0; span.len() as usize])
     }
 
     fn unread(utterance: Utterance) -> Work {
@@ -321,7 +321,7 @@ mod tests {
     async fn an_utterance_without_speech_is_empty_without_a_decode() {
         let (mut backlog, _) = backlog(Duration::from_secs(1));
         let since = Instant::now();
-        let silence = Utterance { speech: Span::default(), ..utterance(2) };
+        let silence = Utterance::new(Span::new(0, 32_000), Vec::new(), vec![0.0; 32_000]);
         backlog.push(item(1), unread(silence));
         assert_eq!(next_text(&mut backlog).await, (item(1), String::new()));
         assert_eq!(since.elapsed(), Duration::ZERO);
@@ -383,9 +383,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_turn_is_timed_from_the_end_of_its_speech() {
         let (mut backlog, _) = backlog(Duration::from_secs(1));
-        let speech = Span::new(0, 8_000);
-        backlog.push(item(1), unread(Utterance { speech, ..utterance(1) }));
-        backlog.push(item(2), unread(Utterance { speech: Span::default(), ..utterance(1) }));
+        let second = |voices| Utterance::new(Span::new(0, 16_000), voices, vec![0.0; 16_000]);
+        backlog.push(item(1), unread(second(vec![Span::new(0, 8_000)])));
+        backlog.push(item(2), unread(second(Vec::new())));
         let (cut_at, endpoint) = next_end(&mut backlog).await.cut.expect("somebody spoke");
         assert_eq!((cut_at.elapsed(), endpoint), (Duration::from_secs(1), Duration::from_millis(500)));
         assert_eq!(next_end(&mut backlog).await.cut, None);

@@ -280,7 +280,7 @@ impl Driver {
         self.interpreter.configure(&settings);
         if settings.decode.is_none() {
             // Nothing more is to be read, and nobody waits for what is.
-            self.interpreter.forget();
+            self.interpreter.rest();
         }
         self.settings = settings;
         self.note_speaking();
@@ -328,7 +328,7 @@ impl Driver {
     /// Has what is being said read, as far as that is due. A session that is behind with its finals reads those first.
     fn look(&mut self) {
         let ear = self.ear.as_mut().expect(EAR_IS_HOME);
-        ear.settle(self.interpreter.settled_to());
+        ear.settle(self.interpreter.kept_to());
         if self.backlog.is_empty() {
             self.interpreter.look(ear, &self.settings);
         }
@@ -360,7 +360,13 @@ impl Driver {
 
     /// Keeps an utterance until it is read, if it is to be read and can be kept.
     async fn keep(&mut self, item: ItemId, utterance: Utterance) -> Result<(), End> {
-        let Some(options) = &self.settings.decode else { return Ok(()) };
+        let Some(options) = &self.settings.decode else {
+            // Words of it were told while it was to be read.
+            return match self.interpreter.forget() {
+                Some(item) => self.tell(SessionEvent::Unread { item, error: AsrError::Cancelled }).await,
+                None => Ok(()),
+            };
+        };
         self.owed.push_back(item);
         let span = utterance.span;
         let work = self.interpreter.complete(item, utterance, options.clone());
@@ -441,7 +447,7 @@ impl Driver {
         }
         let timing = result.as_ref().ok().map(|read| read.timing);
         self.tell(match result {
-            Ok(Read { written: Written { hypothesis, rest, diverged_words }, timing, withheld }) => {
+            Ok(Read { written: Written { hypothesis, rest, diverged_words, withheld }, timing }) => {
                 let transcript = Box::new(Transcript { hypothesis, timing, withheld });
                 metrics::words_diverged(diverged_words);
                 SessionEvent::Read { item, audio, transcript, rest, diverged_words }

@@ -12,7 +12,7 @@ use super::pace::Pace;
 use super::windows::Windows;
 use super::{Closing, Ear, ItemId, Patience, closing};
 use crate::asr::{AsrError, DecodeOptions, Hypothesis, Lane, Seam, Stability, Timestamps, Transcript, seam};
-use crate::audio::{Span, Utterance, duration_of};
+use crate::audio::{Span, Utterance, duration_of, samples_in};
 use crate::pool::Class;
 use std::future::pending;
 use std::sync::Arc;
@@ -61,12 +61,40 @@ struct Interim {
     window: Span,
 }
 
-/// What came of a final decode that was begun in a pause.
-enum Guess {
+/// A final decode that was begun in a pause, in case that is the end.
+struct Guess {
+    /// What it reads.
+    window: Span,
+    /// The middle of the silence at its end.
+    pause: u64,
+    reading: Reading,
+}
+
+/// What came of it.
+enum Reading {
     Underway(Speculation),
     Read(Transcript),
     /// The real one will find out.
     Failed,
+}
+
+impl Guess {
+    /// What it says about an utterance. Nothing, where that goes on with what no pause ends (the detector was not sure of
+    /// it), or was cut before it.
+    fn known(self, utterance: &Utterance) -> Known {
+        let fits = utterance.speech.end <= self.window.end && self.window.end <= utterance.span.end;
+        match self.reading {
+            Reading::Underway(speculation) if fits => Known::Soon(speculation),
+            Reading::Read(transcript) if fits => Known::Text(transcript),
+            _ => Known::Nothing,
+        }
+    }
+
+    /// Whether it is out of date: something was heard since, and it is quiet again.
+    fn is_outdated(&self, ear: &Ear) -> bool {
+        let quiet_from = ear.position().saturating_sub(samples_in(ear.settings().short_pause));
+        ear.voiced_since(self.window.end) > 0 && ear.voiced_since(quiet_from) == 0
+    }
 }
 
 /// What is being said.
@@ -125,9 +153,16 @@ impl Interpreter {
         }
     }
 
-    /// Up to where what is being said has its text for good.
-    pub(super) fn settled_to(&self) -> u64 {
-        self.passage.as_ref().map_or(0, |passage| passage.draft.settled_to())
+    /// Up to where what is being said has text that stays in its item.
+    pub(super) fn kept_to(&self) -> u64 {
+        self.passage.as_ref().map_or(0, |passage| passage.draft.kept_to())
+    }
+
+    /// Drops the readings that are under way. What was read so far stays: more of the same may be asked for.
+    pub(super) fn rest(&mut self) {
+        if let Some(passage) = &mut self.passage {
+            (passage.interim, passage.guess) = (None, None);
+        }
     }
 
     /// Forgets what is being said; gives its name if some of its text was told.
@@ -138,14 +173,10 @@ impl Interpreter {
     /// What is left to do for an utterance that is complete.
     pub(super) fn complete(&mut self, item: ItemId, utterance: Utterance, options: DecodeOptions) -> Work {
         let passage = self.passage.take().filter(|passage| passage.item == item);
-        let Some(Passage { draft, pausing, guess, .. }) = passage else {
+        let Some(Passage { draft, guess, .. }) = passage else {
             return Work::unread(utterance, options);
         };
-        let known = match guess.filter(|_| pausing) {
-            Some(Guess::Underway(speculation)) => Known::Soon(speculation),
-            Some(Guess::Read(transcript)) => Known::Text(transcript),
-            Some(Guess::Failed) | None => Known::Nothing,
-        };
+        let known = guess.map_or(Known::Nothing, |guess| guess.known(&utterance));
         Work { draft, known, ..Work::unread(utterance, options) }
     }
 
@@ -153,7 +184,8 @@ impl Interpreter {
     pub(super) fn look(&mut self, ear: &Ear, settings: &SessionSettings) {
         let (Some(passage), Some(options)) = (&mut self.passage, &settings.decode) else { return };
         if passage.pausing {
-            if passage.guess.is_none() && settings.live.speculate && !self.lane.is_crowded() {
+            let is_due = passage.guess.as_ref().is_none_or(|guess| guess.is_outdated(ear));
+            if is_due && settings.live.speculate && !self.lane.is_crowded() {
                 passage.speculate(&self.lane, self.windows, ear, options);
             }
         } else if settings.live.interims.is_some() && passage.is_due(ear, &self.pace) {
@@ -199,23 +231,24 @@ impl Passage {
             && duration_of(ear.voiced_since(self.read_to)) >= pace.interval(self.draft.is_told())
     }
 
-    /// What is open so far, as much of it as goes into a window.
-    fn open(&self, ear: &Ear, windows: Windows) -> Option<Utterance> {
-        let open = ear.so_far(self.draft.open_from())?;
-        let most = Span::new(open.span.start, open.span.start + windows.longest);
-        Some(if open.span.len() > windows.longest { open.part(most) } else { open })
+    /// The window that is read next; it may end later than what was heard.
+    fn window(&self, ear: &Ear, windows: Windows) -> Option<Span> {
+        let from = self.draft.open_from();
+        ear.voice_from(from).map(|voice| windows.next(from, voice))
     }
 
     fn ask(&mut self, lane: &Lane, windows: Windows, ear: &Ear, options: &DecodeOptions) {
-        let Some(open) = self.open(ear, windows) else { return };
+        let Some(open) = self.window(ear, windows).and_then(|window| ear.so_far(window)) else { return };
         let window = open.span;
+        let is_full = windows.is_full(window);
         let options = DecodeOptions {
-            stability: Stability::Interim,
+            // Nobody reads what is settled of it once more.
+            stability: if is_full { Stability::Final } else { Stability::Interim },
             timestamps: if windows.may_be_cut(window.len()) { Timestamps::Word } else { options.timestamps },
             ..windows.options(&self.draft, options)
         };
         // A window that is about to be full has to be cut, however many others wait.
-        let class = if window.len() >= windows.longest { Class::Final } else { Class::Interim };
+        let class = if is_full { Class::Final } else { Class::Interim };
         let lane = lane.clone();
         let reading = async move { lane.transcribe(Arc::new(open), options, class, None).await };
         self.read_to = window.end;
@@ -223,17 +256,19 @@ impl Passage {
     }
 
     fn speculate(&mut self, lane: &Lane, windows: Windows, ear: &Ear, options: &DecodeOptions) {
-        let Some(open) = self.open(ear, windows).filter(|open| open.span.len() < windows.longest) else {
-            return;
-        };
+        // A full window is to be cut, and that is done by an interim.
+        let window = self.window(ear, windows).filter(|window| window.end > ear.position());
+        let Some(open) = window.and_then(|window| ear.so_far(window)) else { return };
         // Its slot is for the final text now.
         self.interim = None;
         let options = windows.options(&self.draft, options);
         let (lane, wanted) = (lane.clone(), CancellationToken::new());
-        self.read_to = open.span.end;
+        let (window, pause) = (open.span, open.speech.end.midpoint(open.span.end));
         let token = wanted.clone();
         let reading = async move { lane.transcribe_speculatively(Arc::new(open), options, token).await };
-        self.guess = Some(Guess::Underway(Speculation { task: self.spawn(reading), wanted }));
+        let reading = Reading::Underway(Speculation { task: self.spawn(reading), wanted });
+        self.read_to = window.end;
+        self.guess = Some(Guess { window, pause, reading });
     }
 
     fn spawn(&self, reading: impl Future<Output = Result<Transcript, AsrError>> + Send + 'static) -> Task {
@@ -243,24 +278,30 @@ impl Passage {
 
     fn resume(&mut self, windows: Windows) {
         self.pausing = false;
-        let Some(Guess::Read(transcript)) = self.guess.take() else { return };
-        let length = self.read_to.saturating_sub(self.draft.open_from());
+        let Some(Guess { window, pause, reading: Reading::Read(transcript) }) = self.guess.take() else {
+            return;
+        };
         let Hypothesis { language, .. } = &transcript.hypothesis;
         let is_sentence = closing(&transcript.hypothesis.text(), language) == Closing::Sentence;
-        if windows.cuts_at(length, is_sentence) && transcript.withheld.is_none() {
-            // No seam is better than a pause.
-            self.draft.settle_all(transcript.hypothesis, self.read_to);
+        if windows.cuts_at(window.len(), is_sentence) && transcript.withheld.is_none() {
+            // No seam is better than a pause. Its middle, because at its end a word may have begun that the detector was
+            // not sure of yet.
+            self.draft.settle_all(transcript.hypothesis, pause);
         }
     }
 
     /// Takes what an interim gave.
     fn heard(&mut self, transcript: Transcript, window: Span, windows: Windows) -> Option<Word> {
-        if transcript.withheld.is_some() {
+        if let Some(withheld) = transcript.withheld {
+            // No other reading of a full window would come, and no reading of what lies behind it.
+            if windows.is_full(window) {
+                self.draft.withhold(withheld, window.end);
+            }
             return None;
         }
         let reading = self.draft.anew(transcript.hypothesis);
         let older = self.draft.latest().map(str::to_owned);
-        let delta = self.draft.hear(&reading);
+        let delta = self.draft.hear(&reading, window.end);
         if windows.may_be_cut(window.len()) {
             self.cut(reading, older.as_deref(), window, windows);
         }
@@ -269,7 +310,7 @@ impl Passage {
 
     /// Settles what is sure of a long window.
     fn cut(&mut self, reading: Hypothesis, older: Option<&str>, window: Span, windows: Windows) {
-        let is_full = window.len() >= windows.longest;
+        let is_full = windows.is_full(window);
         let older = older.filter(|_| !is_full);
         let is_worth_it =
             |seam: &Seam| seam.at > window.start && windows.cuts_at(window.len(), seam.ends_sentence);
@@ -286,20 +327,21 @@ impl Passage {
         transcript: Result<Transcript, AsrError>,
         patience: Option<&Patience>,
     ) -> Vec<Word> {
+        let guess = self.guess.as_mut().expect("it has just been read");
         let Ok(transcript) = transcript else {
-            self.guess = Some(Guess::Failed);
+            guess.reading = Reading::Failed;
             return Vec::new();
         };
         let mut words = Vec::new();
         let hypothesis = self.draft.anew(transcript.hypothesis);
         let transcript = Transcript { hypothesis, ..transcript };
         if transcript.withheld.is_none() {
-            let delta = self.draft.hear(&transcript.hypothesis);
+            let delta = self.draft.hear(&transcript.hypothesis, guess.window.end);
             words.extend(delta.map(|text| Word::Delta { item: self.item, text }));
         }
         let closing = closing(&transcript.hypothesis.text(), &transcript.hypothesis.language);
         words.extend(patience.map(|patience| Word::EndSilence(patience.wait(closing))));
-        self.guess = Some(Guess::Read(transcript));
+        guess.reading = Reading::Read(transcript);
         words
     }
 }
@@ -307,7 +349,7 @@ impl Passage {
 /// Waits for the end of what was begun in a pause; for ever when there is nothing.
 async fn guessed(guess: &mut Option<Guess>) -> Result<Transcript, AsrError> {
     match guess {
-        Some(Guess::Underway(Speculation { task, .. })) => ended(task).await,
+        Some(Guess { reading: Reading::Underway(Speculation { task, .. }), .. }) => ended(task).await,
         _ => pending().await,
     }
 }

@@ -169,7 +169,7 @@ pub enum SessionEvent {
         at: u64,
     },
     /// An utterance is complete. [`Read`](Self::Read), [`Unread`](Self::Unread) or [`Dropped`](Self::Dropped) follows,
-    /// once, if the session reads and its driver is not dropped.
+    /// once, if the session reads (or did, and has told some of the text) and its driver is not dropped.
     Committed {
         /// What was said.
         item: ItemId,

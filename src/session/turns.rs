@@ -108,8 +108,7 @@ mod tests {
                 '(' => drop(turns.follow(EndpointEvent::SpeechStarted { at: 0 }, &mut events)),
                 ')' => drop(turns.follow(EndpointEvent::SpeechStopped { at: 9 }, &mut events)),
                 '|' => {
-                    let span = Span::new(0, 9);
-                    let utterance = Utterance { span, speech: span, voiced: 9, samples: Vec::new() };
+                    let utterance = Utterance::spoken(Span::new(0, 9), Vec::new());
                     drop(turns.follow(EndpointEvent::Utterance(utterance, Cut::Silence), &mut events));
                 }
                 'x' => drop(turns.clear()),

@@ -1,12 +1,17 @@
 //! Reads an utterance that may be longer than what the recognizer looks at: window by window, each cut between two words.
 
 use super::draft::{Draft, Written};
-use crate::asr::{AsrError, DecodeOptions, EncoderWindow, Hypothesis, Lane, Stability, Timestamps, Timing};
-use crate::asr::{Withheld, seam};
+use crate::asr::{
+    AsrError, DecodeOptions, EncoderWindow, Hypothesis, Lane, Stability, Timestamps, Timing, seam,
+};
 use crate::audio::{Span, Utterance, samples_in};
 use crate::pool::Class;
+use crate::vad::EndpointSettings;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// So much of the silence before speech is read where most of it is left out.
+const LEAD: Duration = Duration::from_millis(500);
 
 /// How much of an utterance goes into one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +21,7 @@ pub(super) struct Windows {
     /// From so many on, any place between two words.
     word_from: u64,
     /// No window has more samples.
-    pub(super) longest: u64,
+    longest: u64,
     /// Whether what was said before a window helps to read it.
     has_context: bool,
 }
@@ -34,6 +39,11 @@ impl Windows {
         Self { sentence_from, word_from, longest: seconds(28), has_context }
     }
 
+    /// Whether it has to be cut, and no more goes into it.
+    pub(super) fn is_full(self, window: Span) -> bool {
+        window.len() >= self.longest
+    }
+
     /// Whether so many samples may be cut, so that the times of words are wanted.
     pub(super) fn may_be_cut(self, samples: u64) -> bool {
         samples >= self.sentence_from
@@ -49,9 +59,13 @@ impl Windows {
         if self.has_context { draft.options(options) } else { options.clone() }
     }
 
-    /// The window that begins at `from`.
-    fn window(self, from: u64, end: u64) -> Span {
-        Span::new(from, end.min(from + self.longest))
+    /// The next window, where what is open begins at `from` and the first voice in it is heard at `voice`. Silence that is
+    /// longer than any pre-roll is left out: recognizers hear things in it, and a window may be full of it.
+    pub(super) fn next(self, from: u64, voice: u64) -> Span {
+        let longest_silence = samples_in(Duration::from_millis(*EndpointSettings::PREFIX_MS.end()));
+        let silence = voice.saturating_sub(from);
+        let start = if silence > longest_silence { voice - samples_in(LEAD) } else { from };
+        Span::new(start, start + self.longest)
     }
 }
 
@@ -60,7 +74,6 @@ impl Windows {
 pub(super) struct Read {
     pub(super) written: Written,
     pub(super) timing: Timing,
-    pub(super) withheld: Option<Withheld>,
 }
 
 /// Reads what is open of an utterance to its end.
@@ -79,24 +92,27 @@ pub(super) async fn read(
     mut draft: Draft,
 ) -> Result<Read, AsrError> {
     let windows = Windows::of(lane.model().window);
-    let (mut timing, mut withheld) = (Timing::default(), None);
+    let mut timing = Timing::default();
     loop {
-        let window = windows.window(draft.open_from(), utterance.span.end);
+        let from = draft.open_from().max(utterance.span.start);
+        let Some(voice) = utterance.voice_from(from) else {
+            return Ok(Read { written: draft.finish(silence(options), None), timing });
+        };
+        let window = windows.next(from, voice).overlap(utterance.span);
         let part = part(utterance, window);
-        if part.speech.is_empty() {
-            return Ok(Read { written: draft.finish(silence(options)), timing, withheld });
-        }
-        let is_last = window.end == utterance.span.end;
+        let is_last = utterance.voice_from(window.end).is_none();
         let asked = windows.options(&draft, options);
         let asked = if is_last { asked } else { DecodeOptions { timestamps: Timestamps::Word, ..asked } };
         let transcript = lane.transcribe(part, asked, Class::Final, None).await?;
         timing.waited += transcript.timing.waited;
         timing.decode += transcript.timing.decode;
-        // The first one is told; all of them are counted.
-        withheld = withheld.or(transcript.withheld);
         let hypothesis = draft.anew(transcript.hypothesis);
         if is_last {
-            return Ok(Read { written: draft.finish(hypothesis), timing, withheld });
+            return Ok(Read { written: draft.finish(hypothesis, transcript.withheld), timing });
+        }
+        if let Some(withheld) = transcript.withheld {
+            draft.withhold(withheld, window.end);
+            continue;
         }
         match seam(&hypothesis, None, window).filter(|seam| seam.at > window.start) {
             Some(seam) => draft.settle(seam),

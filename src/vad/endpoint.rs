@@ -187,8 +187,8 @@ impl Endpointer {
         self.gate.wait_for(frames_in(end_silence));
     }
 
-    /// What lies before this position of the utterance in progress has its text, and stays in it also when it grows too
-    /// long.
+    /// What lies before this position of the utterance in progress has text that was told, and stays in it also when it
+    /// grows too long.
     pub fn settle(&mut self, before: u64) {
         self.settled = before;
     }
@@ -239,9 +239,8 @@ impl Endpointer {
         if span.is_empty() {
             return;
         }
-        let speech = Span::new(span.start, span.start);
-        let utterance = Utterance { span, speech, voiced: 0, samples: Vec::new() };
-        events.push(EndpointEvent::Utterance(utterance, Cut::Silence));
+        let silence = Utterance::new(span, Vec::new(), Vec::new());
+        events.push(EndpointEvent::Utterance(silence, Cut::Silence));
         self.quiet_since = span.end;
     }
 
@@ -258,11 +257,15 @@ impl Endpointer {
         self.rest();
     }
 
-    /// A copy of what would be cut now (without `tail`), from the position `from` on if it began earlier; `None` when
-    /// there is nothing.
-    pub fn so_far(&self, from: u64) -> Option<Utterance> {
-        let span = Span::new(from.max(self.ring.start()), self.ring.end());
+    /// A copy of what would be cut now (without `tail`), as far as it lies in `window`; `None` when there is nothing.
+    pub fn so_far(&self, window: Span) -> Option<Utterance> {
+        let span = window.overlap(Span::new(self.ring.start(), self.ring.end()));
         (self.pending() > 0 && !span.is_empty()).then(|| self.ring.copy(span, self.gate.floor()))
+    }
+
+    /// Where in what would be cut now the first frame of speech is heard, from the position `from` on.
+    pub fn voice_from(&self, from: u64) -> Option<u64> {
+        if self.pending() > 0 { self.ring.voice_from(from, self.gate.floor()) } else { None }
     }
 
     /// How many samples of what would be cut now lie in frames of speech, from the position `from` on.

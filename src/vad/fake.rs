@@ -15,7 +15,11 @@ impl Detector for FakeDetector {
     ) -> Result<(), VadError> {
         for ((_, frame), probability) in steps.iter().zip(out) {
             let peak = frame.iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
-            *probability = if peak > 0.1 { 0.95 } else { 0.02 };
+            *probability = match peak {
+                0.1.. => 0.95,
+                0.05.. => 0.4,
+                _ => 0.02,
+            };
         }
         Ok(())
     }

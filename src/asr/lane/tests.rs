@@ -65,7 +65,7 @@ impl Bench {
 
 pub(super) fn second_of_audio() -> Arc<Utterance> {
     let span = Span::new(0, 16_000);
-    Arc::new(Utterance { span, speech: span, voiced: span.len(), samples: vec![0.0; 16_000] })
+    Arc::new(Utterance::spoken(span, vec![0.0; 16_000]))
 }
 
 /// The text, or the code of the error.

@@ -93,8 +93,7 @@ async fn bench(slots: u16) -> Bench {
 
 async fn transcribe(lanes: &Lanes, script: u64) -> Result<(), AsrError> {
     let span = Span::new(0, script);
-    let utterance =
-        Arc::new(Utterance { span, speech: span, voiced: span.len(), samples: vec![0.0; script as usize] });
+    let utterance = Arc::new(Utterance::spoken(span, vec![0.0; script as usize]));
     lanes
         .open(FlowInfo::request("test"))
         .transcribe(utterance, DecodeOptions::default(), Class::Final, None)

@@ -2,7 +2,7 @@
 //! frame and tells it how likely that is speech.
 
 use super::hush::Hush;
-use crate::audio::{AudioError, FRAME_SAMPLES, Frame, StreamDecoder, StreamFormat, Utterance};
+use crate::audio::{AudioError, FRAME_SAMPLES, Frame, Span, StreamDecoder, StreamFormat, Utterance};
 use crate::vad::{EndpointEvent, EndpointSettings, Endpointer, VadState};
 use std::fmt;
 use std::time::Duration;
@@ -102,8 +102,13 @@ impl Ear {
     }
 
     /// A copy of what a commit would cut now, as [`Endpointer::so_far`] gives it: in whole frames.
-    pub fn so_far(&self, from: u64) -> Option<Utterance> {
-        self.endpointer.so_far(from)
+    pub fn so_far(&self, window: Span) -> Option<Utterance> {
+        self.endpointer.so_far(window)
+    }
+
+    /// Where speech is heard from the position `from` on, as [`Endpointer::voice_from`] finds it.
+    pub fn voice_from(&self, from: u64) -> Option<u64> {
+        self.endpointer.voice_from(from)
     }
 
     /// How many samples of speech a commit would cut now from the position `from` on, as [`Endpointer::voiced_since`]

@@ -1,7 +1,7 @@
 //! Many ears on real threads: nobody disturbs, delays or hears anybody else.
 
 use super::*;
-use crate::audio::{Frame, SampleRate, StreamFormat, Utterance};
+use crate::audio::{Frame, SampleRate, Span, StreamFormat, Utterance};
 use crate::vad::fake::FakeDetector;
 use crate::vad::recorded::{recording, silero};
 use crate::vad::{Cut, EndpointSettings, VadState};
@@ -187,12 +187,12 @@ async fn silence_can_be_committed_and_counts_anew() {
 async fn what_was_said_so_far_can_be_looked_at() {
     let frontend = frontend(FakeDetector);
     let (mut ear, _) = frontend.hear(ear(), EarInput::Samples(vec![0.5; 16_000])).await.unwrap();
-    let shown = ear.so_far(512).unwrap();
+    let shown = ear.so_far(Span::new(512, u64::MAX)).unwrap();
     assert_eq!((shown.span.start, shown.span.end), (512, 31 * 512));
     assert_eq!((shown.voiced, ear.voiced_since(512)), (30 * 512, 30 * 512));
     ear.set_end_silence(Duration::from_millis(60));
     let (ear, _) = frontend.hear(ear, EarInput::Samples(vec![HISS; 16_000])).await.unwrap();
-    assert_eq!((ear.so_far(0), ear.voiced_since(0)), (None, 0));
+    assert_eq!((ear.so_far(Span::new(0, u64::MAX)), ear.voiced_since(0)), (None, 0));
 }
 
 #[tokio::test]

@@ -62,19 +62,25 @@ impl Ring {
 
     /// Takes what lies before `end` out of the ring. A frame from the probability `floor` on counts as speech.
     pub(super) fn take(&mut self, end: u64, floor: f32) -> Utterance {
-        let span = Span::new(self.start(), end);
-        let speech = self.speech(span, floor);
-        let voiced = self.voiced(span, floor);
-        let samples = self.samples.make_contiguous()[..span.len() as usize].to_vec();
+        let utterance = self.copy(Span::new(self.start(), end), floor);
         self.forget_before(end);
-        Utterance { span, speech, voiced, samples }
+        utterance
     }
 
     /// A copy of `span`, which lies in the ring.
     pub(super) fn copy(&self, span: Span, floor: f32) -> Utterance {
-        let offset = |position: u64| (position - self.start()) as usize;
-        let samples = self.samples.range(offset(span.start)..offset(span.end)).copied().collect();
-        Utterance { span, speech: self.speech(span, floor), voiced: self.voiced(span, floor), samples }
+        Utterance::new(span, self.voices(span, floor), self.samples_in(span))
+    }
+
+    /// The samples of `span`. In two pieces at most: one by one they take too long for whoever looks at speech in progress.
+    fn samples_in(&self, span: Span) -> Vec<f32> {
+        let (older, newer) = self.samples.as_slices();
+        let (start, end) = ((span.start - self.start()) as usize, (span.end - self.start()) as usize);
+        let parted = older.len();
+        let mut samples = Vec::with_capacity(end - start);
+        samples.extend_from_slice(&older[start.min(parted)..end.min(parted)]);
+        samples.extend_from_slice(&newer[start.max(parted) - parted..end.max(parted) - parted]);
+        samples
     }
 
     fn forget_before(&mut self, start: u64) {
@@ -116,21 +122,25 @@ impl Ring {
         })
     }
 
-    /// From the first to the last frame of speech in `span`; empty (at its start) when there is none.
-    pub(super) fn speech(&self, span: Span, floor: f32) -> Span {
-        let inside = |frame: &Span| frame.start < span.end && frame.end > span.start;
-        let mut frames = self.frames().filter(|(frame, probability)| *probability >= floor && inside(frame));
-        let Some((first, _)) = frames.next() else { return Span::new(span.start, span.start) };
-        let (last, _) = frames.next_back().unwrap_or((first, 0.0));
-        Span::new(first.start.max(span.start), last.end.min(span.end))
+    /// Where in `span` frames are speech.
+    fn voices(&self, span: Span, floor: f32) -> Vec<Span> {
+        let frames = self.frames().filter(|(_, probability)| *probability >= floor);
+        let mut voices: Vec<Span> = Vec::new();
+        for voice in frames.map(|(frame, _)| frame.overlap(span)).filter(|voice| !voice.is_empty()) {
+            match voices.last_mut() {
+                Some(last) if last.end == voice.start => last.end = voice.end,
+                _ => voices.push(voice),
+            }
+        }
+        voices
     }
 
-    /// How many samples of `span` lie in frames of speech.
-    fn voiced(&self, span: Span, floor: f32) -> u64 {
-        let frames = self.frames().filter(|(_, probability)| *probability >= floor);
-        let inside =
-            frames.map(|(frame, _)| frame.end.min(span.end).saturating_sub(frame.start.max(span.start)));
-        inside.sum()
+    /// Where the first frame of speech from `from` on is.
+    pub(super) fn voice_from(&self, from: u64, floor: f32) -> Option<u64> {
+        let from = from.max(self.start());
+        let mut frames =
+            self.frames().filter(|(frame, probability)| frame.end > from && *probability >= floor);
+        frames.next().map(|(frame, _)| frame.start.max(from))
     }
 
     /// How many samples from `from` on lie in frames of speech.

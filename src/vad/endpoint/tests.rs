@@ -6,6 +6,8 @@ use crate::audio::{FRAME_SAMPLES, Span};
 use proptest::prelude::*;
 
 const FRAME: u64 = FRAME_SAMPLES as u64;
+/// The whole stream.
+const ALL: Span = Span { start: 0, end: u64::MAX };
 
 /// So long that frames fill it evenly.
 fn lasting(frames: u32) -> Duration {
@@ -350,26 +352,26 @@ fn the_end_silence_may_be_set_for_one_pause() {
 #[test]
 fn what_would_be_cut_can_be_looked_at() {
     let stream = Stream::new(pausing()).play("....##-##..");
-    let utterance = stream.endpointer.so_far(0).unwrap();
+    let utterance = stream.endpointer.so_far(ALL).unwrap();
     assert_eq!(utterance.span, Span::new(2 * FRAME, 11 * FRAME));
     assert_eq!((utterance.speech, utterance.voiced), (Span::new(4 * FRAME, 9 * FRAME), 5 * FRAME));
-    let part = stream.endpointer.so_far(5 * FRAME + 100).unwrap();
+    let part = stream.endpointer.so_far(Span::new(5 * FRAME + 100, 99 * FRAME)).unwrap();
     assert_eq!(part.span, Span::new(5 * FRAME + 100, 11 * FRAME));
     assert_eq!(part.speech, Span::new(5 * FRAME + 100, 9 * FRAME));
     assert_eq!(part.voiced, 4 * FRAME - 100);
     assert_eq!(stream.endpointer.voiced_since(5 * FRAME + 100), part.voiced);
     assert_eq!(stream.endpointer.voiced_since(9 * FRAME), 0);
-    assert_eq!(stream.endpointer.so_far(11 * FRAME), None, "nothing lies behind it");
+    assert_eq!(stream.endpointer.so_far(Span::new(11 * FRAME, 99 * FRAME)), None, "nothing lies behind it");
 }
 
 #[test]
 fn where_nothing_would_be_cut_there_is_nothing_to_look_at() {
     for script in ["", "....", "..##.....", "..##c", "..##x"] {
         let stream = Stream::new(pausing()).play(script);
-        assert_eq!((stream.endpointer.so_far(0), stream.endpointer.voiced_since(0)), (None, 0), "{script}");
+        assert_eq!((stream.endpointer.so_far(ALL), stream.endpointer.voiced_since(0)), (None, 0), "{script}");
     }
     let held = Stream::new(manual()).play("..");
-    assert_eq!((held.endpointer.so_far(0).unwrap().voiced, held.endpointer.voiced_since(0)), (0, 0));
+    assert_eq!((held.endpointer.so_far(ALL).unwrap().voiced, held.endpointer.voiced_since(0)), (0, 0));
 }
 
 #[test]
@@ -538,8 +540,8 @@ proptest! {
     #[test]
     fn a_look_shows_what_a_commit_would_cut(settings in any_settings(), script in any_script(), from in 0_u64..40_000) {
         let mut stream = Stream::new(settings).play(&script);
-        let (shown, voiced) = (stream.endpointer.so_far(from), stream.endpointer.voiced_since(from));
-        let whole = stream.endpointer.so_far(0);
+        let (shown, voiced) = (stream.endpointer.so_far(Span::new(from, u64::MAX)), stream.endpointer.voiced_since(from));
+        let whole = stream.endpointer.so_far(ALL);
         prop_assert_eq!(shown.as_ref().map_or(0, |utterance| utterance.voiced), voiced);
         stream.events.clear();
         let cut = stream.play("c");
