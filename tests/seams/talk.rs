@@ -95,7 +95,7 @@ pub(crate) async fn speak(pcm16: &[u8], piece: usize, readers: impl RecognizerFa
     let url = format!("ws://{address}/v1/realtime?intent=transcription");
     let (mut socket, _) = connect_async(url).await.unwrap();
     // A second and a half of silence ends what is being said.
-    let sound = [pcm16, &[0; 3 * SECOND / 2]].concat();
+    let sound = [pcm16, &vec![0; 3 * SECOND / 2]].concat();
     let (mut pieces, mut items) = (sound.chunks(piece * SECOND), Vec::new());
     update(&mut socket).await;
     let mut is_heard = false;
