@@ -180,7 +180,9 @@ impl Hypothesis {
     /// The whole text: the segments, one [behind](append) the other.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        self.segments.iter().for_each(|segment| append(&mut text, &segment.text));
+        for segment in &self.segments {
+            append(&mut text, &segment.text);
+        }
         text
     }
 }

@@ -207,7 +207,9 @@ fn divide(hypothesis: &Hypothesis, segment: usize, word: usize) -> (Hypothesis, 
         settled.segments.push(first_words(whole, word, at));
     }
     let mut tail = whole.text[at..].trim().to_owned();
-    hypothesis.segments[segment + 1..].iter().for_each(|segment| append(&mut tail, &segment.text));
+    for segment in &hypothesis.segments[segment + 1..] {
+        append(&mut tail, &segment.text);
+    }
     (settled, tail)
 }
 

@@ -37,9 +37,10 @@ pub(super) fn spoken(text: &str) -> Vec<Spoken> {
 
 /// Appends to a text what follows on it: behind a space, unless both are of a script that is written without.
 pub fn append(text: &mut String, following: &str) {
-    let is_unspaced = |char: char| is_unspaced(char) || is_wide(char);
-    let ends_unspaced = text.chars().next_back().is_some_and(is_unspaced);
-    if !text.is_empty() && !(ends_unspaced && following.chars().next().is_some_and(is_unspaced)) {
+    let is_spaced = |char: char| !is_unspaced(char) && !is_wide(char);
+    let ends_spaced = text.chars().next_back().is_some_and(is_spaced);
+    let goes_on_spaced = following.chars().next().is_none_or(is_spaced);
+    if ends_spaced || !text.is_empty() && goes_on_spaced {
         text.push(' ');
     }
     text.push_str(following);
@@ -81,7 +82,9 @@ mod tests {
     fn texts_are_joined_by_a_space_unless_their_script_has_none() {
         let joined = |pieces: &[&str]| {
             let mut text = String::new();
-            pieces.iter().for_each(|piece| append(&mut text, piece));
+            for piece in pieces {
+                append(&mut text, piece);
+            }
             text
         };
         assert_eq!(joined(&["Open.", "Close."]), "Open. Close.");

@@ -96,7 +96,9 @@ impl TranscriptDocument<'_> {
     /// The whole text: the segments, one behind the other.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        self.segments.iter().for_each(|segment| append(&mut text, &segment.text));
+        for segment in self.segments {
+            append(&mut text, &segment.text);
+        }
         text
     }
 }

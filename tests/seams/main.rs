@@ -47,29 +47,34 @@ fn compared(recording: &Recording, told: &Told) -> [Score; 2] {
     })
 }
 
-/// Fails when a seam, a forced commit or what is told meanwhile loses or doubles a single word, though the reader is off
-/// by up to 80 ms where it says that words begin and end. It cannot see what comes of words that read otherwise when
+/// Fails when a seam, a forced commit, a guess in a pause or a delta loses or doubles a single word, though the reader is
+/// off by up to 120 ms where it says that words begin and end. It cannot see what comes of words that read otherwise when
 /// they are cut off.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_word_is_lost_or_told_twice_by_a_reader_that_makes_no_mistakes() {
     let recording = Recording::new(HELD_OUT, 300);
     let reader = Perfect::new(&recording.words, Duration::from_millis(120));
-    let told = speak(&recording.pcm16(), reader).await;
+    let told = speak(&recording.pcm16(), 1, reader).await;
     assert_tiled(&told, &recording);
     assert!(told.seams.len() >= 30, "{} seams", told.seams.len());
     for Score { at_seams, elsewhere } in compared(&recording, &told) {
-        assert_eq!((at_seams.errors(), elsewhere.errors()), (0, 0));
+        assert_eq!((at_seams.errors(), elsewhere.errors()), (0, 0), "{at_seams}; elsewhere {elsewhere}");
     }
 }
 
+/// Fails when many seams have a word too many or too few. The model reads a third of the words of joined sentences
+/// otherwise, seams or not, and what it reads depends on where a window happens to end; so single words cannot be told
+/// from its own mistakes here, and only gross faults are seen. Three minutes, because five take
+/// it a minute.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_demo_model() {
-    let recording = Recording::new(HELD_OUT, 300);
-    let begun = std::time::Instant::now();
-    let told = speak(&recording.pcm16(), demo()).await;
-    println!("{:?}", begun.elapsed());
+async fn the_demo_model_adds_and_leaves_out_few_words_at_seams() {
+    let recording = Recording::new(HELD_OUT, 180);
+    let told = speak(&recording.pcm16(), 2, demo()).await;
     assert_tiled(&told, &recording);
+    let seams = told.seams.len();
     for Score { at_seams, elsewhere } in compared(&recording, &told) {
-        let _ = (at_seams, elsewhere);
+        assert!(5 * at_seams.added <= 3 * seams, "{} words added at {seams} seams", at_seams.added);
+        assert!(2 * at_seams.missing <= seams, "{} words missing at {seams} seams", at_seams.missing);
+        assert!(2 * elsewhere.errors() < elsewhere.said, "elsewhere: {elsewhere}");
     }
 }

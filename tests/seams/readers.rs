@@ -77,8 +77,8 @@ pub(crate) fn demo() -> Whisper {
     Whisper::load("demo.en", source, EncoderWindow::Fit, WhisperSettings::default()).unwrap().0
 }
 
-/// Reads each word of which it hears more than half, and none that it does not. Only where words begin and end it does
-/// not know well.
+/// Reads each word of which it hears more than half, and nothing else. Only where words begin and end it does not know
+/// well.
 #[derive(Debug, Clone)]
 pub(crate) struct Perfect {
     said: Arc<Vec<Said>>,

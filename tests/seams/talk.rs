@@ -23,9 +23,8 @@ use tokio_util::task::TaskTracker;
 /// A test that waits longer than this for a server waits for nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A piece of sound: one second, in bytes. Each goes out when all that was due of those before has been read, so that the
-/// windows are the same on any machine, as far as it goes about as fast as people speak.
-const PIECE: usize = 32_000;
+/// Bytes of a second of PCM16 at 16 kHz.
+const SECOND: usize = 32_000;
 
 /// A real server with real Silero, and these readers.
 async fn serve(readers: impl RecognizerFactory + 'static) -> SocketAddr {
@@ -87,22 +86,30 @@ impl Told {
 }
 
 /// Speaks this to a server of its own, which reads it so.
-pub(crate) async fn speak(pcm16: &[u8], readers: impl RecognizerFactory + 'static) -> Told {
+///
+/// Piece by piece of so many seconds, each as soon as what was due of those before has been read. So windows are alike
+/// on slow machines and fast ones, as long as one goes about as fast as people speak.
+pub(crate) async fn speak(pcm16: &[u8], piece: usize, readers: impl RecognizerFactory + 'static) -> Told {
     let log = Log::default();
     let address = serve(Noted { readers, log: log.clone() }).await;
     let url = format!("ws://{address}/v1/realtime?intent=transcription");
     let (mut socket, _) = connect_async(url).await.unwrap();
     // A second and a half of silence ends what is being said.
-    let sound = [pcm16, &[0; 48_000]].concat();
-    let (mut pieces, mut items) = (sound.chunks(PIECE), Vec::new());
+    let sound = [pcm16, &vec![0; 3 * SECOND / 2]].concat();
+    let (mut pieces, mut items) = (sound.chunks(piece * SECOND), Vec::new());
     update(&mut socket).await;
+    let mut is_heard = false;
     while pieces.len() > 0 || items.iter().any(|item: &Item| item.text.is_none()) {
-        let event = event(&mut socket).await;
-        note(&mut items, &event);
-        // What was sent before is heard, and has been asked for if it was due.
-        if event["type"] == "session.updated" {
-            log.quiet().await;
-            if let Some(piece) = pieces.next() {
+        // The socket is looked after meanwhile: a client that answers no ping is taken for gone.
+        tokio::select! {
+            event = event(&mut socket) => {
+                note(&mut items, &event);
+                // What was sent before is heard, and has been asked for if it was due.
+                is_heard |= event["type"] == "session.updated";
+            }
+            () = log.quiet(), if is_heard && pieces.len() > 0 => {
+                is_heard = false;
+                let piece = pieces.next().expect("there is one more");
                 socket.send(Message::binary(piece.to_vec())).await.unwrap();
                 update(&mut socket).await;
             }
