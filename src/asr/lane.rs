@@ -184,6 +184,11 @@ impl Lane {
         self.seat.lanes.model()
     }
 
+    /// How long a decode of so much audio will take, going by those before it.
+    pub fn expected(&self, audio: Duration) -> Duration {
+        self.seat.lanes.expected(audio).0
+    }
+
     /// The same lane, which tells what happens to its leases: those for finals, and the one that it keeps.
     ///
     /// News of its place in line is told while at least half of the channel is free, since later news replaces it; news

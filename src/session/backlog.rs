@@ -4,12 +4,12 @@ use super::draft::Draft;
 use super::interpreter::Speculation;
 use super::jam::Jam;
 use super::live::{Dropped, Keeping};
+use super::waiting::{Task, ended};
 use super::windows::{self, Read};
 use crate::asr::{AsrError, DecodeOptions, Lane, LaneEvent, Transcript};
 use crate::audio::{Span, Utterance, duration_of};
 use crate::pool::LeaseScope;
 use std::collections::VecDeque;
-use std::future::pending;
 use std::iter::from_fn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +88,7 @@ struct Decoding {
     audio: Duration,
     cut: Option<(Instant, Duration)>,
     /// A task of its own: its lease must come free also while the session waits for a slow client.
-    task: AbortOnDropHandle<Result<Read, AsrError>>,
+    task: Task<Read>,
 }
 
 /// Bounded by its owner, who asks [`is_full`](Self::is_full) before it takes in more audio. One piece of audio may hold
@@ -187,7 +187,7 @@ impl Backlog {
                 self.jam.follow(event, Instant::now());
                 return Step::Lease(event);
             }
-            result = ended(&mut self.decoding) => result,
+            result = ended(self.decoding.as_mut().map(|decoding| &mut decoding.task)) => result,
         };
         let Decoding { item, audio, cut, .. } = self.decoding.take().expect("it has just ended");
         // The next decode has not begun, so all this is about the one that has ended.
@@ -209,21 +209,14 @@ impl Backlog {
         let audio = utterance.span.duration();
         let spoken = (!utterance.speech.is_empty()).then_some(utterance.speech);
         let cut = spoken.map(|speech| (since, duration_of(utterance.span.end.saturating_sub(speech.end))));
-        if cut.is_some() && !matches!(work.known, Known::Text(_)) {
-            self.jam.begin(Instant::now());
+        match work.known {
+            Known::Nothing if cut.is_some() => self.jam.begin(Instant::now()),
+            Known::Soon(_) => self.jam.go_on(),
+            Known::Nothing | Known::Text(_) => {}
         }
         let turn = info_span!("turn", %item);
         let work = read(self.lane.clone(), work).instrument(turn);
         self.decoding = Some(Decoding { item, audio, cut, task: AbortOnDropHandle::new(tokio::spawn(work)) });
-    }
-}
-
-/// Waits for the end of a decode; for ever when there is none.
-async fn ended(decoding: &mut Option<Decoding>) -> Result<Read, AsrError> {
-    let panicked = |_| Err(AsrError::Decode("the transcription task panicked".into()));
-    match decoding {
-        Some(Decoding { task, .. }) => task.await.unwrap_or_else(panicked),
-        None => pending().await,
     }
 }
 
@@ -378,6 +371,26 @@ mod tests {
         assert!(matches!(backlog.next().await, Step::Lease(LaneEvent::Granted { .. })));
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert!(backlog.is_full() && !backlog.overflows(), "now it is the decoder that is behind");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_begun_before_is_blocked_only_if_it_still_stands_in_line() {
+        for in_line in [false, true] {
+            let (mut backlog, allocator) = backlog(Duration::from_secs(100));
+            let other = allocator.enroll(FlowInfo::request("other"));
+            let ask = crate::pool::Ask::new(Class::Final, crate::pool::Cost::default());
+            let _lease = if in_line { allocator.acquire(&other, ask, None).await.ok() } else { None };
+            let options = DecodeOptions::default();
+            let begun = Speculation::begin(backlog.lane.clone(), item(0), utterance(28), options);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            backlog.push(item(0), Work { known: Known::Soon(begun), ..unread(utterance(28)) });
+            (1..=5).for_each(|number| backlog.push(item(number), unread(utterance(28))));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let news = backlog.next().now_or_never();
+            assert_eq!(matches!(news, Some(Step::Lease(LaneEvent::Waiting(_)))), in_line);
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            assert_eq!((backlog.is_full(), backlog.overflows()), (true, in_line));
+        }
     }
 
     #[tokio::test(start_paused = true)]

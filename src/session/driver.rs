@@ -17,6 +17,7 @@ use super::draft::Written;
 use super::interpreter::{Interpreter, Word};
 use super::live::{Command, LEAST_COMMIT, Refusal, Request, SessionEvent, SessionSettings};
 use super::turns::Turns;
+use super::waiting::at;
 use super::windows::Read;
 use super::{Ear, EarInput, Frontend, FrontendError, ItemId};
 use crate::asr::{AsrError, Lane, Timing, Transcript};
@@ -25,11 +26,10 @@ use crate::pool::LeaseScope;
 use crate::telemetry::metrics::{self, Stage};
 use crate::vad::EndpointEvent;
 use std::collections::VecDeque;
-use std::future::pending;
 use std::mem;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Commands that may wait for the driver.
@@ -483,14 +483,6 @@ fn note_turn(endpoint: Duration, timing: Timing, total: Duration) {
 /// How many words a piece of text has; a mark alone is none.
 fn words_in(text: &str) -> u32 {
     text.split_whitespace().filter(|word| word.contains(char::is_alphanumeric)).count() as u32
-}
-
-/// Waits for a moment; for ever when there is none.
-pub(super) async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => pending().await,
-    }
 }
 
 /// How many samples at 16 kHz so many bytes are.

@@ -6,9 +6,9 @@
 
 use super::backlog::{Known, Work};
 use super::draft::Draft;
-use super::driver::at;
 use super::live::SessionSettings;
 use super::pace::Pace;
+use super::waiting::{Task, at, ended};
 use super::windows::Windows;
 use super::{Closing, Ear, ItemId, Patience, closing};
 use crate::asr::{AsrError, DecodeOptions, Hypothesis, Lane, Seam, Stability, Timestamps, Transcript, seam};
@@ -33,30 +33,37 @@ pub(super) enum Word {
     EndSilence(Duration),
 }
 
-type Task = AbortOnDropHandle<Result<Transcript, AsrError>>;
-
 /// A final decode that was begun in a pause.
 #[derive(Debug)]
 pub(super) struct Speculation {
-    task: Task,
+    task: Task<Transcript>,
     wanted: CancellationToken,
 }
 
 impl Speculation {
+    /// Begins to read what may be the end of an item.
+    pub(super) fn begin(lane: Lane, item: ItemId, utterance: Utterance, options: DecodeOptions) -> Self {
+        let wanted = CancellationToken::new();
+        let token = wanted.clone();
+        let reading = async move { lane.transcribe_speculatively(Arc::new(utterance), options, token).await };
+        Self { task: spawn(item, reading), wanted }
+    }
+
     /// Waits for its end, now that it is needed for sure.
     ///
     /// # Cancel safety
     ///
     /// Dropping this future drops the decode.
-    pub(super) async fn transcript(self) -> Result<Transcript, AsrError> {
+    pub(super) async fn transcript(mut self) -> Result<Transcript, AsrError> {
         self.wanted.cancel();
-        ended(self.task).await
+        ended(Some(&mut self.task)).await
     }
 }
 
 struct Interim {
-    task: Task,
-    since: Instant,
+    task: Task<Transcript>,
+    /// When it is given up.
+    until: Instant,
     /// What it reads.
     window: Span,
 }
@@ -79,6 +86,14 @@ enum Reading {
 }
 
 impl Guess {
+    /// What reads it, while something does.
+    fn task(&mut self) -> Option<&mut Task<Transcript>> {
+        match &mut self.reading {
+            Reading::Underway(speculation) => Some(&mut speculation.task),
+            Reading::Read(_) | Reading::Failed => None,
+        }
+    }
+
     /// What it says about an utterance. Nothing, where that goes on with what no pause ends (the detector was not sure of
     /// it), or was cut before it.
     fn known(self, utterance: &Utterance) -> Known {
@@ -189,7 +204,7 @@ impl Interpreter {
                 passage.speculate(&self.lane, self.windows, ear, options);
             }
         } else if settings.live.interims.is_some() && passage.is_due(ear, &self.pace) {
-            passage.ask(&self.lane, self.windows, ear, options);
+            passage.ask(&self.lane, self.windows, ear, options, &mut self.pace);
         }
     }
 
@@ -200,14 +215,14 @@ impl Interpreter {
     /// Dropping this future loses nothing.
     pub(super) async fn next(&mut self, patience: Option<&Patience>) -> Vec<Word> {
         let Some(passage) = &mut self.passage else { return pending().await };
-        let gives_up = passage.interim.as_ref().map(|interim| interim.since + self.pace.patience());
+        let gives_up = passage.interim.as_ref().map(|interim| interim.until);
         tokio::select! {
             biased;
-            transcript = guessed(&mut passage.guess) => passage.guessed(transcript, patience),
-            transcript = interpreted(&mut passage.interim) => self.interpreted(transcript),
+            transcript = ended(passage.guess.as_mut().and_then(Guess::task)) => passage.guessed(transcript, patience),
+            transcript = ended(passage.interim.as_mut().map(|interim| &mut interim.task)) => self.interpreted(transcript),
             () = at(gives_up) => {
                 passage.interim = None;
-                let paused = self.pace.starved();
+                let paused = self.pace.starved(Instant::now());
                 paused.then_some(Word::Interims { paused: true }).into_iter().collect()
             }
         }
@@ -227,8 +242,9 @@ impl Interpreter {
 impl Passage {
     /// Whether as much new speech was heard as calls for another reading.
     fn is_due(&self, ear: &Ear, pace: &Pace) -> bool {
+        let interval = pace.interval(self.draft.is_told(), Instant::now());
         self.interim.is_none()
-            && duration_of(ear.voiced_since(self.read_to)) >= pace.interval(self.draft.is_told())
+            && interval.is_some_and(|interval| duration_of(ear.voiced_since(self.read_to)) >= interval)
     }
 
     /// The window that is read next; it may end later than what was heard.
@@ -237,7 +253,7 @@ impl Passage {
         ear.voice_from(from).map(|voice| windows.next(from, voice))
     }
 
-    fn ask(&mut self, lane: &Lane, windows: Windows, ear: &Ear, options: &DecodeOptions) {
+    fn ask(&mut self, lane: &Lane, windows: Windows, ear: &Ear, options: &DecodeOptions, pace: &mut Pace) {
         let Some(open) = self.window(ear, windows).and_then(|window| ear.so_far(window)) else { return };
         let window = open.span;
         let is_full = windows.is_full(window);
@@ -249,10 +265,12 @@ impl Passage {
         };
         // A window that is about to be full has to be cut, however many others wait.
         let class = if is_full { Class::Final } else { Class::Interim };
+        let now = Instant::now();
+        let until = now + pace.ask(lane.expected(window.duration()), now);
         let lane = lane.clone();
         let reading = async move { lane.transcribe(Arc::new(open), options, class, None).await };
         self.read_to = window.end;
-        self.interim = Some(Interim { task: self.spawn(reading), since: Instant::now(), window });
+        self.interim = Some(Interim { task: spawn(self.item, reading), until, window });
     }
 
     fn speculate(&mut self, lane: &Lane, windows: Windows, ear: &Ear, options: &DecodeOptions) {
@@ -262,18 +280,10 @@ impl Passage {
         // Its slot is for the final text now.
         self.interim = None;
         let options = windows.options(&self.draft, options);
-        let (lane, wanted) = (lane.clone(), CancellationToken::new());
         let (window, pause) = (open.span, open.speech.end.midpoint(open.span.end));
-        let token = wanted.clone();
-        let reading = async move { lane.transcribe_speculatively(Arc::new(open), options, token).await };
-        let reading = Reading::Underway(Speculation { task: self.spawn(reading), wanted });
+        let reading = Reading::Underway(Speculation::begin(lane.clone(), self.item, open, options));
         self.read_to = window.end;
         self.guess = Some(Guess { window, pause, reading });
-    }
-
-    fn spawn(&self, reading: impl Future<Output = Result<Transcript, AsrError>> + Send + 'static) -> Task {
-        let turn = info_span!("turn", item = %self.item);
-        AbortOnDropHandle::new(tokio::spawn(reading.instrument(turn)))
     }
 
     fn resume(&mut self, windows: Windows) {
@@ -346,26 +356,10 @@ impl Passage {
     }
 }
 
-/// Waits for the end of what was begun in a pause; for ever when there is nothing.
-async fn guessed(guess: &mut Option<Guess>) -> Result<Transcript, AsrError> {
-    match guess {
-        Some(Guess { reading: Reading::Underway(Speculation { task, .. }), .. }) => ended(task).await,
-        _ => pending().await,
-    }
-}
-
-/// Waits for the end of an interim; for ever when there is none.
-async fn interpreted(interim: &mut Option<Interim>) -> Result<Transcript, AsrError> {
-    match interim {
-        Some(Interim { task, .. }) => ended(task).await,
-        None => pending().await,
-    }
-}
-
-async fn ended<T>(task: T) -> Result<Transcript, AsrError>
-where
-    T: Future<Output = Result<Result<Transcript, AsrError>, tokio::task::JoinError>>,
-{
-    let panicked = |_| Err(AsrError::Decode("the transcription task panicked".into()));
-    task.await.unwrap_or_else(panicked)
+fn spawn(
+    item: ItemId,
+    reading: impl Future<Output = Result<Transcript, AsrError>> + Send + 'static,
+) -> Task<Transcript> {
+    let turn = info_span!("turn", %item);
+    AbortOnDropHandle::new(tokio::spawn(reading.instrument(turn)))
 }

@@ -14,6 +14,7 @@ mod pace;
 mod patience;
 mod recording;
 mod turns;
+mod waiting;
 mod windows;
 
 pub use driver::{Driver, Ended, Session, SessionEvents, open};
@@ -24,3 +25,4 @@ pub use live::{
 pub use patience::{Closing, Patience, closing};
 pub use recording::{Part, Recording, RecordingError, recording_endpoints};
 pub use turns::ItemId;
+pub(crate) use waiting::at;

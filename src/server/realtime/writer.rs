@@ -6,16 +6,15 @@ use super::conversation::Conversation;
 use super::fault::Fault;
 use super::server_event::{Scribe, ServerEvent};
 use crate::server::ServerSettings;
-use crate::session::{SessionEvent, SessionEvents};
+use crate::session::{SessionEvent, SessionEvents, at};
 use crate::telemetry::metrics;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use futures_util::SinkExt;
 use futures_util::stream::SplitSink;
 use serde_json::Value;
-use std::future::pending;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -195,11 +194,3 @@ impl<'a> Writer<'a> {
 /// The client cannot be written to any more.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gone;
-
-/// Waits for a moment; for ever when there is none.
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => pending().await,
-    }
-}

@@ -4,6 +4,7 @@
 
 mod long;
 mod pauses;
+mod shedding;
 
 use super::*;
 use crate::asr::Stability;
@@ -158,18 +159,6 @@ async fn where_the_client_cuts_words_are_told_before_it_does_too() {
     let told = stage.told_meanwhile().await.join(" ");
     assert!(told.starts_with(r#"committed0 "one two three four." after"#), "{told}");
     assert_eq!(finals(&decodes).len(), 1, "it was begun in the pause before the commit");
-}
-
-#[tokio::test(start_paused = true)]
-async fn interims_that_get_no_slot_stop_and_come_again_when_they_do() {
-    let (mut stage, _) = counting(live(true));
-    let lease = stage.occupied().await;
-    stage.play(true, 500).await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(stage.told_meanwhile().await, ["paused=true"]);
-    drop(lease);
-    let told = stage.play(true, 3_000).await;
-    assert!(told.contains("paused=false"), "{told}");
 }
 
 #[tokio::test(start_paused = true)]
