@@ -63,7 +63,7 @@
 //! | [`asr::Lane`], [`asr::Job`] | a session's way to a slot; one decode on its way, with its lease |
 //! | [`asr::Hypothesis`], [`asr::Segment`], [`asr::Transcript`] | the reading of an utterance; timed text; a reading and what it took |
 //! | [`asr::Stability`], [`asr::Stabilizer`] | may a text still change; lets through only what two readings agree on |
-//! | [`asr::Seam`] | where long speech is cut between two words, so that it can be read window by window |
+//! | [`asr::Seam`], [`asr::Repeat`] | where long speech is cut between two words, so that it can be read window by window; the word that is read twice there |
 //! | [`asr::Doubt`], [`asr::Withheld`] | why a text is not told; the text that is not |
 //! | [`session::Patience`], [`session::Closing`] | how much silence ends what was said; what its text ends like |
 //! | [`session::Recording`], [`session::Part`] | a file being transcribed; the text of one stretch of it |

@@ -23,7 +23,8 @@ mod words;
 pub use engine::{Engine, Job, Outcome, Recognizer};
 pub use guard::{Doubt, Withheld, doubt};
 pub use lane::{Lane, LaneEvent, LaneSettings, Lanes, Transcript};
-pub use seam::{Seam, seam, without_repeat};
+pub use seam::{Repeat, Seam, seam, without_repeat};
+pub use spoken::append;
 pub use stabilizer::{Ending, Stabilizer};
 pub use supervisor::{Alerts, Capacity, Device, Knee, KneeFound, StartError, Supervisor, SupervisorSettings};
 pub use thread_engine::{RecognizerFactory, ThreadEngine};
@@ -179,9 +180,13 @@ pub struct Hypothesis {
 }
 
 impl Hypothesis {
-    /// The whole text: the segments, joined by single spaces.
+    /// The whole text: the segments, one [behind](append) the other.
     pub fn text(&self) -> String {
-        self.segments.iter().map(|segment| segment.text.as_str()).collect::<Vec<_>>().join(" ")
+        let mut text = String::new();
+        for segment in &self.segments {
+            append(&mut text, &segment.text);
+        }
+        text
     }
 
     /// Its beginning, up to the first word that is hardly more likely than not.

@@ -4,10 +4,11 @@
 //! run into each other nobody knows to a tenth of a second where one ends: there the last settled word is decoded again
 //! with what follows, and [taken out](without_repeat) of that reading, so that neither word is lost or told twice.
 
-use super::spoken::{agreed, spoken};
-use super::words::tokens_in;
+use super::spoken::{Spoken, agreed, append, spoken};
+use super::words::{join_words, tokens_in};
 use super::{Hypothesis, Segment, Word};
 use crate::audio::{Span, samples_in};
+use std::cmp::Reverse;
 use std::time::Duration;
 
 /// Without an older hypothesis, what was said this close to the window's end is unsure.
@@ -28,12 +29,21 @@ pub struct Seam {
     /// Where it lies in the stream: in the middle of the gap, or before the last settled word.
     pub at: u64,
     /// The last settled word, if it will be read again.
-    pub repeated: Option<String>,
+    pub repeated: Option<Repeat>,
     /// Whether a sentence ends there.
     pub ends_sentence: bool,
     /// What was said before it.
     pub settled: Hypothesis,
     /// The text behind it, which will be read again.
+    pub tail: String,
+}
+
+/// A settled word that is read again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repeat {
+    /// The word; or all the text of a segment whose words are not known.
+    pub word: String,
+    /// What was read behind it, which will be read again as well.
     pub tail: String,
 }
 
@@ -52,36 +62,71 @@ pub fn seam(newer: &Hypothesis, older: Option<&str>, window: Span) -> Option<Sea
     let (last, unit) = (&units[cut.behind - 1], &units[cut.behind]);
     let (settled, tail) = divide(newer, unit.segment, unit.word);
     let is_pause = cut.gap >= samples_in(PAUSE);
-    let repeated = (!is_pause).then(|| last.text.split_whitespace().next_back()).flatten().map(str::to_owned);
+    let repeated = (!is_pause).then(|| Repeat { word: last.text.to_owned(), tail: tail.clone() });
     let at = if repeated.is_some() { last.span.start.max(window.start) } else { cut.at };
     Some(Seam { at, repeated, ends_sentence: cut.ends_sentence, settled, tail })
 }
 
-/// A reading without the word that it repeats from before a seam: its first one, if it is that word.
-pub fn without_repeat(mut reading: Hypothesis, repeated: &str) -> Hypothesis {
-    let Some(first) = reading.segments.first_mut() else { return reading };
-    if first.text.split_whitespace().next().is_some_and(|word| keys(word) == keys(repeated)) {
-        *first = without_first_word(first);
+/// So many more words than the repeated one has may have been read in its place.
+const MISREAD_WORDS: usize = 2;
+
+/// More words of the tail than so many tell no more about where it begins.
+const TELLING_WORDS: usize = 3;
+
+/// A reading without what it repeats from before a seam.
+///
+/// That word stands first, but may be cut off at its beginning, so that it reads like another one or two, or not at all,
+/// or stand behind a piece of the word before it. So what is taken out ends with the word, or before the tail begins.
+pub fn without_repeat(mut reading: Hypothesis, repeat: &Repeat) -> Hypothesis {
+    let [words, word, tail] = [&reading.text(), &repeat.word, &repeat.tail].map(|text| spoken(text));
+    let quality = |n: usize| {
+        let follows = agreed(&words[n..], &tail).min(TELLING_WORDS);
+        let ends_with_it = agreed_ends(&words[..n], &word) == word.len();
+        let is_word = ends_with_it && (n == word.len() || follows > 0);
+        (usize::from(is_word) + follows, is_word, Reverse(n))
+    };
+    let most = words.len().min(word.len() + MISREAD_WORDS);
+    let mut repeated = (0..=most).max_by_key(|n| quality(*n)).unwrap_or_default();
+    for segment in &mut reading.segments {
+        repeated -= take_out(segment, repeated);
     }
     reading.segments.retain(|segment| !segment.text.is_empty());
     reading
 }
 
-fn keys(text: &str) -> Vec<String> {
-    spoken(text).into_iter().map(|word| word.key).collect()
+/// How many words two texts have in common from their ends.
+fn agreed_ends(a: &[Spoken], b: &[Spoken]) -> usize {
+    a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a.key == b.key).count()
 }
 
-fn without_first_word(segment: &Segment) -> Segment {
-    let text = segment.text.split_whitespace().skip(1).collect::<Vec<_>>().join(" ");
-    let words: Vec<Word> = segment.words.iter().skip(1).cloned().collect();
-    let start = words.first().map_or(segment.span.start, |word| word.span.start);
-    Segment {
-        text,
-        span: Span::new(start, segment.span.end),
-        tokens: segment.tokens[tokens_in(&segment.tokens, 1)..].to_vec(),
-        words,
-        ..segment.clone()
+/// Takes out the first `n` words that are said in a segment, or as many as there are; gives their number.
+fn take_out(segment: &mut Segment, n: usize) -> usize {
+    let said = spoken(&segment.text);
+    let n = n.min(said.len());
+    if n == 0 {
+        return 0;
     }
+    // What is attached to the last of them is its punctuation.
+    let rest = segment.text[said[n - 1].end..]
+        .trim_start_matches(|char: char| !char.is_alphanumeric() && !char.is_whitespace())
+        .trim_start();
+    segment.text = if n == said.len() { String::new() } else { rest.to_owned() };
+    let n_words = words_within(segment, n);
+    segment.tokens.drain(..tokens_in(&segment.tokens, n_words));
+    segment.words.drain(..n_words.min(segment.words.len()));
+    segment.span.start = segment.words.first().map_or(segment.span.start, |word| word.span.start);
+    n
+}
+
+/// How many whole words of a segment the first `n` that are said in it make up.
+fn words_within(segment: &Segment, n: usize) -> usize {
+    let mut said = 0;
+    let is_within = |word: &&Word| {
+        said += spoken(&word.text).len();
+        said <= n
+    };
+    let untimed = if segment.words.is_empty() { join_words(&segment.tokens) } else { Vec::new() };
+    segment.words.iter().chain(&untimed).take_while(is_within).count()
 }
 
 /// A word, or a segment whose words are not known.
@@ -156,15 +201,16 @@ fn ends_sentence(text: &str) -> bool {
 /// The hypothesis before this word of this segment, and the text from there on.
 fn divide(hypothesis: &Hypothesis, segment: usize, word: usize) -> (Hypothesis, String) {
     let mut settled = Hypothesis { segments: hypothesis.segments[..segment].to_vec(), ..hypothesis.clone() };
-    let mut tail: Vec<&str> = Vec::new();
     let whole = &hypothesis.segments[segment];
     let at = if word == 0 { 0 } else { end_of(whole, word) };
     if word > 0 {
         settled.segments.push(first_words(whole, word, at));
     }
-    tail.push(whole.text[at..].trim());
-    tail.extend(hypothesis.segments[segment + 1..].iter().map(|segment| segment.text.as_str()));
-    (settled, tail.join(" "))
+    let mut tail = whole.text[at..].trim().to_owned();
+    for segment in &hypothesis.segments[segment + 1..] {
+        append(&mut tail, &segment.text);
+    }
+    (settled, tail)
 }
 
 /// The byte of the segment's text behind its first `n` words.
@@ -301,21 +347,85 @@ mod tests {
     fn where_words_run_together_the_last_settled_one_is_read_again() {
         let words = "so@0-5 we@10-15 came@54-60 Then@60-63 all@63-70 the@70-77 rest@77-82 left@82-86";
         let Seam { at, repeated, .. } = seam(&read(words), Some("so we came then all"), WINDOW).unwrap();
-        assert_eq!((repeated.as_deref(), at), (Some("Then"), WINDOW.start + 6 * SECOND));
+        let repeat = Repeat { word: "Then".into(), tail: "all the rest left".into() };
+        assert_eq!((repeated, at), (Some(repeat), WINDOW.start + 6 * SECOND));
         let pause = "so@0-5 we@10-15 came@54-60 Then@62-63 all@63-70 the@70-77 rest@77-82 left@82-86";
         assert_eq!(seam(&read(pause), Some("so we came then"), WINDOW).unwrap().repeated, None);
     }
 
+    /// What is left of a text behind a seam between `word` and `tail`: text, words and tokens alike.
+    fn without(text: &str, word: &str, tail: &str) -> String {
+        let words = text.split_whitespace().map(|word| format!("{word}@0-1")).collect::<Vec<_>>();
+        let repeat = Repeat { word: word.into(), tail: tail.into() };
+        let reading = without_repeat(read(&words.join(" ")), &repeat);
+        let segments = reading.segments.iter();
+        let (mut words, mut tokens) = (Vec::new(), Vec::new());
+        for segment in segments {
+            words.extend(segment.words.iter().map(|word| word.text.clone()));
+            tokens.extend(segment.tokens.iter().flat_map(|token| token.bytes.clone()));
+        }
+        assert_eq!(words.join(" "), reading.text());
+        assert_eq!(String::from_utf8(tokens).unwrap().trim(), reading.text());
+        reading.text()
+    }
+
     #[test]
     fn a_word_that_is_read_again_is_taken_out_where_it_stands_first() {
-        let without = |text: &str| {
-            let words = text.split_whitespace().map(|word| format!("{word}@0-1")).collect::<Vec<_>>();
-            without_repeat(read(&words.join(" ")), "One.").text()
-        };
-        assert_eq!(without("one six six"), "six six");
-        assert_eq!(without("one one six"), "one six", "the second was said");
-        assert_eq!(without("six one"), "six one");
-        assert_eq!(without("One."), "");
+        assert_eq!(without("one six six", "One.", "Six six"), "six six");
+        assert_eq!(without("one one six", "One.", "One six"), "one six", "the second was said");
+        assert_eq!(without("one six", "One.", "one six"), "one six", "the first was not heard");
+        assert_eq!(without("six one", "One.", "six"), "six one");
+        assert_eq!(without("One.", "One.", "six"), "");
+        assert_eq!(without("One. Seven", "One", "six"), "Seven");
+        assert_eq!(without("Forty-seven. Set a", "forty-seven.", "Send a"), "Set a");
+    }
+
+    #[test]
+    fn a_word_that_reads_like_others_when_it_is_cut_off_is_taken_out_where_what_followed_it_follows() {
+        assert_eq!(without("Lock. Open the door", "o'clock.", "Open the"), "Open the door");
+        assert_eq!(without("today is, buy milk", "Saturday.", "Buy water"), "buy milk");
+        assert_eq!(
+            without("at one o'clock", "one", "o'clock"),
+            "o'clock",
+            "of the word before it a piece is heard"
+        );
+        assert_eq!(
+            without("lock. Close the door", "o'clock.", "Open the"),
+            "lock. Close the door",
+            "one cannot tell"
+        );
+    }
+
+    #[test]
+    fn a_segment_that_is_read_again_is_taken_out_whole() {
+        let mut reading = read("we@0-1 came.@1-2 / Then@2-3 all@3-4");
+        reading.segments.iter_mut().for_each(|segment| segment.words.clear());
+        let repeat = Repeat { word: "We came.".into(), tail: "Then all the".into() };
+        let reading = without_repeat(reading, &repeat);
+        assert_eq!((reading.text().as_str(), reading.segments[0].tokens.len()), ("Then all", 2));
+    }
+
+    #[test]
+    fn scripts_without_spaces_are_divided_and_joined_without_any() {
+        let mut reading = read("今天@50-60 天气@60-70 很好@70-75 吗？@75-80 / 明天@80-84 呢@84-88");
+        reading.segments.iter_mut().for_each(|segment| {
+            segment.text = segment.text.replace(' ', "");
+            segment.tokens.iter_mut().for_each(|token| token.bytes.retain(|byte| *byte != b' '));
+        });
+        let Seam { settled, tail, repeated, .. } = seam(&reading, Some("今天天气很好"), WINDOW).unwrap();
+        assert_eq!((settled.text().as_str(), tail.as_str()), ("今天天气", "很好吗？明天呢"));
+        let repeat = repeated.unwrap();
+        assert_eq!(repeat.word, "天气");
+        reading.segments.iter_mut().for_each(|segment| {
+            segment.text = segment.text.replace("今天", "");
+            if segment.words[0].text == "今天" {
+                segment.words.remove(0);
+                segment.tokens.remove(0);
+            }
+        });
+        let reading = without_repeat(reading, &repeat);
+        assert_eq!(reading.text(), "很好吗？明天呢");
+        assert_eq!((reading.segments[0].words.len(), reading.segments[0].tokens.len()), (2, 2));
     }
 
     proptest! {

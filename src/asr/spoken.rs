@@ -35,6 +35,22 @@ pub(super) fn spoken(text: &str) -> Vec<Spoken> {
     words
 }
 
+/// Appends to a text what follows on it: behind a space, unless both are of a script that is written without.
+pub fn append(text: &mut String, following: &str) {
+    let is_spaced = |char: char| !is_unspaced(char) && !is_wide(char);
+    let ends_spaced = text.chars().next_back().is_some_and(is_spaced);
+    let goes_on_spaced = following.chars().next().is_none_or(is_spaced);
+    if ends_spaced || !text.is_empty() && goes_on_spaced {
+        text.push(' ');
+    }
+    text.push_str(following);
+}
+
+/// Punctuation of East Asian scripts, which has its space in it.
+fn is_wide(char: char) -> bool {
+    matches!(char, '\u{3000}'..='\u{303f}' | '\u{ff00}'..='\u{ffef}')
+}
+
 /// How many words two texts have in common from their beginnings.
 pub(super) fn agreed(a: &[Spoken], b: &[Spoken]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a.key == b.key).count()
@@ -60,6 +76,21 @@ mod tests {
     #[test]
     fn each_character_of_a_script_without_spaces_is_a_word() {
         assert_eq!(keys("今天OK了。"), "今 天 ok 了");
+    }
+
+    #[test]
+    fn texts_are_joined_by_a_space_unless_their_script_has_none() {
+        let joined = |pieces: &[&str]| {
+            let mut text = String::new();
+            for piece in pieces {
+                append(&mut text, piece);
+            }
+            text
+        };
+        assert_eq!(joined(&["Open.", "Close."]), "Open. Close.");
+        assert_eq!(joined(&["今天。", "天气", "！好"]), "今天。天气！好");
+        assert_eq!(joined(&["今天", "OK", "了"]), "今天 OK 了");
+        assert_eq!(joined(&["", "one"]), "one");
     }
 
     #[test]

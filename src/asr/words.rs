@@ -52,7 +52,8 @@ fn has_letters(token: &Token) -> bool {
     std::str::from_utf8(&token.bytes).map_or(true, |text| text.chars().any(char::is_alphanumeric))
 }
 
-fn join_words(tokens: &[Token]) -> Vec<Word> {
+/// The words, without their times.
+pub(super) fn join_words(tokens: &[Token]) -> Vec<Word> {
     groups(tokens).iter().map(|group| word(group)).filter(|word| !word.text.is_empty()).collect()
 }
 

@@ -23,7 +23,7 @@ const NEWS_PACE: Duration = Duration::from_millis(500);
 /// How the pool treats those who wait.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolSettings {
-    /// How many may wait before a new flow is refused.
+    /// How many may wait for work that is [owed](Class::is_owed) before a new flow is refused.
     pub queue_limit: usize,
     /// Who is next.
     pub ledger: LedgerSettings,
@@ -41,7 +41,7 @@ pub enum AcquireError {
     /// The line is full.
     #[error("pool is saturated: {queued} requests already wait (limit {limit})")]
     Saturated {
-        /// Tickets in line.
+        /// Tickets in line for work that is owed.
         queued: usize,
         /// How many may be.
         limit: usize,

@@ -58,6 +58,11 @@ impl Class {
     /// All of them, in order of service.
     pub const ALL: [Self; 4] = [Self::Final, Self::Speculative, Self::Interim, Self::Batch];
 
+    /// Whether somebody is owed it. The rest may be dropped.
+    pub fn is_owed(self) -> bool {
+        matches!(self, Self::Final | Self::Batch)
+    }
+
     /// Its name in logs, metrics and `/pool`.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
 //! A finished transcript in the formats of OpenAI's API. Pure; the command line prints the same documents.
 
 use super::languages::language_name;
-use crate::asr::{Segment, Task, Timestamps, Token, Word};
+use crate::asr::{Segment, Task, Timestamps, Token, Word, append};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use serde::Serialize;
@@ -93,9 +93,13 @@ impl FromStr for OutputFormat {
 }
 
 impl TranscriptDocument<'_> {
-    /// The whole text: the segments, joined by single spaces.
+    /// The whole text: the segments, one behind the other.
     pub fn text(&self) -> String {
-        self.segments.iter().map(|segment| segment.text.as_str()).collect::<Vec<_>>().join(" ")
+        let mut text = String::new();
+        for segment in self.segments {
+            append(&mut text, &segment.text);
+        }
+        text
     }
 }
 

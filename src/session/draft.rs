@@ -3,7 +3,9 @@
 //! What lies before the last seam is *settled*: it is not read again, and what is read next follows on it. The rest is
 //! open, and may read otherwise every time.
 
-use crate::asr::{DecodeOptions, Ending, Hypothesis, Seam, Segment, Stabilizer, Withheld, without_repeat};
+use crate::asr::{
+    DecodeOptions, Ending, Hypothesis, Repeat, Seam, Segment, Stabilizer, Withheld, append, without_repeat,
+};
 use std::mem;
 
 /// So much of the settled text goes before the next window as its context, in bytes: a sentence or three.
@@ -21,7 +23,7 @@ pub(super) struct Draft {
     /// The first text of it that is not told.
     withheld: Option<Withheld>,
     /// The last settled word, if what is open begins with it.
-    repeated: Option<String>,
+    repeated: Option<Repeat>,
     /// How what is open read last.
     latest: Option<String>,
     stabilizer: Stabilizer,
@@ -147,11 +149,11 @@ impl Draft {
 
 /// Two texts, one behind the other.
 fn joined(before: &str, after: &str) -> String {
-    match (before.is_empty(), after.is_empty()) {
-        (true, _) => after.to_owned(),
-        (_, true) => before.to_owned(),
-        _ => format!("{before} {after}"),
+    let mut text = before.to_owned();
+    if !after.is_empty() {
+        append(&mut text, after);
     }
+    text
 }
 
 #[cfg(test)]

@@ -291,7 +291,8 @@ impl Passage {
         let Some(Guess { window, pause, reading: Reading::Read(transcript) }) = self.guess.take() else {
             return;
         };
-        let is_sentence = closing(&transcript.hypothesis.text()) == Closing::Sentence;
+        let Hypothesis { language, .. } = &transcript.hypothesis;
+        let is_sentence = closing(&transcript.hypothesis.text(), language) == Closing::Sentence;
         if windows.cuts_at(window.len(), is_sentence) && transcript.withheld.is_none() {
             // No seam is better than a pause. Its middle, because at its end a word may have begun that the detector was
             // not sure of yet.
@@ -348,8 +349,8 @@ impl Passage {
             let delta = self.draft.hear(&transcript.hypothesis, guess.window.end);
             words.extend(delta.map(|text| Word::Delta { item: self.item, text }));
         }
-        let text = transcript.hypothesis.text();
-        words.extend(patience.map(|patience| Word::EndSilence(patience.wait(Some(&text)))));
+        let closing = closing(&transcript.hypothesis.text(), &transcript.hypothesis.language);
+        words.extend(patience.map(|patience| Word::EndSilence(patience.wait(closing))));
         guess.reading = Reading::Read(transcript);
         words
     }

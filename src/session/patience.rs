@@ -15,45 +15,63 @@ pub enum Closing {
     Open,
 }
 
-/// Words that something must follow, and sounds of hesitation, in lower case.
-const OPEN: &[&[&str]] = &[
-    // English. Left out: "in", "on", "off", "up", "is", "it" and their like, which end many a command or question.
-    &[
-        "um", "uh", "uhm", "umm", "er", "erm", "hmm", "hm", "mm", "eh", "ah", "the", "a", "an", "my", "your",
-        "our", "their", "and", "or", "but", "because", "if", "when", "while", "although", "than", "of",
-        "from", "with", "without", "into", "between", "until", "during", "at", "as", "am", "was", "were",
-        "been", "will", "would", "could", "should", "shall", "may", "might", "must", "cannot", "im", "ill",
-        "youre", "theyre", "lets", "very", "every",
-    ],
-    // German
-    &[
-        "äh", "ähm", "öh", "öhm", "der", "die", "das", "den", "dem", "des", "ein", "eine", "einen", "einem",
-        "einer", "eines", "mein", "meine", "meinen", "und", "oder", "aber", "weil", "dass", "wenn", "obwohl",
-        "sondern", "mit", "von", "für", "ohne", "durch", "zwischen", "zum", "zur", "im", "vom", "beim",
-        "sehr",
-    ],
-    // French
-    &[
-        "euh", "heu", "ben", "le", "la", "les", "un", "une", "des", "du", "mon", "ma", "mes", "et", "ou",
-        "mais", "parce", "que", "quand", "si", "de", "pour", "avec", "sans", "dans", "chez", "entre", "très",
-    ],
-    // Spanish
-    &[
-        "este", "eh", "el", "los", "las", "una", "unos", "unas", "mi", "mis", "y", "o", "pero", "porque",
-        "cuando", "del", "para", "con", "sin", "por", "entre", "muy",
-    ],
+/// Sounds of hesitation in any language, in lower case.
+const SOUNDS: &[&str] = &["hm", "hmm", "mm"];
+
+/// Words that something must follow, and sounds of hesitation, in lower case, for each language by its code.
+///
+/// Each by itself, because a word that is open in one language ends a sentence in another: "I want to die."
+const OPEN: &[(&str, &[&str])] = &[
+    // Left out: "in", "on", "off", "up", "is", "it" and their like, which end many a command or question; "am", "was" and
+    // "will", which end answers; "while", which ends "Wait a while."; and "may", which is a month.
+    (
+        "en",
+        &[
+            "um", "uh", "uhm", "umm", "er", "erm", "eh", "ah", "the", "a", "an", "my", "your", "our",
+            "their", "and", "or", "but", "because", "if", "when", "although", "than", "of", "from", "with",
+            "without", "into", "between", "until", "during", "at", "as", "were", "been", "would", "could",
+            "should", "shall", "might", "must", "cannot", "i'm", "i'll", "you're", "they're", "let's",
+            "very", "every",
+        ],
+    ),
+    // Left out: "das", which ends "Ich mag das."; "ein", "mit" and "durch", which are halves of verbs ("Schalte es ein.");
+    // and "sehr", which ends thanks.
+    (
+        "de",
+        &[
+            "äh", "ähm", "öh", "öhm", "der", "die", "den", "dem", "des", "eine", "einen", "einem", "einer",
+            "eines", "mein", "meine", "meinen", "und", "oder", "aber", "weil", "dass", "wenn", "obwohl",
+            "sondern", "von", "für", "ohne", "zwischen", "zum", "zur", "im", "vom", "beim",
+        ],
+    ),
+    // Left out: "entre", which lets somebody in, and "si", which is a yes.
+    (
+        "fr",
+        &[
+            "euh", "heu", "ben", "le", "la", "les", "un", "une", "des", "du", "mon", "ma", "mes", "et", "ou",
+            "mais", "parce", "que", "quand", "de", "pour", "avec", "sans", "dans", "chez", "très",
+        ],
+    ),
+    // Left out: "entre", as above; "para", which stops somebody; and "este", which ends "Quiero este."
+    (
+        "es",
+        &[
+            "eh", "el", "los", "las", "una", "unos", "unas", "mi", "mis", "y", "o", "pero", "porque",
+            "cuando", "del", "con", "sin", "por", "muy",
+        ],
+    ),
 ];
 
-/// Says how a text leaves off.
+/// Says how a text in this language (ISO 639-1) leaves off.
 ///
 /// A full stop counts for little: Whisper sets one wherever the sound ends, also behind a word that cannot end anything.
-pub fn closing(text: &str) -> Closing {
+pub fn closing(text: &str, language: &str) -> Closing {
     let text = text.trim_end_matches(|char: char| char.is_whitespace() || QUOTES.contains(&char));
     if text.ends_with("..") || text.ends_with([',', '、', '，', '،', ';', ':', '-', '–', '—', '…']) {
         return Closing::Open;
     }
     let asks = text.ends_with(['?', '？', '؟', '!', '！']);
-    if !asks && ends_open(text) {
+    if !asks && ends_open(text, language) {
         return Closing::Open;
     }
     if asks || text.ends_with(['.', '。', '।', '۔']) { Closing::Sentence } else { Closing::Unclear }
@@ -61,11 +79,12 @@ pub fn closing(text: &str) -> Closing {
 
 const QUOTES: [char; 7] = ['"', '”', '’', '»', ')', '」', '\''];
 
-fn ends_open(text: &str) -> bool {
+fn ends_open(text: &str, language: &str) -> bool {
     let Some(last) = text.split_whitespace().next_back() else { return false };
-    let last: String =
-        last.chars().filter(|char| char.is_alphabetic()).flat_map(char::to_lowercase).collect();
-    OPEN.iter().any(|words| words.contains(&last.as_str()))
+    let last: String = last.to_lowercase().replace('’', "'");
+    let last: String = last.chars().filter(|char| char.is_alphabetic() || *char == '\'').collect();
+    let words = OPEN.iter().find(|(code, _)| *code == language).map_or(&[][..], |(_, words)| *words);
+    [SOUNDS, words].iter().any(|words| words.contains(&last.trim_matches('\'')))
 }
 
 /// How long to wait after texts that leave off in these ways.
@@ -101,9 +120,9 @@ impl Patience {
         Self::millis(250, 500, 1_000)
     }
 
-    /// How long to wait after this text; `None` while it is not known.
-    pub fn wait(&self, text: Option<&str>) -> Duration {
-        match text.map_or(Closing::Unclear, closing) {
+    /// How long to wait after a text that leaves off like this.
+    pub fn wait(&self, closing: Closing) -> Duration {
+        match closing {
             Closing::Sentence => self.sentence,
             Closing::Unclear => self.unclear,
             Closing::Open => self.open,
@@ -127,9 +146,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn check(expected: Closing, texts: &[&str]) {
+    fn check(expected: Closing, language: &str, texts: &[&str]) {
         for text in texts {
-            assert_eq!(closing(text), expected, "{text}");
+            assert_eq!(closing(text, language), expected, "{text}");
         }
     }
 
@@ -137,6 +156,7 @@ mod tests {
     fn whole_sentences_close() {
         check(
             Closing::Sentence,
+            "en",
             &[
                 "Turn it off.",
                 "What time is it?",
@@ -153,6 +173,7 @@ mod tests {
     fn hesitations_and_words_that_need_another_leave_it_open_whatever_the_full_stop() {
         check(
             Closing::Open,
+            "en",
             &[
                 "I would like, um.",
                 "Set the",
@@ -162,27 +183,36 @@ mod tests {
                 "Well,",
                 "and then...",
                 "so …",
-                "Ich möchte ein.",
-                "Je voudrais le",
-                "Quiero una.",
+                "I’ll",
                 "two hundred and",
                 "it's—",
                 "Uh",
             ],
         );
+        check(Closing::Open, "de", &["Ich möchte einen.", "Hm."]);
+        check(Closing::Open, "fr", &["Je voudrais le"]);
+        check(Closing::Open, "es", &["Quiero una."]);
+    }
+
+    #[test]
+    fn a_word_that_is_open_in_another_language_or_spelling_leaves_nothing_open() {
+        let english =
+            ["I want to die.", "It is in the den.", "Time to pour.", "I feel ill.", "It was in May."];
+        check(Closing::Sentence, "en", &english);
+        check(Closing::Sentence, "de", &["Ich mag das.", "Schalte das Licht ein.", "Das war er."]);
+        check(Closing::Sentence, "it", &["Non lo so, ma.", "Chiudi la."]);
     }
 
     #[test]
     fn all_else_is_unclear() {
-        check(Closing::Unclear, &["", "  ", "Turn it off", "...x", "seven five", "今天"]);
+        check(Closing::Unclear, "en", &["", "  ", "Turn it off", "...x", "seven five", "今天"]);
     }
 
     #[test]
     fn a_wait_follows_on_what_was_said() {
         let patience = Patience::server_vad(Duration::from_millis(500));
-        let waits = [None, Some("Stop."), Some("Stop the"), Some("seven")]
-            .map(|text| patience.wait(text).as_millis());
-        assert_eq!(waits, [500, 400, 800, 500]);
+        let waits = ["Stop.", "Stop the", "seven"].map(|text| patience.wait(closing(text, "en")).as_millis());
+        assert_eq!(waits, [400, 800, 500]);
     }
 
     #[test]
@@ -203,7 +233,7 @@ mod tests {
         fn a_sentence_never_waits_longer_than_anything_else(base in 0_u64..10_000, text in ".{0,20}") {
             for patience in [Patience::server_vad(Duration::from_millis(base)), Patience::low(), Patience::medium(), Patience::high()] {
                 prop_assert!(patience.sentence <= patience.unclear && patience.unclear <= patience.open);
-                let wait = patience.wait(Some(&text));
+                let wait = patience.wait(closing(&text, "en"));
                 prop_assert!(patience.sentence <= wait && wait <= patience.open);
             }
         }

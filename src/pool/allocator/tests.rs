@@ -115,6 +115,20 @@ async fn a_full_line_refuses_newcomers_at_the_door() {
     assert_eq!(allocator.admit(), Err(AcquireError::Saturated { queued: 2, limit: 2, retry_after }));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_may_be_dropped_takes_no_room_from_newcomers_until_it_is_owed() {
+    let (allocator, _retired) = pool(1);
+    let _held = lease(&allocator).await;
+    let in_line = |class| allocator.enqueue(&flow(&allocator, "talker"), one(class), None).unwrap();
+    let _interims = [Class::Interim; 3].map(in_line);
+    let guesses = [Class::Speculative; 3].map(in_line);
+    assert_eq!(allocator.admit(), Ok(()));
+    guesses[0].promote();
+    assert_eq!(allocator.admit(), Ok(()));
+    let _part = in_line(Class::Batch);
+    assert_eq!(allocator.admit().unwrap_err().code(), "pool_saturated");
+}
+
 #[tokio::test]
 async fn a_newcomer_that_was_let_in_before_the_line_filled_up_is_refused_at_its_end() {
     let (allocator, _retired) = pool(1);

@@ -47,8 +47,10 @@ impl Books {
         if self.phase == Phase::Open { self.check_room() } else { Err(AcquireError::Draining) }
     }
 
+    /// What may be dropped takes up no room: it keeps nobody waiting who comes for a text.
     fn check_room(&self) -> Result<(), AcquireError> {
-        let (queued, limit) = (self.ledger.queued(), self.queue_limit);
+        let queued = self.line.values().filter(|waiting| waiting.ask.class.is_owed()).count();
+        let limit = self.queue_limit;
         if queued < limit {
             return Ok(());
         }
