@@ -139,9 +139,15 @@ impl Utterance {
     pub fn new(span: Span, voices: Vec<Span>, samples: Vec<f32>) -> Self {
         let start = voices.first().map_or(span.start, |voice| voice.start);
         let speech = Span::new(start, voices.last().map_or(start, |voice| voice.end));
-        let voiced = voices.iter().map(|voice| voice.len()).sum();
         let confidence = if voices.is_empty() { 0.0 } else { 1.0 };
-        Self { span, speech, voiced, voices, confidence, samples }
+        Self {
+            span,
+            speech,
+            voiced: voices.iter().map(|voice| voice.len()).sum(),
+            voices,
+            confidence,
+            samples,
+        }
     }
 
     /// An utterance that is speech from its first sample to its last.
