@@ -253,7 +253,7 @@ impl Reader<'_> {
 
     /// Says what is wrong, lets the session read what was said, though not for ever, and then closes.
     async fn break_off(&mut self, fault: Fault, farewell: Farewell) -> Result<(), Done> {
-        self.reply(Reply::CloseSoon(fault, farewell)).await?;
+        self.reply(Reply::CloseSoon(Box::new(fault), farewell)).await?;
         self.session = None;
         Ok(())
     }

@@ -34,7 +34,7 @@ pub(super) enum Reply {
     /// Close when the session has told everything.
     CloseAfterAll(Farewell),
     /// Say why, and close when the session has told everything, for which it has `last_words`.
-    CloseSoon(Fault, Farewell),
+    CloseSoon(Box<Fault>, Farewell),
 }
 
 /// The last word: a WebSocket close code and a reason.
@@ -159,7 +159,7 @@ impl<'a> Writer<'a> {
             }
             Reply::CloseSoon(fault, farewell) => {
                 (self.farewell, self.broken_off) = (Some(farewell), Some(Instant::now()));
-                (Err(fault), None)
+                (Err(*fault), None)
             }
         };
         let event = answer.unwrap_or_else(|fault| ServerEvent::Error { error: fault.answering(event_id) });
