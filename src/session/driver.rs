@@ -171,10 +171,11 @@ impl Driver {
             self.backlog.set_scope(LeaseScope::Session);
         }
         while let Some(request) = self.next_request().await? {
-            self.obey(request).await?;
+            // On the heap, so that a session that waits for the next request, as most do, holds no room for this one.
+            Box::pin(self.obey(request)).await?;
         }
         // What is being said when the last handle goes is worth its text, however short it is.
-        let _ = self.hear(EarInput::Commit).await?;
+        let _ = Box::pin(self.hear(EarInput::Commit)).await?;
         self.forget_turn();
         self.read_all().await
     }
@@ -187,7 +188,7 @@ impl Driver {
             let (blocked_from, quiet_from) = (self.backlog.blocked_from(), self.quiet_from());
             tokio::select! {
                 biased;
-                step = self.backlog.next() => self.tell_step(step).await?,
+                step = self.backlog.next() => Box::pin(self.tell_step(step)).await?,
                 words = self.interpreter.next(self.settings.patience.as_ref()) => self.tell_words(words).await?,
                 request = self.requests.recv(), if takes_more => return Ok(request),
                 () = at(blocked_from), if !takes_more => {}
