@@ -66,8 +66,8 @@ const HARDLY_ANY_VOICE: Duration = Duration::from_millis(200);
 /// Below this share of the sound there is little speech in it. One word with the silence around it has twice as much.
 const LITTLE: f32 = 0.1;
 
-/// A detector that is this sure of a voice has heard one: nearly every word that is said aloud comes to it, also in noise
-/// half as loud. Tones that sound like a voice stay below.
+/// A detector that is this sure of a voice has heard one: nearly all that is said aloud comes to it, also in noise half as
+/// loud, if it lasts for more than a quarter of a second. Tones that sound like a voice stay below.
 const SURE: f32 = 0.995;
 
 /// A word out of a noise may stay below this, and so do most of the tones that are taken for a voice at all.

@@ -552,7 +552,8 @@ proptest! {
     #[test]
     fn a_look_shows_what_a_commit_would_cut(settings in any_settings(), script in any_script(), from in 0_u64..40_000) {
         let mut stream = Stream::new(settings).play(&script);
-        let (shown, voiced) = (stream.endpointer.so_far(Span::new(from, u64::MAX)), stream.endpointer.voiced_since(from));
+        let shown = stream.endpointer.so_far(Span::new(from, u64::MAX));
+        let voiced = stream.endpointer.voiced_since(from);
         let whole = stream.endpointer.so_far(ALL);
         prop_assert_eq!(shown.as_ref().map_or(0, |utterance| utterance.voiced), voiced);
         stream.events.clear();

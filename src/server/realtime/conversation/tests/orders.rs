@@ -1,4 +1,5 @@
-//! Recorded orders of events: what happened in a session, and what its client was told, one event a line.
+//! Orders of events, written down by what OpenAI documents: what happens in a session, and what its client is told, one
+//! event a line.
 
 use super::*;
 use crate::asr::Doubt;
@@ -71,7 +72,7 @@ fn order(dialect: Dialect, happened: Vec<SessionEvent>) -> String {
 }
 
 #[test]
-fn events_come_in_the_recorded_orders() {
+fn events_come_in_the_documented_orders() {
     let utterance = || {
         vec![
             started(1, 100),
@@ -82,7 +83,7 @@ fn events_come_in_the_recorded_orders() {
             ended(1, "Turn on the lamp in the hall.", " in the hall.", 0),
         ]
     };
-    let recorded = [
+    let documented = [
         ("server_vad, with text before the commit", Dialect::Current, utterance()),
         (
             "manual commit",
@@ -155,7 +156,7 @@ fn events_come_in_the_recorded_orders() {
         ),
         ("a client of the beta", Dialect::Beta, utterance()),
     ];
-    let told: Vec<String> = recorded
+    let told: Vec<String> = documented
         .into_iter()
         .map(|(name, dialect, happened)| format!("# {name}\n{}", order(dialect, happened)))
         .collect();
