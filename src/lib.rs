@@ -26,15 +26,17 @@
 //! | [`pool`] | leases on slots, in fair order; has never heard of Whisper | `telemetry` |
 //! | [`vad`] | speech probability → edges → utterances | `audio`, `telemetry` |
 //! | [`asr`] | an utterance and a slot → a hypothesis | `audio`, `pool`, `gpu`, `telemetry` |
-//! | [`session`] | one live conversation or one recording: audio in, text out | `audio`, `vad`, `asr`, `pool`, `telemetry` |
-//! | [`server`] | HTTP and WebSocket edge, wire formats, keys | `session`, `asr`, `vad`, `audio`, `telemetry`, snapshots of `pool` and `gpu` |
+//! | [`llm`] | one shared client for streamed chat completions | `telemetry` |
+//! | [`tts`] | a session's voice: phrases → sound | `audio`, `telemetry` |
+//! | [`session`] | one live conversation or one recording: audio in, text out | `audio`, `vad`, `asr`, `llm`, `tts`, `pool`, `telemetry` |
+//! | [`server`] | HTTP and WebSocket edge, wire formats, keys | `session`, `asr`, `vad`, `llm`, `tts`, `audio`, `telemetry`, snapshots of `pool` and `gpu` |
 //! | [`store`] | models: manifest, search path, download, checksums, the embedded demo model | nothing of ours |
 //! | [`load`] | load test, soak, knee, plan: drives servers from outside, and the real [`pool::Ledger`] in simulation | `audio`, `vad`, `pool`, `telemetry` |
 //! | [`config`] | settings as written → settings as meant | the `Settings` of the others |
 //! | [`cli`] | commands; the only place that wires things together | everything |
 //!
 //! `tests/architecture.rs` holds these rules, and these: `axum` is named only in `server`, `clap` and `anyhow` only in
-//! `cli`, `ort` only in `vad`, `prometheus` only in `telemetry`, `nvml-wrapper` only in `gpu`, `reqwest` only in `store`
+//! `cli`, `ort` only in `vad` and `tts`, `prometheus` only in `telemetry`, `nvml-wrapper` only in `gpu`, `reqwest` only in `store`
 //! and `load`, `tokio-tungstenite` and `plotters` only in `load`, `procfs` only there and in `telemetry`; `unsafe` lives in
 //! `asr/whisper.rs` alone; only `cli` reads the environment; no module below `server` reads the wall clock. Everybody
 //! else is handed a `Settings` value.
@@ -163,6 +165,9 @@ pub mod pool;
 pub mod vad;
 
 pub mod asr;
+pub mod llm;
+pub mod tts;
+
 pub mod session;
 
 pub mod load;

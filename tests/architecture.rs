@@ -14,16 +14,32 @@ const MODULES: &[(&str, &[&str])] = &[
     ("pool", &["telemetry"]),
     ("vad", &["audio", "telemetry"]),
     ("asr", &["audio", "pool", "gpu", "telemetry"]),
-    ("session", &["audio", "vad", "asr", "pool", "telemetry"]),
-    // `asr` and `vad`: the lanes and the endpoint settings that it hands to sessions.
-    ("server", &["session", "pool", "gpu", "audio", "asr", "vad", "telemetry"]),
+    ("llm", &["telemetry"]),
+    ("tts", &["audio", "telemetry"]),
+    ("session", &["audio", "vad", "asr", "llm", "tts", "pool", "telemetry"]),
+    // `asr`, `vad`, `llm` and `tts`: the lanes, endpoint settings, model and voices that it hands to sessions.
+    ("server", &["session", "pool", "gpu", "audio", "asr", "vad", "llm", "tts", "telemetry"]),
     ("store", &["telemetry"]),
     ("load", &["audio", "vad", "pool", "telemetry"]),
     // The `Settings` values of the others.
-    ("config", &["server", "session", "pool", "asr", "vad", "gpu", "telemetry"]),
+    ("config", &["server", "session", "pool", "asr", "vad", "llm", "tts", "gpu", "telemetry"]),
     (
         "cli",
-        &["audio", "telemetry", "gpu", "pool", "vad", "asr", "session", "server", "store", "load", "config"],
+        &[
+            "audio",
+            "telemetry",
+            "gpu",
+            "pool",
+            "vad",
+            "asr",
+            "llm",
+            "tts",
+            "session",
+            "server",
+            "store",
+            "load",
+            "config",
+        ],
     ),
 ];
 
@@ -35,7 +51,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hound", &["audio"]),
     ("indicatif", &["cli"]),
     ("nvml_wrapper", &["gpu/nvml.rs"]),
-    ("ort", &["vad"]),
+    ("ort", &["vad", "tts"]),
     ("plotters", &["load"]),
     // What processes use: `telemetry` tells it of our own, `load` looks at servers.
     ("procfs", &["load", "telemetry"]),

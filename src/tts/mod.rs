@@ -1,0 +1,101 @@
+//! A session's voice: phrases → PCM.
+//!
+//! A [`Studio`] gives each session a [`Narrator`], which turns [`Phrase`]s into sound, piece by piece, in the rate that
+//! the session wants. Blocking engines ([`Synthesizer`]) run on a few threads of their own, which all narrators share.
+
+use crate::audio::{Pcm, SampleRate};
+use futures_util::stream::BoxStream;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// A speakable unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Phrase {
+    /// As it was written, white space and marks included: all phrases of a text, one after the other, are that text.
+    pub text: String,
+    /// As it is said; empty where there is nothing to say.
+    pub spoken: String,
+}
+
+/// A session's speaker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Voice {
+    /// Its name, as in `af_heart`.
+    pub name: String,
+    /// How fast, 0.25 to 4; 1 is normal.
+    pub speed: f32,
+}
+
+/// A blocking engine. One thread owns it.
+pub trait Synthesizer: Send {
+    /// Says a phrase, in pieces of sound at the engine's own rate.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be said; [`TtsError::Cancelled`] soon after `cancel` was cancelled.
+    fn synthesize(
+        &mut self,
+        phrase: &Phrase,
+        voice: &Voice,
+        cancel: &CancellationToken,
+        on_chunk: &mut dyn FnMut(Pcm),
+    ) -> Result<(), TtsError>;
+}
+
+/// A session's way to a voice. What one narrator says, it says in order; narrators take turns.
+pub trait Narrator: Send + Sync {
+    /// Says a phrase. The stream ends after the last piece, or with the first error.
+    ///
+    /// Dropping the stream ends the work on it soon.
+    fn say(
+        &self,
+        phrase: Phrase,
+        voice: Voice,
+        rate: SampleRate,
+    ) -> BoxStream<'static, Result<Pcm, TtsError>>;
+}
+
+/// Where narrators come from.
+pub trait Studio: Send + Sync {
+    /// A narrator for one session.
+    fn narrator(&self) -> Arc<dyn Narrator>;
+
+    /// What speaks: `kokoro`, `remote`, `espeak-ng`.
+    fn engine(&self) -> &'static str;
+
+    /// The voice of that name, or of an alias of it (as OpenAI's `alloy`).
+    ///
+    /// # Errors
+    ///
+    /// [`TtsError::VoiceUnknown`], with the names that are known.
+    fn voice(&self, name: &str) -> Result<String, TtsError>;
+
+    /// The voice of those who ask for none.
+    fn default_voice(&self) -> &str;
+}
+
+/// Why a phrase is not said, or not to its end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TtsError {
+    /// Nobody waits for it any more.
+    #[error("the phrase was cancelled")]
+    Cancelled,
+    /// There is no such voice.
+    #[error("there is no voice {name:?}; known are {known}")]
+    VoiceUnknown {
+        /// What was asked for.
+        name: String,
+        /// Names, separated by commas.
+        known: String,
+    },
+}
+
+impl TtsError {
+    /// The stable name of this error on the wire, in logs and in metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Cancelled => "tts_cancelled",
+            Self::VoiceUnknown { .. } => "voice_unknown",
+        }
+    }
+}
