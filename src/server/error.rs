@@ -213,7 +213,7 @@ impl From<AudioError> for ApiError {
             | AudioError::NoSamples
             | AudioError::OddByteCount { .. }
             | AudioError::UnsupportedRate { .. } => StatusCode::BAD_REQUEST,
-            AudioError::Read(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            AudioError::Encode(_) | AudioError::Read(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.code(), error.to_string()).about(Some("file"))
     }
