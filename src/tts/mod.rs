@@ -3,19 +3,15 @@
 //! A [`Studio`] gives each session a [`Narrator`], which turns [`Phrase`]s into sound, piece by piece, in the rate that
 //! the session wants. Blocking engines ([`Synthesizer`]) run on a few threads of their own, which all narrators share.
 
+mod phrase;
+mod spoken;
+
+pub use phrase::{Phrase, Phraser, phrases, speakable};
+
 use crate::audio::{Pcm, SampleRate};
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-
-/// A speakable unit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Phrase {
-    /// As it was written, white space and marks included: all phrases of a text, one after the other, are that text.
-    pub text: String,
-    /// As it is said; empty where there is nothing to say.
-    pub spoken: String,
-}
 
 /// A session's speaker.
 #[derive(Debug, Clone, PartialEq)]
