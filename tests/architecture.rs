@@ -55,6 +55,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("flacenc", &["audio"]),
     ("hound", &["audio"]),
     ("indicatif", &["cli"]),
+    // What numbers and characters are to a voice.
+    ("num2words", &["tts"]),
     ("nvml_wrapper", &["gpu/nvml.rs"]),
     // From text to phonemes, for Kokoro.
     ("misaki_rs", &["tts"]),
@@ -68,6 +70,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("prometheus", &["telemetry"]),
     // `store` fetches models; `load` and `tts` are clients of servers.
     ("reqwest", &["store", "load", "tts"]),
+    ("regex", &["tts"]),
     ("rubato", &["audio"]),
     ("rustls", &["store", "load", "tts"]),
     ("serde", &["server", "config", "cli", "store", "load"]),
@@ -82,6 +85,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_tungstenite", &["load"]),
     ("toml", &["config", "store"]),
     ("tracing_subscriber", &["telemetry"]),
+    ("unicode_properties", &["tts"]),
     ("whisper_rs", &["asr/whisper.rs"]),
 ];
 

@@ -29,8 +29,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 use turns::{NarratorId, Turns};
 
-/// Characters of the longest phrase that is said: more than a minute of speech.
-pub const LONGEST_PHRASE: usize = 1_000;
+/// Characters of the longest phrase that is said. Phrases are written far shorter; a row of digits becomes a long row of
+/// words. Its sound has a bound of its own.
+pub const LONGEST_PHRASE: usize = 4_000;
 
 /// A phrase on its way to a thread, and its sound's way back.
 struct Job {

@@ -207,7 +207,7 @@ async fn nothing_to_say_is_said_at_once_and_too_much_is_not() {
     let (workers, stage) = workers(WorkerSettings::default());
     let narrator = workers.narrator();
     assert_eq!(hear(say(&narrator, " \n")).await, Ok((0, 0)));
-    assert_eq!(hear(say(&narrator, &"a".repeat(1_001))).await.unwrap_err().code(), "tts_failed");
+    assert_eq!(hear(say(&narrator, &"a".repeat(LONGEST_PHRASE + 1))).await.unwrap_err().code(), "tts_failed");
     assert!(stage.begun.lock().unwrap().is_empty());
 }
 
