@@ -17,6 +17,7 @@ mod readings;
 mod realtime;
 mod request;
 mod serve;
+mod speech;
 mod status;
 mod transcriptions;
 mod upload;
@@ -34,6 +35,7 @@ pub use upload::UploadError;
 use crate::asr::{Capacity, Lanes};
 use crate::pool::LeaseScope;
 use crate::session::{Frontend, Keeping, LiveSettings};
+use crate::tts::Studio;
 use crate::vad::EndpointSettings;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
@@ -114,6 +116,8 @@ pub struct Server {
     pub capacity: watch::Receiver<Capacity>,
     /// Ears for sessions.
     pub frontend: Frontend,
+    /// What speaks; `None` where nothing does.
+    pub studio: Option<Arc<dyn Studio>>,
     /// The loaded model's name and its aliases.
     pub models: ModelNames,
     /// Who may come in.
@@ -133,6 +137,7 @@ pub fn router(server: Arc<Server>) -> Router {
     let for_callers = Router::new()
         .route("/v1/audio/transcriptions", post(transcriptions::transcribe))
         .route("/v1/audio/translations", post(transcriptions::translate))
+        .route("/v1/audio/speech", post(speech::speak))
         .route("/v1/models", get(status::models))
         .route("/v1/models/{*id}", get(status::model))
         .route("/pool", get(pool::pool))

@@ -9,6 +9,7 @@ mod espeak;
 pub mod fake;
 mod kokoro;
 mod phrase;
+mod recital;
 mod remote;
 mod settings;
 mod spoken;
@@ -18,6 +19,7 @@ mod workers;
 
 pub use error::TtsError;
 pub use phrase::{Phrase, Phraser, phrases, speakable};
+pub use recital::recite;
 pub use settings::{EngineChoice, KokoroSettings, Provider, RemoteSettings, TtsSettings, WorkerSettings};
 pub use studio::studio;
 pub use workers::LONGEST_PHRASE;

@@ -24,6 +24,7 @@ pub fn studio(settings: &TtsSettings) -> Result<Arc<dyn Studio>, TtsError> {
         EngineChoice::Remote => remote(settings),
         EngineChoice::Kokoro => kokoro(settings),
         EngineChoice::Espeak => espeak(settings),
+        EngineChoice::Off => Err(TtsError::NotInstalled("voices are switched off".into())),
     }
 }
 

@@ -93,6 +93,7 @@ async fn serve_on(lanes: Lanes, settings: ServerSettings, keys: Vec<KeyEntry>, g
         lanes,
         capacity: fake::capacity(),
         frontend: Frontend::start(vec![Box::new(FakeDetector)]),
+        studio: None,
         keys: Keyring::new(keys),
         settings,
         stopping: CancellationToken::new(),

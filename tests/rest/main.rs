@@ -5,6 +5,7 @@
 mod client;
 mod driver;
 mod metrics;
+mod speech;
 mod waiting;
 
 use client::{Answer, FORM, exchange, form, request, send, transcription};
@@ -34,6 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How a server under test is set up.
 struct Stage {
     engine: FakeEngine,
+    studio: Option<Arc<dyn stenopool::tts::Studio>>,
     slots: u16,
     queue_limit: usize,
     keys: Vec<KeyEntry>,
@@ -44,7 +46,7 @@ struct Stage {
 impl Stage {
     fn with(engine: FakeEngine) -> Self {
         let (keys, settings) = (Vec::new(), ServerSettings::default());
-        Self { engine, slots: 1, queue_limit: 8, keys, settings, grace: PATIENCE }
+        Self { engine, studio: None, slots: 1, queue_limit: 8, keys, settings, grace: PATIENCE }
     }
 
     async fn start(self) -> Running {
@@ -57,6 +59,7 @@ impl Stage {
             lanes: Lanes::new(Arc::new(self.engine), allocator, model),
             frontend: Frontend::start(vec![Box::new(FakeDetector)]),
             models: ModelNames::new("demo".into(), vec!["whisper-1".into()]),
+            studio: self.studio,
             keys: Keyring::new(self.keys),
             settings: self.settings,
             stopping: CancellationToken::new(),

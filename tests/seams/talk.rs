@@ -40,6 +40,7 @@ async fn serve(readers: impl RecognizerFactory + 'static) -> SocketAddr {
         lanes: Lanes::new(Arc::new(engine), allocator, model),
         capacity: fake::capacity(),
         frontend: Frontend::start(vec![Box::new(silero.expect("`make setup` was run"))]),
+        studio: None,
         keys: Keyring::new(Vec::new()),
         settings: ServerSettings::default(),
         stopping: CancellationToken::new(),
