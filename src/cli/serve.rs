@@ -4,12 +4,14 @@ use super::assembly::{Assembly, Purpose, assemble, demo_notice, pull_command};
 use super::failure::Failure;
 use super::output;
 use super::signals::on_first_signal;
+use super::voices;
 use crate::asr::Supervisor;
 use crate::config::{EdgeSettings, Settings};
 use crate::gpu::{Binding, DeviceInfo, DeviceKind, Sizing};
 use crate::pool::Allocator;
 use crate::server::{Keyring, ModelNames, Server, ServerSettings, serve};
 use crate::session::Frontend;
+use crate::tts::Studio;
 use crate::vad::EndpointSettings;
 use anyhow::Context;
 use std::fmt::Write;
@@ -35,6 +37,8 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     settings.warnings.iter().for_each(|warning| warn!("{warning}"));
     let listener = bind(settings.server.bind).await?;
     let address = listener.local_addr().context("the socket has no address")?;
+    // Voices that live on a device are there before the slots are counted.
+    let studio = voices::for_server(&settings).await?;
     let assembly = assemble(&settings, Purpose::Server).await?;
     if settings.log.format.is_for_people() {
         // A server whose banner nobody reads serves all the same.
@@ -42,7 +46,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     }
     let Assembly { frontend, supervisor, .. } = assembly;
     let grace = settings.server.shutdown_grace;
-    let server = Arc::new(assemble_server(settings.server, settings.endpoint, &supervisor, frontend));
+    let server = Arc::new(assemble_server(settings.server, settings.endpoint, &supervisor, frontend, studio));
     stop_on_signals(server.stopping.clone(), server.lanes.allocator().clone())?;
     serve(listener, server, grace).await.context("the server ended before its time")?;
     supervisor.stop().await;
@@ -56,6 +60,7 @@ fn assemble_server(
     endpoint: EndpointSettings,
     supervisor: &Supervisor,
     frontend: Frontend,
+    studio: Option<Arc<dyn Studio>>,
 ) -> Server {
     let lanes = supervisor.lanes().clone();
     Server {
@@ -63,6 +68,7 @@ fn assemble_server(
         models: ModelNames::new(lanes.model().name.clone(), edge.aliases),
         lanes,
         frontend,
+        studio,
         keys: Keyring::new(edge.keys),
         settings: ServerSettings { endpoint, ..edge.limits },
         stopping: CancellationToken::new(),
