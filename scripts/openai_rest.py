@@ -9,7 +9,9 @@ the letter. One line per check; exit code 1 when one failed.
 """
 
 import argparse
+import base64
 import csv
+import json
 import pathlib
 import re
 import sys
@@ -216,6 +218,68 @@ def streams_are_refused_like_documents():
     """errors: a stream that cannot begin is refused with a status"""
     error = refused(openai.BadRequestError, "invalid_value", stream=True, language="xx")
     same(error.status_code, 400)
+
+
+def speak(**options):
+    """Says something."""
+    wanted = {"model": "tts-1", "voice": "alloy", "input": "Hello there. This is a test of the voice."} | options
+    return client.audio.speech.create(**wanted)
+
+
+def has_voice():
+    """Whether the server speaks at all: one without a voice says so with a status of its own."""
+    try:
+        speak(response_format="pcm", input="Hello.")
+    except openai.APIStatusError as error:
+        if error.status_code == 501:
+            return False
+        raise
+    return True
+
+
+if has_voice():
+
+    @check
+    def speech_has_every_format():
+        """speech: every format that there is an encoder for, mp3 unless another is asked for"""
+        begins = {"wav": b"RIFF", "flac": b"fLaC", "opus": b"OggS", "mp3": b"\xff"}
+        for name, magic in begins.items():
+            content = speak(response_format=name).content
+            assert content.startswith(magic) and len(content) > 3_000, f"{name}: {content[:8]!r}"
+        assert speak().content.startswith(b"\xff")
+        try:
+            speak(response_format="aac")
+        except openai.BadRequestError as error:
+            same((error.code, error.param), ("unsupported_value", "response_format"))
+        else:
+            raise AssertionError("aac was taken")
+
+    @check
+    def speech_has_voice_and_speed():
+        """speech: a voice by name or id, and a speed that is heard"""
+        length = {speed: len(speak(response_format="pcm", speed=speed).content) for speed in (0.5, 1.0, 2.0)}
+        assert length[2.0] * 1.4 < length[1.0] < length[0.5] / 1.4, length
+        alloy, onyx = (speak(response_format="pcm", voice=voice).content for voice in ("alloy", "onyx"))
+        assert alloy != onyx, "two voices sound the same"
+        try:
+            speak(voice="nobody")
+        except openai.BadRequestError as error:
+            same((error.code, error.param), ("voice_unknown", "voice"))
+        else:
+            raise AssertionError("a voice was taken that is not there")
+
+    @check
+    def speech_streams():
+        """speech: a stream of bytes, and a stream of events"""
+        wanted = {"model": "tts-1", "voice": "alloy", "input": "One sentence. And one more.", "response_format": "pcm"}
+        with client.audio.speech.with_streaming_response.create(**wanted) as answer:
+            whole = b"".join(answer.iter_bytes())
+        with client.audio.speech.with_streaming_response.create(**wanted, stream_format="sse") as answer:
+            events = [json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: ")]
+        same([event["type"] for event in events[-1:]], ["speech.audio.done"])
+        deltas = [base64.b64decode(event["audio"]) for event in events[:-1]]
+        same({event["type"] for event in events[:-1]}, {"speech.audio.delta"})
+        same(len(b"".join(deltas)), len(whole))
 
 
 failed = 0

@@ -82,8 +82,9 @@ def model(tokens: str, sound: str, batched: bool) -> bytes:
         tensor("speed_scale", FLOAT, [1], [1 / 8]),
         tensor("all", INT64, [1], [-1]),
         tensor("ends", INT64, [2], [0, 255]),
-        tensor("first", INT64, [1], [0]),
     ]
+    if batched:
+        constants.append(tensor("first", INT64, [1], [0]))
     inputs = [value(tokens, INT64, [1, "tokens"]), value("style", FLOAT, [1, 256]), value("speed", FLOAT, [1])]
     output = value(sound, FLOAT, [1, "samples"] if batched else ["samples"])
     graph = b"".join(field(1, one) for one in nodes) + field(2, "tiny_kokoro")

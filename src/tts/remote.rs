@@ -31,6 +31,9 @@ const LONGEST_REASON: usize = 300;
 /// The largest answer to one phrase: ten minutes of sound.
 const LONGEST_ANSWER: usize = 10 * 60 * RATE as usize * 2;
 
+/// Phrases of one narrator that may be asked for and not be said yet; more are [refused](TtsError::Saturated).
+const PHRASES_AHEAD: usize = 16;
+
 /// Pieces of sound that wait for their listener. When that many do, the server is not read any further, and its own
 /// window closes: only this session's request is held up.
 const PIECES: usize = 64;
@@ -107,7 +110,11 @@ async fn warm_up(way: Arc<Way>) {
 
 impl Studio for Remote {
     fn narrator(&self) -> Arc<dyn Narrator> {
-        Arc::new(RemoteNarrator { way: Arc::clone(&self.way), order: Arc::new(Semaphore::new(1)) })
+        Arc::new(RemoteNarrator {
+            way: Arc::clone(&self.way),
+            places: Arc::new(Semaphore::new(PHRASES_AHEAD)),
+            order: Arc::new(Semaphore::new(1)),
+        })
     }
 
     fn engine(&self) -> &'static str {
@@ -126,6 +133,7 @@ impl Studio for Remote {
 /// One session's place among those who ask the server.
 struct RemoteNarrator {
     way: Arc<Way>,
+    places: Arc<Semaphore>,
     /// What one narrator says, it says in order: one request at a time, and those who wait for it wait in order.
     order: Arc<Semaphore>,
 }
@@ -140,6 +148,10 @@ impl Narrator for RemoteNarrator {
         if phrase.spoken.trim().is_empty() {
             return stream::empty().boxed();
         }
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let full = TtsError::Saturated { queued: PHRASES_AHEAD, limit: PHRASES_AHEAD };
+            return stream::iter([Err(full)]).boxed();
+        };
         let (pieces, heard) = mpsc::channel(PIECES);
         let cancel = CancellationToken::new();
         let guard = cancel.clone().drop_guard();
@@ -147,6 +159,7 @@ impl Narrator for RemoteNarrator {
         let asking = Asking { way: Arc::clone(&self.way), pieces, account };
         let order = Arc::clone(&self.order);
         tokio::spawn(async move {
+            let _place = place;
             tokio::select! {
                 biased;
                 // What was under way is dropped: the request is closed, the turns are given back.

@@ -83,3 +83,6 @@ fn workers(
     info!(engine = speaker.as_str(), voice = workers.default_voice(), "voices are ready");
     Ok(Arc::new(workers))
 }
+
+#[cfg(test)]
+mod tests;

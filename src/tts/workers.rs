@@ -211,7 +211,6 @@ impl Studio for Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.ended.cancel();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for (line, _) in &threads {
             line.close();
@@ -220,6 +219,8 @@ impl Drop for Workers {
                 drop(job.pieces.send(Err(TtsError::Closed)));
             }
         }
+        // After that, so that no thread begins something else only to be told that it is over.
+        self.ended.cancel();
         for (_, thread) in threads {
             // Panics are caught inside; nothing that the thread owned is missed.
             drop(thread.join());

@@ -1,6 +1,6 @@
 //! Kokoro's network through ONNX Runtime: tokens, a style and a speed in, sound at 24 kHz out.
 
-use super::vocabulary::PAD;
+use super::vocabulary::{self, PAD};
 use super::voice_pack::STYLE;
 use crate::onnx::environment;
 use crate::tts::{KokoroSettings, Provider, TtsError};
@@ -26,8 +26,8 @@ struct Names {
 }
 
 impl Network {
-    /// Loads ONNX Runtime (once per process) and the network, and runs one token through it, so that another model in the
-    /// file's place is found out now and not in a session.
+    /// Loads ONNX Runtime (once per process) and the network, and runs a short phrase of silence through it, so that another
+    /// model in the file's place is found out now, and the first phrase of a session does not pay for what a first run costs.
     ///
     /// # Errors
     ///
@@ -38,7 +38,7 @@ impl Network {
         let names = names(session.inputs(), session.outputs()).map_err(invalid)?;
         let mut network = Self { session, names };
         let sound =
-            network.run(&[PAD, 16, PAD], &[0.0; STYLE], 1.0).map_err(|error| invalid(error.to_string()))?;
+            network.run(&silence(), &[0.0; STYLE], 1.0).map_err(|error| invalid(error.to_string()))?;
         if sound.is_empty() {
             return Err(invalid("it gives no sound".into()));
         }
@@ -69,6 +69,12 @@ impl Network {
         }
         Ok(samples.to_vec())
     }
+}
+
+/// As many tokens as a short phrase has, all of them spaces.
+fn silence() -> Vec<i64> {
+    let spaces = vocabulary::tokens(&" ".repeat(24));
+    [&[PAD], &spaces[..], &[PAD]].concat()
 }
 
 /// On the wanted provider, or on the processor where that cannot be had.

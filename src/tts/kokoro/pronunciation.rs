@@ -21,7 +21,7 @@ impl Accent {
     }
 }
 
-/// How words are said. Shared by all threads: the dictionaries of one accent take some 100 MB.
+/// How words are said. Shared by all threads: the dictionaries of one accent take tens of MB.
 pub(super) struct Pronunciation {
     accents: HashMap<Accent, Mutex<G2P>>,
 }

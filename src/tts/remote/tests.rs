@@ -192,6 +192,18 @@ async fn a_silent_server_is_given_up_after_its_time() {
 }
 
 #[tokio::test]
+async fn a_narrator_that_asks_for_too_much_is_refused_and_the_others_are_not() {
+    let (settings, _) = server(|_| Reply::Nothing).await;
+    let remote = Remote::new(settings, None).unwrap();
+    let narrator = remote.narrator();
+    let asked: Vec<_> = (0..PHRASES_AHEAD).map(|_| say(&narrator, "hello", 24_000)).collect();
+    assert_eq!(hear(say(&narrator, "hello", 24_000)).await.unwrap_err().code(), "tts_saturated");
+    let mut other = say(&remote.narrator(), "hello", 24_000);
+    assert!(futures_util::FutureExt::now_or_never(other.next()).is_none(), "it waits and is not refused");
+    drop(asked);
+}
+
+#[tokio::test]
 async fn a_dropped_stream_closes_its_request_and_gives_its_turn_back() {
     let hung_up = Arc::new(Notify::new());
     let told = Arc::clone(&hung_up);
