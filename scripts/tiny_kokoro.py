@@ -8,6 +8,9 @@ For N tokens (the two zeros at the ends included) the sound has N + 3 samples, a
 So tests see which tokens a network was given, which row of which voice, and which speed. Both sets of names that are in
 use are written: `tokens -> audio` of shape [samples], and `input_ids -> waveform` of shape [1, samples].
 
+A third one, `endless.onnx`, gives tokens / 1024 alone and does not come to an end at any speed above 1: it is there to be
+stopped.
+
     scripts/tiny_kokoro.py [FOLDER]        (default: tests/fixtures/kokoro)
 
 Nothing is needed but Python: the few messages of ONNX's protobuf that this takes are written by hand, and the bytes are
@@ -18,8 +21,8 @@ import struct
 import sys
 from pathlib import Path
 
-FLOAT, INT64 = 1, 7
-INT, INTS = 2, 7
+FLOAT, INT64, BOOL = 1, 7, 9
+INT, GRAPH, INTS = 2, 5, 7
 OPSET, IR_VERSION = 13, 8
 
 
@@ -49,6 +52,8 @@ def tensor(name: str, kind: int, dims: list[int], values: list) -> bytes:
 def attribute(name: str, value) -> bytes:
     if isinstance(value, int):
         return field(1, name) + field(3, value) + field(20, INT)
+    if isinstance(value, bytes):
+        return field(1, name) + field(6, value) + field(20, GRAPH)
     return field(1, name) + b"".join(field(8, number) for number in value) + field(20, INTS)
 
 
@@ -85,11 +90,55 @@ def model(tokens: str, sound: str, batched: bool) -> bytes:
     ]
     if batched:
         constants.append(tensor("first", INT64, [1], [0]))
-    inputs = [value(tokens, INT64, [1, "tokens"]), value("style", FLOAT, [1, 256]), value("speed", FLOAT, [1])]
     output = value(sound, FLOAT, [1, "samples"] if batched else ["samples"])
-    graph = b"".join(field(1, one) for one in nodes) + field(2, "tiny_kokoro")
-    graph += b"".join(field(5, one) for one in constants)
-    graph += b"".join(field(11, one) for one in inputs) + field(12, output)
+    return whole(graph("tiny_kokoro", nodes, constants, inputs(tokens), [output]))
+
+
+def endless() -> bytes:
+    body = graph(
+        "body",
+        [node("Identity", ["go_on"], "still"), node("Add", ["sum", "one"], "more")],
+        [],
+        [value("n", INT64, []), value("go_on", BOOL, []), value("sum", FLOAT, [1])],
+        [value("still", BOOL, []), value("more", FLOAT, [1])],
+    )
+    nodes = [
+        node("Sub", ["speed", "one"], "faster"),
+        node("Mul", ["faster", "many"], "rounds"),
+        node("Cast", ["rounds"], "counted", to=INT64),
+        node("Gather", ["counted", "first"], "trips", axis=0),
+        node("Loop", ["trips", "", "zero"], "sum_of_ones", body=body),
+        node("Cast", ["tokens"], "numbers", to=FLOAT),
+        node("Mul", ["numbers", "token_scale"], "scaled"),
+        node("Reshape", ["scaled", "all"], "token_part"),
+        node("Add", ["token_part", "sum_of_ones"], "audio"),
+    ]
+    constants = [
+        tensor("one", FLOAT, [1], [1.0]),
+        tensor("zero", FLOAT, [1], [0.0]),
+        tensor("many", FLOAT, [1], [1e12]),
+        tensor("first", INT64, [], [0]),
+        tensor("token_scale", FLOAT, [1], [1 / 1024]),
+        tensor("all", INT64, [1], [-1]),
+    ]
+    return whole(graph("endless", nodes, constants, inputs("tokens"), [value("audio", FLOAT, ["samples"])]))
+
+
+def inputs(tokens: str) -> list[bytes]:
+    return [value(tokens, INT64, [1, "tokens"]), value("style", FLOAT, [1, 256]), value("speed", FLOAT, [1])]
+
+
+def graph(name: str, nodes: list[bytes], constants: list[bytes], given: list[bytes], made: list[bytes]) -> bytes:
+    return b"".join(
+        [field(1, one) for one in nodes]
+        + [field(2, name)]
+        + [field(5, one) for one in constants]
+        + [field(11, one) for one in given]
+        + [field(12, one) for one in made]
+    )
+
+
+def whole(graph: bytes) -> bytes:
     return field(1, IR_VERSION) + field(2, "tiny_kokoro.py") + field(7, graph) + field(8, field(2, OPSET))
 
 
@@ -99,6 +148,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokens.onnx").write_bytes(model("tokens", "audio", batched=False))
     (folder / "input_ids.onnx").write_bytes(model("input_ids", "waveform", batched=True))
+    (folder / "endless.onnx").write_bytes(endless())
 
 
 if __name__ == "__main__":

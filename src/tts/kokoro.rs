@@ -107,8 +107,6 @@ impl Kokoro {
 }
 
 impl Synthesizer for Kokoro {
-    /// A run of the network cannot be stopped, so a cancellation is heard between two of them: a phrase of some words is
-    /// one run.
     fn synthesize(
         &mut self,
         phrase: &Phrase,
@@ -127,7 +125,7 @@ impl Synthesizer for Kokoro {
                 return Err(TtsError::Cancelled);
             }
             let padded = [&[PAD], &tokens[..], &[PAD]].concat();
-            let samples = self.network.run(&padded, pack.row(tokens.len()), speed)?;
+            let samples = self.network.run(&padded, pack.row(tokens.len()), speed, cancel)?;
             on_chunk(Pcm { samples, rate });
         }
         Ok(())

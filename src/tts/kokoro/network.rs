@@ -7,9 +7,11 @@ use crate::tts::{KokoroSettings, Provider, TtsError};
 use ort::ep;
 use ort::inputs;
 use ort::logging::LogLevel;
-use ort::session::Session;
+use ort::session::{RunOptions, Session};
 use ort::value::Outlet;
 use ort::value::TensorRef;
+use std::thread;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// The network, one set of weights; owned by one thread.
@@ -37,8 +39,9 @@ impl Network {
         let session = open(settings)?;
         let names = names(session.inputs(), session.outputs()).map_err(invalid)?;
         let mut network = Self { session, names };
-        let sound =
-            network.run(&silence(), &[0.0; STYLE], 1.0).map_err(|error| invalid(error.to_string()))?;
+        let sound = network
+            .run(&silence(), &[0.0; STYLE], 1.0, &CancellationToken::new())
+            .map_err(|error| invalid(error.to_string()))?;
         if sound.is_empty() {
             return Err(invalid("it gives no sound".into()));
         }
@@ -49,8 +52,33 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// [`TtsError::Failed`], also when the sound is not all numbers.
-    pub(super) fn run(&mut self, tokens: &[i64], style: &[f32], speed: f32) -> Result<Vec<f32>, TtsError> {
+    /// [`TtsError::Failed`], also when the sound is not all numbers; [`TtsError::Cancelled`] soon after `cancel` was.
+    pub(super) fn run(
+        &mut self,
+        tokens: &[i64],
+        style: &[f32],
+        speed: f32,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<f32>, TtsError> {
+        let options = RunOptions::new().map_err(|error| TtsError::Failed(error.to_string()))?;
+        let over = CancellationToken::new();
+        let sound = thread::scope(|scope| {
+            let _over = over.clone().drop_guard();
+            let watch = || stop_when(cancel, &over, &options);
+            // A run that nobody watches comes to its end by itself.
+            drop(thread::Builder::new().name("tts-stop".into()).spawn_scoped(scope, watch));
+            self.infer(tokens, style, speed, &options)
+        });
+        if cancel.is_cancelled() { Err(TtsError::Cancelled) } else { sound }
+    }
+
+    fn infer(
+        &mut self,
+        tokens: &[i64],
+        style: &[f32],
+        speed: f32,
+        options: &RunOptions,
+    ) -> Result<Vec<f32>, TtsError> {
         let failed = |error: ort::Error| TtsError::Failed(format!("the network: {error}"));
         let speed = [speed];
         let (tokens, style, speed) = (
@@ -60,7 +88,7 @@ impl Network {
         );
         let names = &self.names;
         let given = inputs! { names.tokens.as_str() => tokens, "style" => style, "speed" => speed };
-        let outputs = self.session.run(given).map_err(failed)?;
+        let outputs = self.session.run_with_options(given, options).map_err(failed)?;
         let sound = outputs.get(names.sound.as_str());
         let sound = sound.ok_or_else(|| TtsError::Failed("the network gave no sound".into()))?;
         let (_, samples) = sound.try_extract_tensor::<f32>().map_err(failed)?;
@@ -69,6 +97,19 @@ impl Network {
         }
         Ok(samples.to_vec())
     }
+}
+
+/// Waits until the run is over, and ends it when it is cancelled before: a sentence takes seconds on a slow machine, and
+/// whoever interrupted it wants to hear something else.
+fn stop_when(cancel: &CancellationToken, over: &CancellationToken, run: &RunOptions) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else { return };
+    runtime.block_on(async {
+        tokio::select! {
+            () = over.cancelled() => {}
+            // It can only fail for want of memory; then the run comes to its end by itself.
+            () = cancel.cancelled() => drop(run.terminate()),
+        }
+    });
 }
 
 /// As many tokens as a short phrase has, all of them spaces.

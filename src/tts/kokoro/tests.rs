@@ -153,6 +153,21 @@ fn a_cancelled_text_stops_between_two_runs() {
     assert_eq!((result, runs), (Err(TtsError::Cancelled), 1));
 }
 
+/// At this speed the network does not come to an end by itself, so whenever the cancellation comes, it has to be heard.
+#[test]
+fn a_cancelled_run_stops_in_the_middle() {
+    let mut network = with_model("endless").network;
+    let cancel = CancellationToken::new();
+    let (tokens, style) = ([PAD, 50, PAD], [0.0; STYLE]);
+    let result = std::thread::scope(|scope| {
+        scope.spawn(|| cancel.cancel());
+        network.run(&tokens, &style, 2.0, &cancel)
+    });
+    assert_eq!(result, Err(TtsError::Cancelled));
+    let after = network.run(&tokens, &style, 1.0, &CancellationToken::new());
+    assert_eq!(after, Ok(vec![0.0, 50.0 / 1_024.0, 0.0]), "it is as good as before");
+}
+
 #[test]
 fn a_cuda_device_that_is_not_there_is_replaced_by_the_processor() {
     let folder = voices_folder();
