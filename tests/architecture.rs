@@ -56,8 +56,8 @@ const CRATES: &[(&str, &[&str])] = &[
     // What processes use: `telemetry` tells it of our own, `load` looks at servers.
     ("procfs", &["load", "telemetry"]),
     ("prometheus", &["telemetry"]),
-    // `store` fetches models; `load` is a client of servers.
-    ("reqwest", &["store", "load"]),
+    // `store` fetches models; `load` is a client of servers, and `llm` of language models.
+    ("reqwest", &["store", "load", "llm"]),
     ("rubato", &["audio"]),
     ("rustls", &["store", "load"]),
     ("serde", &["server", "config", "cli", "store", "load"]),
