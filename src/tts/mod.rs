@@ -3,6 +3,13 @@
 //! A [`Studio`] gives each session a [`Narrator`], which turns [`Phrase`]s into sound, piece by piece, in the rate that
 //! the session wants. Blocking engines ([`Synthesizer`]) run on a few threads of their own, which all narrators share.
 
+mod error;
+pub mod fake;
+mod settings;
+
+pub use error::TtsError;
+pub use settings::{EngineChoice, KokoroSettings, Provider, RemoteSettings, TtsSettings, WorkerSettings};
+
 use crate::audio::{Pcm, SampleRate};
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
@@ -44,9 +51,10 @@ pub trait Synthesizer: Send {
 
 /// A session's way to a voice. What one narrator says, it says in order; narrators take turns.
 pub trait Narrator: Send + Sync {
-    /// Says a phrase. The stream ends after the last piece, or with the first error.
+    /// Says a phrase. The stream ends after the last piece, or with the first error; where nothing is spoken, at once.
     ///
-    /// Dropping the stream ends the work on it soon.
+    /// The work begins when this is called, whether the stream is read or not. Dropping the stream ends the work on it
+    /// soon. To be called on a tokio runtime.
     fn say(
         &self,
         phrase: Phrase,
@@ -72,30 +80,4 @@ pub trait Studio: Send + Sync {
 
     /// The voice of those who ask for none.
     fn default_voice(&self) -> &str;
-}
-
-/// Why a phrase is not said, or not to its end.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TtsError {
-    /// Nobody waits for it any more.
-    #[error("the phrase was cancelled")]
-    Cancelled,
-    /// There is no such voice.
-    #[error("there is no voice {name:?}; known are {known}")]
-    VoiceUnknown {
-        /// What was asked for.
-        name: String,
-        /// Names, separated by commas.
-        known: String,
-    },
-}
-
-impl TtsError {
-    /// The stable name of this error on the wire, in logs and in metrics.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Cancelled => "tts_cancelled",
-            Self::VoiceUnknown { .. } => "voice_unknown",
-        }
-    }
 }
