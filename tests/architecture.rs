@@ -50,14 +50,17 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("hound", &["audio"]),
     ("indicatif", &["cli"]),
+    // What numbers and characters are to a voice.
+    ("num2words", &["tts"]),
     ("nvml_wrapper", &["gpu/nvml.rs"]),
     ("ort", &["vad", "tts"]),
     ("plotters", &["load"]),
     // What processes use: `telemetry` tells it of our own, `load` looks at servers.
     ("procfs", &["load", "telemetry"]),
     ("prometheus", &["telemetry"]),
-    // `store` fetches models; `load` is a client of servers, and `llm` of language models.
-    ("reqwest", &["store", "load", "llm"]),
+    ("regex", &["tts"]),
+    // `store` fetches models; `load` is a client of servers, `llm` of language models, and `tts` of voices.
+    ("reqwest", &["store", "load", "llm", "tts"]),
     ("rubato", &["audio"]),
     ("rustls", &["store", "load"]),
     ("serde", &["server", "config", "cli", "store", "load"]),
@@ -72,6 +75,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_tungstenite", &["load"]),
     ("toml", &["config", "store"]),
     ("tracing_subscriber", &["telemetry"]),
+    ("unicode_properties", &["tts"]),
     ("whisper_rs", &["asr/whisper.rs"]),
 ];
 

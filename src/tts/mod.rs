@@ -5,24 +5,18 @@
 
 mod error;
 pub mod fake;
+mod phrase;
 mod settings;
+mod spoken;
 
 pub use error::TtsError;
+pub use phrase::{Phrase, Phraser, phrases, speakable};
 pub use settings::{EngineChoice, KokoroSettings, Provider, RemoteSettings, TtsSettings, WorkerSettings};
 
 use crate::audio::{Pcm, SampleRate};
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-
-/// A speakable unit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Phrase {
-    /// As it was written, white space and marks included: all phrases of a text, one after the other, are that text.
-    pub text: String,
-    /// As it is said; empty where there is nothing to say.
-    pub spoken: String,
-}
 
 /// A session's speaker.
 #[derive(Debug, Clone, PartialEq)]
