@@ -7,9 +7,10 @@ use super::signals::on_first_signal;
 use crate::asr::Supervisor;
 use crate::config::{EdgeSettings, Settings};
 use crate::gpu::{Binding, DeviceInfo, DeviceKind, Sizing};
+use crate::llm::Echo;
 use crate::pool::Allocator;
 use crate::server::{Keyring, ModelNames, Server, ServerSettings, serve};
-use crate::session::Frontend;
+use crate::session::{Assistant, Frontend};
 use crate::vad::EndpointSettings;
 use anyhow::Context;
 use std::fmt::Write;
@@ -63,6 +64,7 @@ fn assemble_server(
         models: ModelNames::new(lanes.model().name.clone(), edge.aliases),
         lanes,
         frontend,
+        assistant: Assistant { model: Arc::new(Echo), studio: None },
         keys: Keyring::new(edge.keys),
         settings: ServerSettings { endpoint, ..edge.limits },
         stopping: CancellationToken::new(),
