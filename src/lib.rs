@@ -24,10 +24,11 @@
 //! | [`telemetry`] | tracing set-up and the catalogue of metrics | nothing of ours |
 //! | [`gpu`] | what a device has, what a slot costs, how many fit | `telemetry` |
 //! | [`pool`] | leases on slots, in fair order; has never heard of Whisper | `telemetry` |
-//! | [`vad`] | speech probability → edges → utterances | `audio`, `telemetry` |
+//! | `onnx` | ONNX Runtime, loaded once per process: what `vad` and `tts` run their networks with | nothing of ours |
+//! | [`vad`] | speech probability → edges → utterances | `audio`, `onnx`, `telemetry` |
 //! | [`asr`] | an utterance and a slot → a hypothesis | `audio`, `pool`, `gpu`, `telemetry` |
 //! | [`llm`] | one shared client for streamed chat completions | `telemetry` |
-//! | [`tts`] | a session's voice: phrases → sound | `audio`, `telemetry` |
+//! | [`tts`] | a session's voice: phrases → sound | `audio`, `onnx`, `telemetry` |
 //! | [`session`] | one live conversation or one recording: audio in, text out | `audio`, `vad`, `asr`, `llm`, `tts`, `pool`, `telemetry` |
 //! | [`server`] | HTTP and WebSocket edge, wire formats, keys | `session`, `asr`, `vad`, `llm`, `tts`, `audio`, `telemetry`, snapshots of `pool` and `gpu` |
 //! | [`store`] | models: manifest, search path, download, checksums, the embedded demo model | nothing of ours |
@@ -36,8 +37,8 @@
 //! | [`cli`] | commands; the only place that wires things together | everything |
 //!
 //! `tests/architecture.rs` holds these rules, and these: `axum` is named only in `server`, `clap` and `anyhow` only in
-//! `cli`, `ort` only in `vad` and `tts`, `prometheus` only in `telemetry`, `nvml-wrapper` only in `gpu`, `reqwest` only in `store`
-//! and `load`, `tokio-tungstenite` and `plotters` only in `load`, `procfs` only there and in `telemetry`; `unsafe` lives in
+//! `cli`, `ort` only in `onnx`, `vad` and `tts`, `misaki-rs` only in `tts`, `prometheus` only in `telemetry`, `nvml-wrapper` only in `gpu`, `reqwest` only in `store`,
+//! `load` and `tts`, `tokio-tungstenite` and `plotters` only in `load`, `procfs` only there and in `telemetry`; `unsafe` lives in
 //! `asr/whisper.rs` alone; only `cli` reads the environment; no module below `server` reads the wall clock. Everybody
 //! else is handed a `Settings` value.
 //!
@@ -69,6 +70,8 @@
 //! | [`asr::Doubt`], [`asr::Withheld`] | why a text is not told; the text that is not |
 //! | [`session::Patience`], [`session::Closing`] | how much silence ends what was said; what its text ends like |
 //! | [`session::Recording`], [`session::Part`] | a file being transcribed; the text of one stretch of it |
+//! | [`tts::Phrase`], [`tts::Voice`], [`tts::Synthesizer`] | a speakable unit; a session's speaker; a blocking engine that says one in the other |
+//! | [`tts::Studio`], [`tts::Narrator`] | what speaks for everybody; one session's way to it, which takes turns with the others |
 //! | [`load::Clip`], [`load::Turns`], [`load::Diary`] | a labelled recording; when a virtual person says which; the book of what it said and what came back |
 //! | [`load::Protocol`], [`load::Speaker`], [`load::Listener`] | a way to talk to servers of one kind; the halves of a connection |
 //! | [`load::Dictation`], [`load::IdleReport`] | one person's own connection, as `listen` has it; what silent sessions cost |
@@ -142,6 +145,7 @@
 //! | tokio workers | 2 to 4 | sockets, timers, the allocator's lock | anything over some 500 µs |
 //! | `frontend-N` | 1 or 2 | decode, resample, VAD | wait for a slot |
 //! | `asr-slot-N` | one for each slot | owns one Whisper state; one job at a time | touch a socket |
+//! | `tts-N` | 1 or 2, or one for each narrator | owns one synthesizer; says one phrase at a time | wait for whoever does not read |
 //! | `gpu-probe` | 1 | reads the device's memory, again and again | keep anybody waiting |
 //!
 //! On a CPU, slots × threads per slot ≤ cores, unless the user wants it otherwise.
@@ -161,6 +165,7 @@
 
 pub mod audio;
 pub mod gpu;
+mod onnx;
 pub mod pool;
 pub mod vad;
 

@@ -12,10 +12,13 @@ const MODULES: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("gpu", &["telemetry"]),
     ("pool", &["telemetry"]),
-    ("vad", &["audio", "telemetry"]),
+    // Loads the library that `vad` and `tts` run their networks with: it is global to a process, and they may not know
+    // each other.
+    ("onnx", &[]),
+    ("vad", &["audio", "onnx", "telemetry"]),
     ("asr", &["audio", "pool", "gpu", "telemetry"]),
     ("llm", &["telemetry"]),
-    ("tts", &["audio", "telemetry"]),
+    ("tts", &["audio", "onnx", "telemetry"]),
     ("session", &["audio", "vad", "asr", "llm", "tts", "pool", "telemetry"]),
     // `asr`, `vad`, `llm` and `tts`: the lanes, endpoint settings, model and voices that it hands to sessions.
     ("server", &["session", "pool", "gpu", "audio", "asr", "vad", "llm", "tts", "telemetry"]),
@@ -48,12 +51,19 @@ const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli"]),
     ("axum", &["server"]),
     ("clap", &["cli"]),
+    // What writes sound: FLAC, MP3, Opus in Ogg.
+    ("flacenc", &["audio"]),
     ("hound", &["audio"]),
     ("indicatif", &["cli"]),
     // What numbers and characters are to a voice.
     ("num2words", &["tts"]),
     ("nvml_wrapper", &["gpu/nvml.rs"]),
-    ("ort", &["vad", "tts"]),
+    // From text to phonemes, for Kokoro.
+    ("misaki_rs", &["tts"]),
+    ("mp3lame_encoder", &["audio"]),
+    ("ogg", &["audio"]),
+    ("opusic_c", &["audio"]),
+    ("ort", &["onnx", "vad", "tts"]),
     ("plotters", &["load"]),
     // What processes use: `telemetry` tells it of our own, `load` looks at servers.
     ("procfs", &["load", "telemetry"]),
@@ -62,9 +72,9 @@ const CRATES: &[(&str, &[&str])] = &[
     // `store` fetches models; `load` is a client of servers, `llm` of language models, and `tts` of voices.
     ("reqwest", &["store", "load", "llm", "tts"]),
     ("rubato", &["audio"]),
-    ("rustls", &["store", "load"]),
+    ("rustls", &["store", "load", "tts"]),
     ("serde", &["server", "config", "cli", "store", "load"]),
-    ("serde_json", &["server", "cli", "store", "load"]),
+    ("serde_json", &["server", "cli", "store", "load", "tts/remote.rs"]),
     ("sha1", &["store"]),
     ("sha2", &["store", "config", "server"]),
     ("subtle", &["server"]),

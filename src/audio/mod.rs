@@ -3,6 +3,7 @@
 //! Everything downstream of this module is 16 kHz mono `f32` in −1…1; nothing upstream of it has to be. This module
 //! reads bytes it is handed and never opens a socket or decides when speech ends.
 
+mod encode;
 mod extent;
 mod file;
 mod g711;
@@ -14,6 +15,7 @@ mod stream;
 mod track;
 mod wav;
 
+pub use encode::{SoundEncoder, SoundFormat, pcm16_bytes};
 pub use file::FileReader;
 pub use resample::Resampler;
 pub use stream::{StreamDecoder, StreamFormat};
@@ -209,6 +211,9 @@ pub enum AudioError {
         /// The rate asked for.
         hertz: u32,
     },
+    /// Sound could not be written in the format that was asked for.
+    #[error("cannot write the audio: {0}")]
+    Encode(String),
     /// The bytes could not be read at all.
     #[error("cannot read the audio: {0}")]
     Read(std::io::Error),
@@ -235,6 +240,7 @@ impl AudioError {
             Self::Damaged { .. } => "audio_damaged",
             Self::OddByteCount { .. } => "audio_odd_byte_count",
             Self::UnsupportedRate { .. } => "audio_rate_unsupported",
+            Self::Encode(_) => "audio_encoder_failed",
             Self::Read(_) => "audio_unreadable",
         }
     }

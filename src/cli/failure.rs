@@ -5,6 +5,7 @@ use crate::asr::{AsrError, StartError};
 use crate::config::ConfigError;
 use crate::gpu::GpuError;
 use crate::store::StoreError;
+use crate::tts::TtsError;
 use crate::vad::VadError;
 use anyhow::Error;
 use std::process::ExitCode;
@@ -99,7 +100,16 @@ fn code(error: &Error) -> u8 {
     }
     let model = matches!(error.downcast_ref(), Some(AsrError::Load { .. } | AsrError::Open { .. }));
     let voice = matches!(error.downcast_ref(), Some(VadError::Runtime { .. } | VadError::Model { .. }));
-    if model || voice { UNAVAILABLE } else { FAILED }
+    let speech = matches!(
+        error.downcast_ref(),
+        Some(
+            TtsError::NotInstalled(_)
+                | TtsError::ProgramMissing { .. }
+                | TtsError::ModelInvalid { .. }
+                | TtsError::Runtime(_)
+        )
+    );
+    if model || voice || speech { UNAVAILABLE } else { FAILED }
 }
 
 fn hint(error: &Error) -> Option<&str> {
@@ -107,6 +117,9 @@ fn hint(error: &Error) -> Option<&str> {
         return Some(failure.hint());
     }
     if let Some(error) = error.downcast_ref::<ConfigError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<TtsError>() {
         return error.hint();
     }
     match (error.downcast_ref(), error.downcast_ref()) {

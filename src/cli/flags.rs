@@ -16,6 +16,8 @@ pub(super) struct ServeFlags {
     #[command(flatten)]
     pub(super) live: LiveFlags,
     #[command(flatten)]
+    pub(super) tts: TtsFlags,
+    #[command(flatten)]
     #[serde(flatten)]
     pub(super) recognize: RecognizeFlags,
 }
@@ -33,6 +35,15 @@ pub(super) struct RecognizeFlags {
     pub(super) vad: VadFlags,
     #[command(flatten)]
     pub(super) gpu: GpuFlags,
+}
+
+/// What the command that speaks can be told.
+#[derive(Debug, Default, Args, Serialize)]
+pub(super) struct SpeakFlags {
+    #[command(flatten)]
+    pub(super) tts: TtsFlags,
+    #[command(flatten)]
+    pub(super) models: StoreModelsFlags,
 }
 
 /// What commands that only look after models can be told.
@@ -197,6 +208,64 @@ pub(super) struct LiveFlags {
     /// the session says [default: true]
     #[arg(long, value_name = "true|false", env = "STENOPOOL_ADAPTIVE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     adaptive: Option<bool>,
+}
+
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Voices")]
+pub(super) struct TtsFlags {
+    /// What speaks [default: auto, a speech server if --tts-url names one, else Kokoro if it is installed, else espeak-ng]
+    #[arg(id = "tts", long = "tts", value_name = "auto|kokoro|remote|espeak|off", env = "STENOPOOL_TTS")]
+    engine: Option<String>,
+    /// The voice of those who ask for none, as in af_heart, en-gb or alloy
+    #[arg(long, value_name = "NAME", env = "STENOPOOL_VOICE")]
+    voice: Option<String>,
+    /// Threads that speak, each with the weights of its voice [default: 1]
+    #[arg(id = "tts_workers", long = "tts-workers", value_name = "N", env = "STENOPOOL_TTS_WORKERS")]
+    workers: Option<u64>,
+    /// Give each session a thread and weights of its own [default: false]
+    #[arg(id = "tts_dedicated", long = "tts-dedicated", value_name = "true|false", env = "STENOPOOL_TTS_DEDICATED", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    dedicated: Option<bool>,
+    /// Kokoro's network [default: kokoro/model.onnx where models are]
+    #[arg(long, value_name = "FILE", env = "STENOPOOL_KOKORO_MODEL")]
+    kokoro_model: Option<PathBuf>,
+    /// Kokoro's voices, NAME.bin [default: voices/ beside its network]
+    #[arg(long, value_name = "DIR", env = "STENOPOOL_VOICES_DIR")]
+    voices_dir: Option<PathBuf>,
+    /// The program espeak-ng [default: espeak-ng]
+    #[arg(long, value_name = "PROGRAM", env = "STENOPOOL_ESPEAK")]
+    espeak: Option<PathBuf>,
+    /// An OpenAI-compatible speech server, as in http://127.0.0.1:8880/v1
+    #[arg(id = "tts_url", long = "tts-url", value_name = "URL", env = "STENOPOOL_TTS_URL")]
+    url: Option<String>,
+    /// Its key. Others see it in the list of processes: prefer the variable
+    #[arg(
+        id = "tts_key",
+        long = "tts-key",
+        value_name = "KEY",
+        env = "STENOPOOL_TTS_KEY",
+        hide_env_values = true
+    )]
+    key: Option<String>,
+    /// Its model [default: tts-1]
+    #[arg(id = "tts_model", long = "tts-model", value_name = "NAME", env = "STENOPOOL_TTS_MODEL")]
+    model: Option<String>,
+    /// Its voices, comma separated, the default first [default: whatever is asked for is passed on]
+    #[arg(
+        id = "tts_voices",
+        long = "tts-voices",
+        value_name = "NAME",
+        env = "STENOPOOL_TTS_VOICES",
+        value_delimiter = ','
+    )]
+    voices: Option<Vec<String>>,
+    /// Requests to it at the same time [default: 16]
+    #[arg(
+        id = "tts_concurrency",
+        long = "tts-concurrency",
+        value_name = "N",
+        env = "STENOPOOL_TTS_CONCURRENCY"
+    )]
+    concurrency: Option<u64>,
 }
 
 #[derive(Debug, Default, Args, Serialize)]

@@ -1,7 +1,7 @@
 //! `stenopool listen`: a microphone, or a recording at its own pace, into the terminal by way of a running server.
 
 mod open_items;
-mod recorder;
+pub(in crate::cli) mod recorder;
 mod screen;
 mod sound;
 mod terminal;

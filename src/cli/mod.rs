@@ -15,16 +15,19 @@ mod privacy;
 mod serve;
 mod signals;
 mod sizing;
+mod speak;
 mod transcribe;
+mod voices;
 
 use crate::config::{self, ConfigError, Settings};
 use crate::telemetry;
 use clap::{Args, Parser, Subcommand};
-use flags::{LogFlags, RecognizeFlags, ServeFlags, StoreFlags};
+use flags::{LogFlags, RecognizeFlags, ServeFlags, SpeakFlags, StoreFlags};
 use listen::ListenCommand;
 use loadtest::LoadtestCommand;
 use models::ModelsCommand;
 use serde::Serialize;
+use speak::SpeakCommand;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -46,6 +49,7 @@ Examples:
   STENOPOOL_API_KEY=… stenopool serve --bind 0.0.0.0:8080
   stenopool models pull base.en                   install a real model
   stenopool transcribe talk.m4a --format srt      a file, without a server
+  stenopool speak Hello --output hello.wav        a text to sound, without a server; played where no file is named
   stenopool listen                                the microphone into the terminal, by way of a running server
   stenopool loadtest --url http://127.0.0.1:8080 --audio DIR --clients 20
   stenopool doctor                                what was found, what is missing, what to do
@@ -76,6 +80,8 @@ enum Command {
     Serve(ServeFlags),
     /// Transcribe audio files, without a server
     Transcribe(With<RecognizeFlags, TranscribeCommand>),
+    /// Say a text, without a server
+    Speak(With<SpeakFlags, SpeakCommand>),
     /// Transcribe what the microphone hears while it is spoken, by way of a running server
     Listen(ListenCommand),
     /// List, install and check models
@@ -113,6 +119,10 @@ impl Command {
                 block_on(serve::run(settings))
             }
             Self::Transcribe(With { command, flags }) => {
+                let settings = given.settings(&flags, "warn")?;
+                block_on(command.run(settings))
+            }
+            Self::Speak(With { command, flags }) => {
                 let settings = given.settings(&flags, "warn")?;
                 block_on(command.run(settings))
             }
@@ -184,7 +194,7 @@ mod tests {
 
     #[test]
     fn every_setting_has_the_variable_that_its_flag_suggests() {
-        for name in ["serve", "transcribe", "models"] {
+        for name in ["serve", "transcribe", "models", "speak"] {
             let mut cli = Cli::command();
             let command = cli.find_subcommand_mut(name).expect("it is a command");
             for argument in command.get_arguments().filter(|argument| argument.get_env().is_some()) {
@@ -240,6 +250,18 @@ mod tests {
             "--first-interim-ms=100",
             "--speculate=false",
             "--adaptive=false",
+            "--tts=espeak",
+            "--voice=en-gb",
+            "--tts-workers=2",
+            "--tts-dedicated",
+            "--kokoro-model=k",
+            "--voices-dir=v",
+            "--espeak=e",
+            "--tts-url=http://x/v1",
+            "--tts-key=k",
+            "--tts-model=m",
+            "--tts-voices=a,b",
+            "--tts-concurrency=1",
             "--vad-threshold=0.4",
             "--vad-prefix-ms=1",
             "--vad-silence-ms=50",

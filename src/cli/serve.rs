@@ -4,6 +4,7 @@ use super::assembly::{Assembly, Purpose, assemble, demo_notice, pull_command};
 use super::failure::Failure;
 use super::output;
 use super::signals::on_first_signal;
+use super::voices;
 use crate::asr::Supervisor;
 use crate::config::{EdgeSettings, Settings};
 use crate::gpu::{Binding, DeviceInfo, DeviceKind, Sizing};
@@ -11,6 +12,7 @@ use crate::llm::Echo;
 use crate::pool::Allocator;
 use crate::server::{Keyring, ModelNames, Server, ServerSettings, serve};
 use crate::session::{Assistant, Frontend};
+use crate::tts::Studio;
 use crate::vad::EndpointSettings;
 use anyhow::Context;
 use std::fmt::Write;
@@ -36,6 +38,8 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     settings.warnings.iter().for_each(|warning| warn!("{warning}"));
     let listener = bind(settings.server.bind).await?;
     let address = listener.local_addr().context("the socket has no address")?;
+    // Voices that live on a device are there before the slots are counted.
+    let studio = voices::for_server(&settings).await?;
     let assembly = assemble(&settings, Purpose::Server).await?;
     if settings.log.format.is_for_people() {
         // A server whose banner nobody reads serves all the same.
@@ -43,7 +47,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     }
     let Assembly { frontend, supervisor, .. } = assembly;
     let grace = settings.server.shutdown_grace;
-    let server = Arc::new(assemble_server(settings.server, settings.endpoint, &supervisor, frontend));
+    let server = Arc::new(assemble_server(settings.server, settings.endpoint, &supervisor, frontend, studio));
     stop_on_signals(server.stopping.clone(), server.lanes.allocator().clone())?;
     serve(listener, server, grace).await.context("the server ended before its time")?;
     supervisor.stop().await;
@@ -57,6 +61,7 @@ fn assemble_server(
     endpoint: EndpointSettings,
     supervisor: &Supervisor,
     frontend: Frontend,
+    studio: Option<Arc<dyn Studio>>,
 ) -> Server {
     let lanes = supervisor.lanes().clone();
     Server {
@@ -64,7 +69,7 @@ fn assemble_server(
         models: ModelNames::new(lanes.model().name.clone(), edge.aliases),
         lanes,
         frontend,
-        assistant: Assistant { model: Arc::new(Echo), studio: None },
+        assistant: Assistant { model: Arc::new(Echo), studio },
         keys: Keyring::new(edge.keys),
         settings: ServerSettings { endpoint, ..edge.limits },
         stopping: CancellationToken::new(),

@@ -10,11 +10,13 @@ mod live;
 mod raw;
 mod settings;
 mod tiers;
+mod tts;
 
 pub use error::{ConfigError, InvalidSetting};
 pub use settings::{
     AsrSettings, DeviceSettings, EdgeSettings, KneeSetting, ModelSettings, Settings, SlotSettings,
 };
+pub use tts::VoiceSettings;
 
 use raw::Raw;
 use serde::{Deserialize, Serialize};

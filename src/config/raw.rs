@@ -15,6 +15,7 @@ pub(super) struct Raw {
     pub(super) live: RawLive,
     pub(super) vad: RawVad,
     pub(super) gpu: RawGpu,
+    pub(super) tts: RawTts,
     pub(super) log: RawLog,
 }
 
@@ -95,6 +96,23 @@ pub(super) struct RawVad {
 pub(super) struct RawGpu {
     pub(super) device: Option<String>,
     pub(super) reserve_mib: Option<AutoOr>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawTts {
+    pub(super) engine: Option<String>,
+    pub(super) voice: Option<String>,
+    pub(super) workers: Option<u64>,
+    pub(super) dedicated: Option<bool>,
+    pub(super) kokoro_model: Option<PathBuf>,
+    pub(super) voices_dir: Option<PathBuf>,
+    pub(super) espeak: Option<PathBuf>,
+    pub(super) url: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) voices: Option<Vec<String>>,
+    pub(super) concurrency: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

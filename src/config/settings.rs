@@ -4,6 +4,7 @@ use super::error::{ConfigError, InvalidSetting};
 use super::keys;
 use super::raw::{AutoOr, Raw, RawAsr, RawGpu, RawLive, RawLog, RawModels, RawPool, RawServer, RawVad};
 use super::tiers::Tiers;
+use super::tts::VoiceSettings;
 use crate::asr::EncoderWindow;
 use crate::gpu::{Bytes, DeviceSelector};
 use crate::pool::{LeaseScope, LedgerSettings, PoolSettings};
@@ -32,6 +33,8 @@ pub struct Settings {
     pub device: DeviceSettings,
     /// When speech begins and ends, unless a client says otherwise.
     pub endpoint: EndpointSettings,
+    /// What speaks.
+    pub voices: VoiceSettings,
     /// What is logged.
     pub log: LogSettings,
     /// What the user should know although it is no error, one sentence each.
@@ -152,6 +155,7 @@ impl TryFrom<Raw> for Settings {
             asr: raw.asr.try_into()?,
             device: raw.gpu.try_into()?,
             endpoint: raw.vad.try_into()?,
+            voices: raw.tts.try_into()?,
             log: raw.log.try_into()?,
         })
     }
@@ -375,7 +379,7 @@ fn parse_bind(given: Option<&str>) -> Result<SocketAddr, InvalidSetting> {
     })
 }
 
-fn is_http(url: &str) -> bool {
+pub(super) fn is_http(url: &str) -> bool {
     url.starts_with("http://") || url.starts_with("https://")
 }
 

@@ -105,6 +105,19 @@ fn every_key_can_be_set_in_the_file() {
         [gpu]
         device = "cuda:1"
         reserve_mib = 70000
+        [tts]
+        engine = "remote"
+        voice = "anna"
+        workers = 2
+        dedicated = true
+        kokoro_model = "k.onnx"
+        voices_dir = "voices"
+        espeak = "/usr/bin/espeak-ng"
+        url = "http://127.0.0.1:8880/v1"
+        key = "sk-1"
+        model = "kokoro"
+        voices = ["anna", "otto"]
+        concurrency = 4
         [log]
         level = "debug"
         format = "json"

@@ -12,6 +12,7 @@ use crate::audio::AudioError;
 use crate::pool::AcquireError;
 use crate::session::{FrontendError, RecordingError};
 use crate::telemetry::metrics;
+use crate::tts::TtsError;
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
@@ -213,7 +214,7 @@ impl From<AudioError> for ApiError {
             | AudioError::NoSamples
             | AudioError::OddByteCount { .. }
             | AudioError::UnsupportedRate { .. } => StatusCode::BAD_REQUEST,
-            AudioError::Read(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            AudioError::Encode(_) | AudioError::Read(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.code(), error.to_string()).about(Some("file"))
     }
@@ -256,6 +257,27 @@ impl From<FrontendError> for ApiError {
             FrontendError::Stopped => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.code(), error.to_string())
+    }
+}
+
+impl From<TtsError> for ApiError {
+    fn from(error: TtsError) -> Self {
+        let (status, param) = match &error {
+            TtsError::VoiceUnknown { .. } => (StatusCode::BAD_REQUEST, Some("voice")),
+            TtsError::Failed(_)
+            | TtsError::ModelInvalid { .. }
+            | TtsError::Runtime(_)
+            | TtsError::ProgramMissing { .. } => (StatusCode::INTERNAL_SERVER_ERROR, None),
+            TtsError::NotInstalled(_) => (StatusCode::NOT_IMPLEMENTED, None),
+            // The server behind us has too many clients, too.
+            TtsError::Refused { status: 429 | 503, .. }
+            | TtsError::Saturated { .. }
+            | TtsError::Cancelled
+            | TtsError::Closed => (StatusCode::SERVICE_UNAVAILABLE, None),
+            TtsError::Unreachable(_) | TtsError::Refused { .. } => (StatusCode::BAD_GATEWAY, None),
+            TtsError::Timeout { .. } => (StatusCode::GATEWAY_TIMEOUT, None),
+        };
+        Self::new(status, error.code(), error.to_string()).about(param)
     }
 }
 

@@ -17,6 +17,7 @@ mod readings;
 mod realtime;
 mod request;
 mod serve;
+mod speech;
 mod status;
 mod transcriptions;
 mod upload;
@@ -162,6 +163,7 @@ pub fn router(server: Arc<Server>) -> Router {
     let for_callers = Router::new()
         .route("/v1/audio/transcriptions", post(transcriptions::transcribe))
         .route("/v1/audio/translations", post(transcriptions::translate))
+        .route("/v1/audio/speech", post(speech::speak))
         .route("/v1/models", get(status::models))
         .route("/v1/models/{*id}", get(status::model))
         .route("/pool", get(pool::pool))

@@ -3,15 +3,26 @@
 //! A [`Studio`] gives each session a [`Narrator`], which turns [`Phrase`]s into sound, piece by piece, in the rate that
 //! the session wants. Blocking engines ([`Synthesizer`]) run on a few threads of their own, which all narrators share.
 
+mod account;
 mod error;
+mod espeak;
 pub mod fake;
+mod kokoro;
 mod phrase;
+mod recital;
+mod remote;
 mod settings;
 mod spoken;
+mod studio;
+mod voices;
+mod workers;
 
 pub use error::TtsError;
 pub use phrase::{Phrase, Phraser, phrases, speakable};
+pub use recital::recite;
 pub use settings::{EngineChoice, KokoroSettings, Provider, RemoteSettings, TtsSettings, WorkerSettings};
+pub use studio::studio;
+pub use workers::LONGEST_PHRASE;
 
 use crate::audio::{Pcm, SampleRate};
 use futures_util::stream::BoxStream;

@@ -16,6 +16,8 @@ pub enum EngineChoice {
     Remote,
     /// espeak-ng and nothing else.
     Espeak,
+    /// Nothing speaks.
+    Off,
 }
 
 /// Everything about voices.

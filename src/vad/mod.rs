@@ -8,7 +8,6 @@ pub mod fake;
 mod gate;
 #[cfg(test)]
 pub(crate) mod recorded;
-mod runtime;
 mod silero;
 
 pub use endpoint::{Cut, EndpointEvent, EndpointSettings, Endpointer};
@@ -16,6 +15,7 @@ pub use gate::{Edge, Gate};
 pub use silero::{Silero, VadState};
 
 use crate::audio::Frame;
+use crate::onnx::RuntimeError;
 
 /// A model that hears speech.
 pub trait Detector: Send {
@@ -56,6 +56,12 @@ pub enum VadError {
     /// The model failed on a frame.
     #[error("voice detection failed: {0}")]
     Run(String),
+}
+
+impl From<RuntimeError> for VadError {
+    fn from(RuntimeError { path, reason }: RuntimeError) -> Self {
+        Self::Runtime { path, reason }
+    }
 }
 
 impl VadError {

@@ -3,9 +3,9 @@
 //! One set of weights per thread, one [`VadState`] per stream; the frames of many streams go through in one run, which
 //! costs about a fifth per frame of single runs.
 
-use super::runtime::environment;
 use super::{Detector, VadError};
 use crate::audio::{FRAME_SAMPLES, Frame, SampleRate};
+use crate::onnx::environment;
 use ort::inputs;
 use ort::logging::LogLevel;
 use ort::session::{Session, SessionOutputs};

@@ -5,6 +5,7 @@
 mod client;
 mod driver;
 mod metrics;
+mod speech;
 mod waiting;
 
 use client::{Answer, FORM, exchange, form, request, send, transcription};
@@ -35,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How a server under test is set up.
 struct Stage {
     engine: FakeEngine,
+    studio: Option<Arc<dyn stenopool::tts::Studio>>,
     slots: u16,
     queue_limit: usize,
     keys: Vec<KeyEntry>,
@@ -45,7 +47,7 @@ struct Stage {
 impl Stage {
     fn with(engine: FakeEngine) -> Self {
         let (keys, settings) = (Vec::new(), ServerSettings::default());
-        Self { engine, slots: 1, queue_limit: 8, keys, settings, grace: PATIENCE }
+        Self { engine, studio: None, slots: 1, queue_limit: 8, keys, settings, grace: PATIENCE }
     }
 
     async fn start(self) -> Running {
@@ -57,7 +59,7 @@ impl Stage {
             capacity: fake::capacity(),
             lanes: Lanes::new(Arc::new(self.engine), allocator, model),
             frontend: Frontend::start(vec![Box::new(FakeDetector)]),
-            assistant: Assistant { model: Arc::new(Echo), studio: None },
+            assistant: Assistant { model: Arc::new(Echo), studio: self.studio },
             models: ModelNames::new("demo".into(), vec!["whisper-1".into()]),
             keys: Keyring::new(self.keys),
             settings: self.settings,

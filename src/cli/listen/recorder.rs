@@ -81,10 +81,67 @@ const RECORDERS: [Recorder; 5] = [
     },
 ];
 
-/// The first one that is installed, with its name.
+/// Programs that play what a [`Recorder`] writes, from their standard input.
+const PLAYERS: [Recorder; 5] = [
+    Recorder {
+        program: "pw-play",
+        arguments: &["--raw", "--rate", "24000", "--channels", "1", "--format", "s16", "-"],
+        needs: Some("--raw"),
+        package: "pipewire-bin",
+    },
+    Recorder {
+        program: "paplay",
+        arguments: &["--raw", "--rate=24000", "--channels=1", "--format=s16le"],
+        needs: None,
+        package: "pulseaudio-utils",
+    },
+    Recorder {
+        program: "aplay",
+        arguments: &["-q", "-t", "raw", "-f", "S16_LE", "-r", "24000", "-c", "1"],
+        needs: None,
+        package: "alsa-utils",
+    },
+    Recorder {
+        program: "play",
+        arguments: &[
+            "-q",
+            "-t",
+            "raw",
+            "-e",
+            "signed-integer",
+            "-b",
+            "16",
+            "-L",
+            "-r",
+            "24000",
+            "-c",
+            "1",
+            "-",
+        ],
+        needs: None,
+        package: "sox",
+    },
+    Recorder {
+        program: "ffplay",
+        arguments: &["-nodisp", "-autoexit", "-loglevel", "error", "-f", "s16le", "-ar", "24000", "-i", "-"],
+        needs: None,
+        package: "ffmpeg",
+    },
+];
+
+/// The first recorder that is installed, with its name.
 pub(super) fn first_found() -> Option<(&'static str, Command)> {
+    first_of(&RECORDERS)
+}
+
+/// The first player that is installed, with its name.
+pub(in crate::cli) fn first_player() -> Option<(&'static str, Command)> {
+    first_of(&PLAYERS)
+}
+
+fn first_of(programs: &'static [Recorder]) -> Option<(&'static str, Command)> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let (recorder, program) = find(&path, |program, flag| {
+    let (recorder, program) = find(programs, &path, |program, flag| {
         let help = Command::new(program).arg("--help").stdin(Stdio::null()).output();
         help.is_ok_and(|help| [help.stdout, help.stderr].iter().any(|text| mentions(text, flag)))
     })?;
@@ -105,6 +162,11 @@ pub(super) fn packages() -> String {
     RECORDERS.map(|recorder| recorder.package).join(", ")
 }
 
+/// What to install when there is no player.
+pub(in crate::cli) fn player_packages() -> String {
+    PLAYERS.map(|player| player.package).join(", ")
+}
+
 /// Ctrl-C is for us: we end the recorder when what was said is sent.
 fn apart(mut command: Command) -> Command {
     command.process_group(0);
@@ -112,13 +174,17 @@ fn apart(mut command: Command) -> Command {
 }
 
 /// The first one in the folders of `path`, with where it is. `knows` tells whether a program knows a flag.
-fn find(path: &OsStr, knows: impl Fn(&Path, &str) -> bool) -> Option<(&'static Recorder, PathBuf)> {
+fn find(
+    programs: &'static [Recorder],
+    path: &OsStr,
+    knows: impl Fn(&Path, &str) -> bool,
+) -> Option<(&'static Recorder, PathBuf)> {
     let found = |recorder: &&'static Recorder| {
         let programs = env::split_paths(path).map(|folder| folder.join(recorder.program));
         programs.into_iter().find(|program| is_executable(program))
     };
     let able = |recorder: &Recorder, program: &Path| recorder.needs.is_none_or(|flag| knows(program, flag));
-    RECORDERS.iter().find_map(|recorder| {
+    programs.iter().find_map(|recorder| {
         let program = found(&recorder)?;
         able(recorder, &program).then_some((recorder, program))
     })
@@ -162,7 +228,7 @@ mod tests {
         ];
         for (programs, new, expected) in cases {
             let folder = folder(programs);
-            let found = find(folder.path().as_os_str(), |_, _| new);
+            let found = find(&RECORDERS, folder.path().as_os_str(), |_, _| new);
             assert_eq!(found.as_ref().map(|(recorder, _)| recorder.program), expected, "{programs:?}");
             assert!(found.is_none_or(|(_, program)| program.starts_with(folder.path())));
         }

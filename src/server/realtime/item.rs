@@ -256,7 +256,7 @@ mod tests {
             Ok(item) => {
                 let mut shown = serde_json::to_value(Item::of(&item)).expect("items are JSON");
                 let shown = shown.as_object_mut().expect("items are objects");
-                ["id", "object", "status"].map(|key| shown.remove(key));
+                shown.retain(|key, _| !["id", "object", "status"].contains(&key.as_str()));
                 Value::Object(shown.clone()).to_string()
             }
             Err(fault) => format!("{} in {}", fault.code, fault.param.unwrap_or_default()),

@@ -188,7 +188,9 @@ mod tests {
         ) {
             let start = Instant::now();
             let mut playout = Playout::new(EPOCH, LEAD, start);
-            pieces.iter().for_each(|piece| drop(playout.push(EPOCH, sound(*piece))));
+            for piece in pieces {
+                playout.push(EPOCH, sound(piece));
+            }
             let mut now = start;
             for tick in ticks {
                 now += ms(tick);

@@ -120,3 +120,25 @@ label! {
     /// The voice detector.
     Vad = "vad",
 }
+
+label! {
+    /// What turns text into sound.
+    Speaker, "engine":
+    /// Kokoro, in this process.
+    Kokoro = "kokoro",
+    /// A speech server.
+    Remote = "remote",
+    /// The program espeak-ng.
+    Espeak = "espeak-ng",
+}
+
+label! {
+    /// How a phrase ended.
+    Saying, "outcome":
+    /// It was said to its end.
+    Said = "said",
+    /// Nobody waited for it any more.
+    Cancelled = "cancelled",
+    /// It could not be said.
+    Failed = "failed",
+}

@@ -17,7 +17,7 @@ mod recorded;
 mod tests;
 
 pub use gauges::{Alerts, Gauges, Memory};
-pub use labels::{LeaseScope, Module, Stability, Stage, WaitOutcome};
+pub use labels::{LeaseScope, Module, Saying, Speaker, Stability, Stage, WaitOutcome};
 pub use process::Process;
 
 use prometheus::TextEncoder;
@@ -88,6 +88,21 @@ pub fn words_told(n: u32) {
 /// So many words that were told differ from the final text.
 pub fn words_diverged(n: u32) {
     RECORDED.diverged_words.inc_by(n.into());
+}
+
+/// The first sound of a phrase was ready so long after the phrase was asked for.
+pub fn first_sound(speaker: Speaker, took: Duration) {
+    RECORDED.first_sounds.of(speaker).observe(took.as_secs_f64());
+}
+
+/// So much sound was made out of text.
+pub fn sound_made(sound: Duration) {
+    RECORDED.spoken_seconds.inc_by(sound.as_secs_f64());
+}
+
+/// A phrase came to its end, in this way.
+pub fn phrase_ended(how: Saying) {
+    count(&RECORDED.phrases, &[how.as_str()]);
 }
 
 /// Everything, as [`CONTENT_TYPE`]: what was recorded since the process began, and what is now.

@@ -1,6 +1,6 @@
 //! Counters and histograms: what happened since the process began.
 
-use super::labels::{Label, LeaseScope, Module, Stability, Stage, WaitOutcome};
+use super::labels::{Label, LeaseScope, Module, Saying, Speaker, Stability, Stage, WaitOutcome};
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
@@ -32,6 +32,14 @@ const TURNS: &[f64] = &[
     0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0,
 ];
 
+/// Close together around what a listener takes for prompt.
+const FIRST_SOUNDS: &[f64] =
+    &[0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.15, 0.2, 0.25, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0];
+
+/// Every way in which a phrase can end.
+const SAYINGS: &[[&str; 1]] =
+    &[[Saying::Said.as_str()], [Saying::Cancelled.as_str()], [Saying::Failed.as_str()]];
+
 /// Refusals that are shown before the first of them, so that their rate is known from the first on.
 const REFUSALS: &[[&str; 1]] =
     &[["pool_saturated"], ["pool_deadline_exceeded"], ["pool_superseded"], ["pool_draining"]];
@@ -57,7 +65,10 @@ pub(super) struct Recorded {
     pub(super) holds: Histograms<LeaseScope>,
     pub(super) decodes: Histograms<Stability>,
     pub(super) turns: Histograms<Stage>,
+    pub(super) first_sounds: Histograms<Speaker>,
     pub(super) audio_seconds: Counter,
+    pub(super) spoken_seconds: Counter,
+    pub(super) phrases: IntCounterVec,
     pub(super) speech_seconds: Counter,
     pub(super) refusals: IntCounterVec,
     pub(super) retirements: IntCounterVec,
@@ -92,6 +103,21 @@ impl Recorded {
                 "stenopool_turn_latency_seconds",
                 "Time from the last sample of speech to its final text, and what it was spent on.",
                 TURNS,
+            ),
+            first_sounds: add.histograms(
+                "stenopool_tts_first_audio_seconds",
+                "Time from a phrase being asked for to its first sound, waiting for its turn included.",
+                FIRST_SOUNDS,
+            ),
+            spoken_seconds: add.seconds(
+                "stenopool_tts_audio_seconds_total",
+                "Seconds of sound that were made out of text.",
+            ),
+            phrases: add.counters(
+                "stenopool_tts_phrases_total",
+                "Phrases that were asked for, by how they ended.",
+                ["outcome"],
+                SAYINGS,
             ),
             audio_seconds: add.seconds(
                 "stenopool_asr_audio_seconds_total",

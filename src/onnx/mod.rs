@@ -1,9 +1,11 @@
 //! ONNX Runtime, loaded once per process.
 //!
+//! A module of its own because `vad` and `tts` both run networks and may not know each other. What a network is and how
+//! it is run is theirs; here is only the library.
+//!
 //! The library and its environment are global to a process and cannot be exchanged, so whoever comes first decides, and
 //! they stay until the process ends. A first try that failed may be repeated.
 
-use super::VadError;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use std::fs::File;
@@ -12,6 +14,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+/// Why ONNX Runtime cannot be used. Whoever runs a network makes an error of its own of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot load ONNX Runtime from {path}: {reason}")]
+pub(crate) struct RuntimeError {
+    /// The library that was tried.
+    pub(crate) path: PathBuf,
+    /// What the loader said.
+    pub(crate) reason: String,
+}
+
 /// The library that was loaded and its environment.
 static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 
@@ -19,10 +31,10 @@ static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 ///
 /// # Errors
 ///
-/// [`VadError::Runtime`] when the file is missing or is no ONNX Runtime of a fitting version, or when another one has
+/// [`RuntimeError`] when the file is missing or is no ONNX Runtime of a fitting version, or when another one has
 /// been loaded before.
-pub(super) fn environment(path: &Path) -> Result<Environment, VadError> {
-    let failed = |reason: String| VadError::Runtime { path: path.to_owned(), reason };
+pub(crate) fn environment(path: &Path) -> Result<Environment, RuntimeError> {
+    let failed = |reason: String| RuntimeError { path: path.to_owned(), reason };
     let library = path.canonicalize().map_err(|error| failed(error.to_string()))?;
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     match &*loaded {

@@ -1,0 +1,102 @@
+//! Finds what speaks, and makes it ready.
+
+use super::assembly::open_store;
+use crate::config::{Settings, VoiceSettings};
+use crate::gpu::DeviceSelector;
+use crate::store::Store;
+use crate::tts::{EngineChoice, KokoroSettings, Provider, Studio, TtsError, TtsSettings, studio};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tracing::warn;
+
+/// Where Kokoro lies in a folder of models: its network, and its voices beside it.
+const KOKORO: &str = "kokoro";
+const NETWORKS: [&str; 2] = ["model.onnx", "model_quantized.onnx"];
+const VOICES: &str = "voices";
+
+/// What speaks for a server; `None` where nothing does, which is told and keeps no server from hearing.
+///
+/// # Errors
+///
+/// When a certain engine was asked for and cannot be had.
+pub(super) async fn for_server(settings: &Settings) -> Result<Option<Arc<dyn Studio>>, TtsError> {
+    if settings.voices.tts.engine == EngineChoice::Off {
+        return Ok(None);
+    }
+    match open(settings).await {
+        Err(error @ TtsError::NotInstalled(_)) if settings.voices.tts.engine == EngineChoice::Auto => {
+            warn!(%error, hint = error.hint(), "the server has no voice");
+            Ok(None)
+        }
+        studio => studio.map(Some),
+    }
+}
+
+/// What speaks. Loading takes a moment, and blocks, so it is done off the runtime.
+///
+/// # Errors
+///
+/// What keeps it from speaking.
+pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn Studio>, TtsError> {
+    let tts = found(settings);
+    let runtime = tokio::runtime::Handle::current();
+    let opening = tokio::task::spawn_blocking(move || {
+        // A speech server is reached from the runtime.
+        let _context = runtime.enter();
+        studio(&tts)
+    });
+    opening.await.unwrap_or_else(|panic| Err(TtsError::Failed(panic.to_string())))
+}
+
+/// The settings with the files that were found.
+fn found(settings: &Settings) -> TtsSettings {
+    let VoiceSettings { tts, kokoro_model, voices_dir } = settings.voices.clone();
+    let store = open_store(&settings.models);
+    let network =
+        kokoro_model.or_else(|| store.search().folders().iter().find_map(|folder| network_in(folder)));
+    let beside = |network: &PathBuf| network.parent().map(|folder| folder.join(VOICES));
+    let voices = voices_dir.or_else(|| network.as_ref().and_then(beside));
+    let kokoro = match (network, voices, runtime(&store)) {
+        (Some(model), Some(voices), Some(runtime)) => {
+            let provider = provider(&settings.device.selector);
+            let threads = usize::from(settings.asr.threads.unwrap_or_else(super::sizing::cores).clamp(1, 4));
+            Some(KokoroSettings { runtime, model, voices, provider, threads })
+        }
+        _ => None,
+    };
+    TtsSettings { kokoro, ..tts }
+}
+
+fn network_in(folder: &Path) -> Option<PathBuf> {
+    NETWORKS.iter().map(|name| folder.join(KOKORO).join(name)).find(|path| path.is_file())
+}
+
+fn runtime(store: &Store) -> Option<PathBuf> {
+    store.onnx_runtime().ok()
+}
+
+/// On a CUDA device only where one is named: the usual ONNX Runtime has no part for it.
+fn provider(selector: &DeviceSelector) -> Provider {
+    match selector {
+        DeviceSelector::Cuda(device) => Provider::Cuda(*device),
+        DeviceSelector::Auto | DeviceSelector::Cpu | DeviceSelector::Uuid(_) => Provider::Cpu,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn the_network_is_found_in_a_folder_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(network_in(folder.path()), None);
+        fs::create_dir_all(folder.path().join("kokoro")).unwrap();
+        for name in ["model_quantized.onnx", "model.onnx"] {
+            let path = folder.path().join("kokoro").join(name);
+            fs::write(&path, "").unwrap();
+            assert_eq!(network_in(folder.path()), Some(path));
+        }
+    }
+}
