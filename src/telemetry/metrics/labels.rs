@@ -99,12 +99,16 @@ label! {
     Asr = "asr",
     /// Measurements of the device.
     Gpu = "gpu",
+    /// The client of language models.
+    Llm = "llm",
     /// The pool.
     Pool = "pool",
     /// The HTTP and WebSocket edge.
     Server = "server",
     /// A live session.
     Session = "session",
+    /// Voices.
+    Tts = "tts",
     /// The voice detector.
     Vad = "vad",
 }
