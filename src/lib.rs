@@ -36,8 +36,8 @@
 //! | [`cli`] | commands; the only place that wires things together | everything |
 //!
 //! `tests/architecture.rs` holds these rules, and these: `axum` is named only in `server`, `clap` and `anyhow` only in
-//! `cli`, `ort` only in `vad` and `tts`, `prometheus` only in `telemetry`, `nvml-wrapper` only in `gpu`, `reqwest` only in `store`
-//! and `load`, `tokio-tungstenite` and `plotters` only in `load`, `procfs` only there and in `telemetry`; `unsafe` lives in
+//! `cli`, `ort` only in `vad` and `tts`, `prometheus` only in `telemetry`, `nvml-wrapper` only in `gpu`, `reqwest` only in `store`,
+//! `load` and `llm`, `sse-stream` only in `llm`, `tokio-tungstenite` and `plotters` only in `load`, `procfs` only there and in `telemetry`; `unsafe` lives in
 //! `asr/whisper.rs` alone; only `cli` reads the environment; no module below `server` reads the wall clock. Everybody
 //! else is handed a `Settings` value.
 //!

@@ -59,11 +59,13 @@ const CRATES: &[(&str, &[&str])] = &[
     // `store` fetches models; `load` is a client of servers, and `llm` of language models.
     ("reqwest", &["store", "load", "llm"]),
     ("rubato", &["audio"]),
-    ("rustls", &["store", "load"]),
-    ("serde", &["server", "config", "cli", "store", "load"]),
-    ("serde_json", &["server", "cli", "store", "load"]),
+    ("rustls", &["store", "load", "llm"]),
+    ("serde", &["server", "config", "cli", "store", "load", "llm"]),
+    ("serde_json", &["server", "cli", "store", "load", "llm"]),
     ("sha1", &["store"]),
     ("sha2", &["store", "config", "server"]),
+    // Streamed completions come as server-sent events.
+    ("sse_stream", &["llm"]),
     ("subtle", &["server"]),
     ("symphonia", &["audio"]),
     ("symphonia_adapter_libopus", &["audio"]),

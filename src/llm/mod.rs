@@ -6,12 +6,21 @@
 //!
 //! What people said is in requests and deltas: it is never logged here, and no error tells it.
 
+mod breaker;
+mod client;
 mod echo;
 mod error;
+mod failure;
 pub mod fake;
+mod line;
+mod mend;
+mod reader;
 mod settings;
 mod trim;
+mod turnstile;
+mod wire;
 
+pub use client::Client;
 pub use echo::Echo;
 pub use error::LlmError;
 pub use settings::{BreakerSettings, Endpoint, LlmSettings, Secret};
