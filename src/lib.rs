@@ -67,6 +67,8 @@
 //! | [`asr::Stability`], [`asr::Stabilizer`] | may a text still change; lets through only what two readings agree on |
 //! | [`asr::Seam`], [`asr::Repeat`] | where long speech is cut between two words, so that it can be read window by window; the word that is read twice there |
 //! | [`asr::Doubt`], [`asr::Withheld`] | why a text is not told; the text that is not |
+//! | [`llm::ChatModel`], [`llm::Delta`] | who replies; one increment of a reply |
+//! | [`llm::Client`], [`llm::Endpoint`], [`llm::Echo`] | the client that all sessions share; where models are; the persona where there are none |
 //! | [`session::Patience`], [`session::Closing`] | how much silence ends what was said; what its text ends like |
 //! | [`session::Recording`], [`session::Part`] | a file being transcribed; the text of one stretch of it |
 //! | [`load::Clip`], [`load::Turns`], [`load::Diary`] | a labelled recording; when a virtual person says which; the book of what it said and what came back |

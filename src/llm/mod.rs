@@ -2,7 +2,7 @@
 //!
 //! A session asks a [`ChatModel`] for a reply and gets a stream of [`Delta`]s. It knows no wire format and no endpoint;
 //! dropping the stream closes the request upstream. [`Client`] is the model behind any OpenAI-compatible endpoint,
-//! [`Echo`] the persona where none is set, and [`trim`] what keeps a session's history within its budget.
+//! [`Echo`] the persona where none is set, and [`trim()`] what keeps a session's history within its budget.
 //!
 //! What people said is in requests and deltas: it is never logged here, and no error tells it.
 
