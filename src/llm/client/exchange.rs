@@ -1,6 +1,6 @@
 //! One request at one endpoint, and what it replies. Dropping it closes the connection under it.
 
-use super::super::reader::{Fault, Reader, short};
+use super::super::reader::{Fault, Reader, message_in, short};
 use super::super::wire::body;
 use super::super::{ChatRequest, Delta, LlmError};
 use super::door::{Door, Visit};
@@ -210,8 +210,7 @@ async fn explanation(mut response: Response) -> String {
     }
     let text = String::from_utf8_lossy(&said);
     match serde_json::from_str::<Value>(&text) {
-        Ok(said) => super::super::reader::message_in(said.get("error").unwrap_or(&said)),
-        Err(_) if text.trim().is_empty() => "it says nothing more".into(),
+        Ok(said) => message_in(said.get("error").unwrap_or(&said)),
         Err(_) if text.trim_start().starts_with('<') => "it sent a page for browsers".into(),
         Err(_) => short(&text),
     }

@@ -129,18 +129,24 @@ impl FunctionPart {
     }
 }
 
-/// What an error object says.
+/// What an error object says, in short.
 pub(in crate::llm) fn message_in(error: &Value) -> String {
     let said = error.get("message").or_else(|| error.get("detail")).unwrap_or(error);
-    short(&said.as_str().map_or_else(|| said.to_string(), str::to_owned))
+    let first = said.get(0).and_then(|first| first.get("msg")).unwrap_or(said);
+    short(first.as_str().unwrap_or_default())
 }
 
-/// A text in one line, and not much of it.
+/// What an endpoint says about an error, in one line, and not much of it.
+///
+/// Some endpoints repeat the request that they do not like, which is what people said. They do so as data, so a brace or
+/// bracket ends what is told on.
 pub(in crate::llm) fn short(text: &str) -> String {
+    let text = text.split(['{', '[']).next().unwrap_or_default();
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     let line = words.collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(SHORT) {
         Some((end, _)) => format!("{}…", &line[..end]),
+        None if line.is_empty() => "it says nothing more".into(),
         None => line,
     }
 }

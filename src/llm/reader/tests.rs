@@ -215,15 +215,26 @@ fn an_error_within_the_stream_says_what_the_endpoint_says_in_short() {
     };
     assert_eq!(message("{\"error\": {\"message\": \"out of\\nmemory\", \"code\": 500}}"), "out of memory");
     assert_eq!(message("{\"error\": \"out of memory\", \"choices\": []}"), "out of memory");
-    assert_eq!(message("{\"error\": {\"code\": 7}}"), "{\"code\":7}");
+    assert_eq!(message("{\"error\": {\"code\": 7}}"), "it says nothing more");
     let long = message(&json!({ "error": { "message": "ü".repeat(900) } }).to_string());
     assert_eq!(long.chars().count(), 201);
     let mut reader = Reader::default();
     assert_eq!(reader.event(Some("ping"), "not for us"), Ok(()));
     assert_eq!(
         reader.event(Some("error"), "{\"choices\": []}"),
-        Err(Fault::Failed("{\"choices\": []}".into()))
+        Err(Fault::Failed("it says nothing more".into()))
     );
+}
+
+#[test]
+fn what_people_said_is_not_told_on_with_an_error() {
+    let inputs = [
+        json!({ "message": "1 error: [{'type': 'missing', 'input': {'content': 'Once upon a time'}}]" }),
+        json!({ "detail": [{ "msg": "field required", "input": { "content": "Once upon a time" } }] }),
+        json!({ "input": "Once upon a time" }),
+    ];
+    let said = inputs.map(|error| message_in(&error));
+    assert_eq!(said, ["1 error:", "field required", "it says nothing more"]);
 }
 
 proptest! {
