@@ -13,7 +13,7 @@ use server::Server;
 const LONG: Duration = Duration::from_secs(20);
 
 /// Short enough to wait for, long enough for a busy machine.
-const SHORT: Duration = Duration::from_millis(150);
+const SHORT: Duration = Duration::from_millis(400);
 
 fn endpoint(url: &str) -> Endpoint {
     Endpoint::new(url, "small", Some("sk-hunter2")).unwrap()
