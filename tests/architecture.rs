@@ -72,11 +72,13 @@ const CRATES: &[(&str, &[&str])] = &[
     // `store` fetches models; `load` is a client of servers, `llm` of language models, and `tts` of voices.
     ("reqwest", &["store", "load", "llm", "tts"]),
     ("rubato", &["audio"]),
-    ("rustls", &["store", "load", "tts"]),
-    ("serde", &["server", "config", "cli", "store", "load"]),
-    ("serde_json", &["server", "cli", "store", "load", "tts/remote.rs"]),
+    ("rustls", &["store", "load", "llm", "tts"]),
+    ("serde", &["server", "config", "cli", "store", "load", "llm"]),
+    ("serde_json", &["server", "cli", "store", "load", "llm", "tts/remote.rs"]),
     ("sha1", &["store"]),
     ("sha2", &["store", "config", "server"]),
+    // Streamed completions come as server-sent events.
+    ("sse_stream", &["llm"]),
     ("subtle", &["server"]),
     ("symphonia", &["audio"]),
     ("symphonia_adapter_libopus", &["audio"]),

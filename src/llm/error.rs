@@ -1,7 +1,7 @@
 //! Why there is no reply, or no more of it.
 //!
-//! Messages name the endpoint and say numbers and cause. They never hold a key, nor anything of the conversation but
-//! what an endpoint says about it when it refuses.
+//! Messages name the endpoint and say numbers and cause. They never hold a key, and nothing of the conversation: what an
+//! endpoint says when it refuses is told on in short, without the data in it.
 
 use std::time::Duration;
 

@@ -2,16 +2,25 @@
 //!
 //! A session asks a [`ChatModel`] for a reply and gets a stream of [`Delta`]s. It knows no wire format and no endpoint;
 //! dropping the stream closes the request upstream. [`Client`] is the model behind any OpenAI-compatible endpoint,
-//! [`Echo`] the persona where none is set, and [`trim`] what keeps a session's history within its budget.
+//! [`Echo`] the persona where none is set, and [`trim()`] what keeps a session's history within its budget.
 //!
 //! What people said is in requests and deltas: it is never logged here, and no error tells it.
 
+mod breaker;
+mod client;
 mod echo;
 mod error;
+mod failure;
 pub mod fake;
+mod line;
+mod mend;
+mod reader;
 mod settings;
 mod trim;
+mod turnstile;
+mod wire;
 
+pub use client::Client;
 pub use echo::Echo;
 pub use error::LlmError;
 pub use settings::{BreakerSettings, Endpoint, LlmSettings, Secret};

@@ -75,6 +75,11 @@ impl Endpoint {
         self.key.as_ref()
     }
 
+    /// Whether it is OpenAI's own service.
+    pub(super) fn is_openai(&self) -> bool {
+        self.base.starts_with("https://api.openai.com/")
+    }
+
     /// Whether it is on this machine.
     pub(super) fn is_local(&self) -> bool {
         let url = Url::parse(&self.base).ok();

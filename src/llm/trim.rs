@@ -12,7 +12,7 @@ use std::num::NonZeroUsize;
 pub struct Budget {
     /// How many turns.
     pub turns: NonZeroUsize,
-    /// How many tokens, with the prompt; as [`estimate`] counts them.
+    /// How many tokens, with the prompt; counted roughly, as four bytes each.
     pub tokens: usize,
 }
 
