@@ -38,7 +38,7 @@
 //!
 //! `tests/architecture.rs` holds these rules, and these: `axum` is named only in `server`, `clap` and `anyhow` only in
 //! `cli`, `ort` only in `onnx`, `vad` and `tts`, `misaki-rs` only in `tts`, `prometheus` only in `telemetry`, `nvml-wrapper` only in `gpu`, `reqwest` only in `store`,
-//! `load` and `tts`, `tokio-tungstenite` and `plotters` only in `load`, `procfs` only there and in `telemetry`; `unsafe` lives in
+//! `load`, `llm` and `tts`, `sse-stream` only in `llm`, `tokio-tungstenite` and `plotters` only in `load`, `procfs` only there and in `telemetry`; `unsafe` lives in
 //! `asr/whisper.rs` alone; only `cli` reads the environment; no module below `server` reads the wall clock. Everybody
 //! else is handed a `Settings` value.
 //!
@@ -68,6 +68,8 @@
 //! | [`asr::Stability`], [`asr::Stabilizer`] | may a text still change; lets through only what two readings agree on |
 //! | [`asr::Seam`], [`asr::Repeat`] | where long speech is cut between two words, so that it can be read window by window; the word that is read twice there |
 //! | [`asr::Doubt`], [`asr::Withheld`] | why a text is not told; the text that is not |
+//! | [`llm::ChatModel`], [`llm::Delta`] | who replies; one increment of a reply |
+//! | [`llm::Client`], [`llm::Endpoint`], [`llm::Echo`] | the client that all sessions share; where models are; the persona where there are none |
 //! | [`session::Patience`], [`session::Closing`] | how much silence ends what was said; what its text ends like |
 //! | [`session::Recording`], [`session::Part`] | a file being transcribed; the text of one stretch of it |
 //! | [`tts::Phrase`], [`tts::Voice`], [`tts::Synthesizer`] | a speakable unit; a session's speaker; a blocking engine that says one in the other |

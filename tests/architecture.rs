@@ -68,15 +68,17 @@ const CRATES: &[(&str, &[&str])] = &[
     // What processes use: `telemetry` tells it of our own, `load` looks at servers.
     ("procfs", &["load", "telemetry"]),
     ("prometheus", &["telemetry"]),
-    // `store` fetches models; `load` and `tts` are clients of servers.
-    ("reqwest", &["store", "load", "tts"]),
     ("regex", &["tts"]),
+    // `store` fetches models; `load` is a client of servers, `llm` of language models, and `tts` of voices.
+    ("reqwest", &["store", "load", "llm", "tts"]),
     ("rubato", &["audio"]),
-    ("rustls", &["store", "load", "tts"]),
-    ("serde", &["server", "config", "cli", "store", "load"]),
-    ("serde_json", &["server", "cli", "store", "load", "tts/remote.rs"]),
+    ("rustls", &["store", "load", "llm", "tts"]),
+    ("serde", &["server", "config", "cli", "store", "load", "llm"]),
+    ("serde_json", &["server", "cli", "store", "load", "llm", "tts/remote.rs"]),
     ("sha1", &["store"]),
     ("sha2", &["store", "config", "server"]),
+    // Streamed completions come as server-sent events.
+    ("sse_stream", &["llm"]),
     ("subtle", &["server"]),
     ("symphonia", &["audio"]),
     ("symphonia_adapter_libopus", &["audio"]),

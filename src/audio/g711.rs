@@ -1,10 +1,13 @@
-//! G.711 µ-law and A-law (ITU-T G.711) to linear samples. Decoding only: nothing here sends telephone audio.
+//! G.711 µ-law and A-law (ITU-T G.711) to linear samples and back.
 //!
 //! Both laws are piecewise linear: 3 bits choose a segment, 4 bits a step inside it, 1 bit the sign. The integers are
 //! the usual 16-bit scale (the standard's 14- and 13-bit values shifted up), so that full scale is near ±32768.
 
 /// What µ-law adds before it takes a logarithm, on the 16-bit scale.
 const MU_BIAS: i16 = 0x84;
+
+/// The loudest that µ-law can say, on the same scale.
+const MU_CLIP: i32 = 32_635;
 
 /// One µ-law byte as a sample in −1…1.
 pub(super) fn mu_law(code: u8) -> f32 {
@@ -39,9 +42,56 @@ fn a_law_linear(code: u8) -> i16 {
     if bits & 0x80 == 0 { -magnitude } else { magnitude }
 }
 
+/// A sample in −1…1 as a µ-law byte; louder ones are clipped.
+pub(super) fn to_mu_law(sample: f32) -> u8 {
+    let linear = i32::from(from_unit(sample));
+    let magnitude = linear.abs().min(MU_CLIP) + i32::from(MU_BIAS);
+    // The bias makes bit 7 the lowest that can be the highest.
+    let segment = 24 - magnitude.leading_zeros();
+    let step = (magnitude >> (segment + 3)) & 0x0f;
+    let sign = if linear < 0 { 0x80 } else { 0 };
+    !(sign | (segment << 4) as u8 | step as u8)
+}
+
+/// A sample in −1…1 as an A-law byte; louder ones are clipped.
+pub(super) fn to_a_law(sample: f32) -> u8 {
+    let linear = i32::from(from_unit(sample));
+    // −1 is the quietest negative value: its magnitude is 0, as that of 0.
+    let magnitude = if linear < 0 { !linear } else { linear };
+    let segment = (24 - magnitude.leading_zeros().min(24)).min(7);
+    let step = if segment == 0 { magnitude >> 4 } else { magnitude >> (segment + 3) } & 0x0f;
+    let sign = if linear < 0 { 0 } else { 0x80 };
+    (sign | (segment << 4) as u8 | step as u8) ^ 0x55
+}
+
+fn from_unit(sample: f32) -> i16 {
+    // The cast saturates, and takes what is no number for silence.
+    (sample * 32_768.0).round() as i16
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_encoded_is_the_nearest_code_there_is() {
+        for (decode, encode) in [(mu_law as fn(u8) -> f32, to_mu_law as fn(f32) -> u8), (a_law, to_a_law)] {
+            for code in 0..=255 {
+                assert_eq!(
+                    decode(encode(decode(code))).to_bits() << 1,
+                    decode(code).to_bits() << 1,
+                    "{code:#04x}"
+                );
+            }
+            for linear in (-32_768..=32_767_i32).step_by(7) {
+                let sample = linear as f32 / 32_768.0;
+                let error = (decode(encode(sample)) - sample).abs();
+                assert!(error <= sample.abs() / 32.0 + 17.0 / 32_768.0, "{linear}: off by {error}");
+            }
+        }
+        assert_eq!(mu_law(to_mu_law(9.0)), mu_law(0x80));
+        assert_eq!(a_law(to_a_law(f32::NAN)), a_law(0xd5));
+    }
 
     #[test]
     fn published_values_decode_exactly() {

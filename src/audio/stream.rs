@@ -1,4 +1,4 @@
-//! Raw audio as it comes over a socket, to 16 kHz mono. Containers and compressed files are `file`'s.
+//! Raw audio as it comes over a socket, to 16 kHz mono, and as it goes. Containers and compressed files are `file`'s.
 
 use super::{AudioError, Resampler, SampleRate, g711};
 
@@ -37,6 +37,20 @@ impl StreamFormat {
             Self::MuLaw | Self::ALaw => SampleRate::TELEPHONE,
         }
     }
+
+    /// Samples in −1…1 at [`rate`](Self::rate) as they go over the wire; louder ones are clipped.
+    pub fn encode(self, samples: &[f32]) -> Vec<u8> {
+        match self {
+            Self::Pcm16 { .. } => samples.iter().flat_map(|sample| pcm16(*sample).to_le_bytes()).collect(),
+            Self::MuLaw => samples.iter().map(|sample| g711::to_mu_law(*sample)).collect(),
+            Self::ALaw => samples.iter().map(|sample| g711::to_a_law(*sample)).collect(),
+        }
+    }
+}
+
+/// The cast saturates, and takes what is no number for silence.
+fn pcm16(sample: f32) -> i16 {
+    (sample * 32_768.0).round() as i16
 }
 
 /// Decodes and resamples one live stream.

@@ -18,6 +18,10 @@ pub(super) struct ServeFlags {
     #[command(flatten)]
     pub(super) tts: TtsFlags,
     #[command(flatten)]
+    pub(super) llm: LlmFlags,
+    #[command(flatten)]
+    pub(super) talk: TalkFlags,
+    #[command(flatten)]
     #[serde(flatten)]
     pub(super) recognize: RecognizeFlags,
 }
@@ -208,6 +212,83 @@ pub(super) struct LiveFlags {
     /// the session says [default: true]
     #[arg(long, value_name = "true|false", env = "STENOPOOL_ADAPTIVE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     adaptive: Option<bool>,
+}
+
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Language model")]
+pub(super) struct LlmFlags {
+    /// An OpenAI-compatible endpoint, as in http://127.0.0.1:11434/v1 (Ollama); others to fall back on go in the configuration
+    /// file, as [[llm.fallback]] [default: none, and the built-in echo repeats what was said]
+    #[arg(id = "llm_url", long = "llm-url", value_name = "URL", env = "STENOPOOL_LLM_URL")]
+    url: Option<String>,
+    /// Its model [default: default, which servers with one model take]
+    #[arg(id = "llm_model", long = "llm-model", value_name = "NAME", env = "STENOPOOL_LLM_MODEL")]
+    model: Option<String>,
+    /// Its key. Others see it in the list of processes: prefer the variable
+    #[arg(
+        id = "llm_key",
+        long = "llm-key",
+        value_name = "KEY",
+        env = "STENOPOOL_LLM_KEY",
+        hide_env_values = true
+    )]
+    key: Option<String>,
+    /// Replies that are made at the same time; more wait in fair order [default: 32]
+    #[arg(
+        id = "llm_concurrency",
+        long = "llm-concurrency",
+        value_name = "N",
+        env = "STENOPOOL_LLM_CONCURRENCY"
+    )]
+    concurrency: Option<u64>,
+    /// How many may wait [default: 256]
+    #[arg(long = "llm-max-waiting", value_name = "N", env = "STENOPOOL_LLM_MAX_WAITING")]
+    max_waiting: Option<u64>,
+    /// How many seconds the first token may take [default: 10]
+    #[arg(long = "llm-first-token-s", value_name = "S", env = "STENOPOOL_LLM_FIRST_TOKEN_S")]
+    first_token_s: Option<u64>,
+    /// How many seconds may pass between two tokens [default: 10]
+    #[arg(long = "llm-stall-s", value_name = "S", env = "STENOPOOL_LLM_STALL_S")]
+    stall_s: Option<u64>,
+    /// How many seconds a whole reply may take [default: 120]
+    #[arg(long = "llm-total-s", value_name = "S", env = "STENOPOOL_LLM_TOTAL_S")]
+    total_s: Option<u64>,
+    /// How often a reply that did not begin is asked for again [default: 1]
+    #[arg(long = "llm-retries", value_name = "N", env = "STENOPOOL_LLM_RETRIES")]
+    retries: Option<u64>,
+    /// Ask something small after so many seconds in which nobody asked, so that connection and model stay warm; 0: never
+    /// [default: 240]
+    #[arg(long = "llm-keep-warm-s", value_name = "S", env = "STENOPOOL_LLM_KEEP_WARM_S")]
+    keep_warm_s: Option<u64>,
+}
+
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Conversation")]
+pub(super) struct TalkFlags {
+    /// The system prompt of sessions that set none
+    #[arg(long, value_name = "TEXT", env = "STENOPOOL_INSTRUCTIONS")]
+    instructions: Option<String>,
+    /// The longest reply in tokens [default: as the language model has it]
+    #[arg(long = "reply-tokens", value_name = "N", env = "STENOPOOL_REPLY_TOKENS")]
+    max_tokens: Option<u64>,
+    /// How many turns the language model is shown [default: 50]
+    #[arg(long = "history-turns", value_name = "N", env = "STENOPOOL_HISTORY_TURNS")]
+    turns: Option<u64>,
+    /// And about how many tokens [default: 6000]
+    #[arg(long = "history-tokens", value_name = "N", env = "STENOPOOL_HISTORY_TOKENS")]
+    tokens: Option<u64>,
+    /// How many ms of sound a client gets before it plays it [default: 200]
+    #[arg(long, value_name = "MS", env = "STENOPOOL_LEAD_MS")]
+    lead_ms: Option<u64>,
+    /// Ask the language model in each pause that may be the end of a turn, and drop the reply when it was not [default: false]
+    #[arg(id = "speculative_reply", long = "speculative-reply", value_name = "true|false", env = "STENOPOOL_SPECULATIVE_REPLY", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    speculate: Option<bool>,
+    /// What interrupts a reply before its words are known: speech of so many ms [default: 200]
+    #[arg(long, value_name = "MS", env = "STENOPOOL_ECHO_MS")]
+    echo_ms: Option<u64>,
+    /// Which is so loud, in dB relative to full scale; what is quieter may be the echo of the reply [default: -50]
+    #[arg(long, value_name = "DB", env = "STENOPOOL_ECHO_DB", allow_negative_numbers = true)]
+    echo_db: Option<f32>,
 }
 
 #[derive(Debug, Default, Args, Serialize)]

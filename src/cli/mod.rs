@@ -6,6 +6,7 @@ mod doctor;
 mod failure;
 mod flags;
 mod knees;
+mod language_model;
 mod listen;
 mod loadtest;
 mod models;
@@ -250,6 +251,24 @@ mod tests {
             "--first-interim-ms=100",
             "--speculate=false",
             "--adaptive=false",
+            "--llm-url=http://x/v1",
+            "--llm-model=m",
+            "--llm-key=k",
+            "--llm-concurrency=1",
+            "--llm-max-waiting=1",
+            "--llm-first-token-s=1",
+            "--llm-stall-s=1",
+            "--llm-total-s=1",
+            "--llm-retries=0",
+            "--llm-keep-warm-s=0",
+            "--instructions=i",
+            "--reply-tokens=1",
+            "--history-turns=1",
+            "--history-tokens=100",
+            "--lead-ms=100",
+            "--speculative-reply",
+            "--echo-ms=1",
+            "--echo-db=-40",
             "--tts=espeak",
             "--voice=en-gb",
             "--tts-workers=2",

@@ -2,6 +2,7 @@
 
 use super::assembly::{Assembly, Purpose, assemble, demo_notice, pull_command};
 use super::failure::Failure;
+use super::language_model::language_model;
 use super::output;
 use super::signals::on_first_signal;
 use super::voices;
@@ -10,8 +11,7 @@ use crate::config::{EdgeSettings, Settings};
 use crate::gpu::{Binding, DeviceInfo, DeviceKind, Sizing};
 use crate::pool::Allocator;
 use crate::server::{Keyring, ModelNames, Server, ServerSettings, serve};
-use crate::session::Frontend;
-use crate::tts::Studio;
+use crate::session::{Assistant, Frontend};
 use crate::vad::EndpointSettings;
 use anyhow::Context;
 use std::fmt::Write;
@@ -38,15 +38,22 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let listener = bind(settings.server.bind).await?;
     let address = listener.local_addr().context("the socket has no address")?;
     // Voices that live on a device are there before the slots are counted.
+    let stopping = CancellationToken::new();
     let studio = voices::for_server(&settings).await?;
+    let model = language_model(settings.llm.clone(), &settings.server.limits.talk.instructions, &stopping)?;
+    let assistant = Assistant { model, studio };
     let assembly = assemble(&settings, Purpose::Server).await?;
     if settings.log.format.is_for_people() {
         // A server whose banner nobody reads serves all the same.
-        let _ = output::print(&banner(&assembly, &settings, address));
+        let _ = output::print(&banner(&assembly, &settings, &assistant, address));
     }
     let Assembly { frontend, supervisor, .. } = assembly;
     let grace = settings.server.shutdown_grace;
-    let server = Arc::new(assemble_server(settings.server, settings.endpoint, &supervisor, frontend, studio));
+    let server = Server {
+        stopping,
+        ..assemble_server(settings.server, settings.endpoint, &supervisor, frontend, assistant)
+    };
+    let server = Arc::new(server);
     stop_on_signals(server.stopping.clone(), server.lanes.allocator().clone())?;
     serve(listener, server, grace).await.context("the server ended before its time")?;
     supervisor.stop().await;
@@ -60,7 +67,7 @@ fn assemble_server(
     endpoint: EndpointSettings,
     supervisor: &Supervisor,
     frontend: Frontend,
-    studio: Option<Arc<dyn Studio>>,
+    assistant: Assistant,
 ) -> Server {
     let lanes = supervisor.lanes().clone();
     Server {
@@ -68,7 +75,7 @@ fn assemble_server(
         models: ModelNames::new(lanes.model().name.clone(), edge.aliases),
         lanes,
         frontend,
-        studio,
+        assistant,
         keys: Keyring::new(edge.keys),
         settings: ServerSettings { endpoint, ..edge.limits },
         stopping: CancellationToken::new(),
@@ -103,7 +110,7 @@ fn stop_on_signals(stopping: CancellationToken, allocator: Allocator) -> std::io
 }
 
 /// What a person wants to know when the server is up: what it is, and what to type.
-fn banner(assembly: &Assembly, settings: &Settings, address: SocketAddr) -> String {
+fn banner(assembly: &Assembly, settings: &Settings, assistant: &Assistant, address: SocketAddr) -> String {
     let Assembly { model, supervisor, share, .. } = assembly;
     let device = &supervisor.capacity().borrow().device.clone();
     let asked = settings.slots.slots;
@@ -114,6 +121,7 @@ fn banner(assembly: &Assembly, settings: &Settings, address: SocketAddr) -> Stri
         notice: demo_notice(model),
         pull: pull_command(),
         slots,
+        talk: in_words(settings, assistant),
         n_keys: settings.server.keys.len(),
     }
     .to_text()
@@ -141,6 +149,19 @@ fn pool_in_words(
     format!("{} × {} ({device}); {why}", counted(sizing.slots, "slot"), counted(threads, "thread"))
 }
 
+/// Who replies in conversations, and in which voice.
+fn in_words(settings: &Settings, assistant: &Assistant) -> String {
+    let model = match &settings.llm {
+        Some(llm) => format!("{} at {}", llm.primary.model(), llm.primary.base()),
+        None => "the echo repeats what was said, as no --llm-url is set".into(),
+    };
+    let voice = match &assistant.studio {
+        Some(studio) => format!("{} ({})", studio.default_voice(), studio.engine()),
+        None => "none, replies are text".into(),
+    };
+    format!("{model}; voice: {voice}")
+}
+
 /// What the banner says.
 struct Greeting<'a> {
     url: String,
@@ -149,12 +170,14 @@ struct Greeting<'a> {
     /// The command that installs a real model.
     pull: String,
     slots: String,
+    /// Who replies in conversations.
+    talk: String,
     n_keys: usize,
 }
 
 impl Greeting<'_> {
     fn to_text(&self) -> String {
-        let Self { url, model, notice, pull, slots, n_keys } = self;
+        let Self { url, model, notice, pull, slots, talk, n_keys } = self;
         let mut text = format!("\nStenopool {} on {url}\n\n  model  {model}\n", env!("CARGO_PKG_VERSION"));
         if let Some(notice) = notice {
             write!(text, "         {notice}\n         for a real one: {pull}\n")
@@ -166,7 +189,7 @@ impl Greeting<'_> {
             n => (format!("{n} are known"), "-H \"Authorization: Bearer $KEY\" "),
         };
         let try_it = format!("curl {header}-F file=@speech.wav {url}/v1/audio/transcriptions");
-        write!(text, "  pool   {slots}\n  keys   {keys}\n  try    {try_it}\n\n")
+        write!(text, "  pool   {slots}\n  talk   {talk}\n  keys   {keys}\n  try    {try_it}\n\n")
             .expect("a string takes everything");
         text
     }
@@ -195,7 +218,8 @@ mod tests {
         let url = "http://127.0.0.1:8080".into();
         let pull = "target/release/stenopool models pull base.en".into();
         let slots = "2 slots × 1 thread (2 cores)".into();
-        Greeting { url, model: "demo", notice, pull, slots, n_keys }.to_text()
+        let talk = "echo".into();
+        Greeting { url, model: "demo", notice, pull, slots, talk, n_keys }.to_text()
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod error;
 mod keys;
 mod live;
+mod llm;
 mod raw;
 mod settings;
 mod tiers;

@@ -14,6 +14,8 @@ pub(super) struct Raw {
     pub(super) asr: RawAsr,
     pub(super) live: RawLive,
     pub(super) vad: RawVad,
+    pub(super) llm: RawLlm,
+    pub(super) talk: RawTalk,
     pub(super) gpu: RawGpu,
     pub(super) tts: RawTts,
     pub(super) log: RawLog,
@@ -113,6 +115,44 @@ pub(super) struct RawTts {
     pub(super) model: Option<String>,
     pub(super) voices: Option<Vec<String>>,
     pub(super) concurrency: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawLlm {
+    pub(super) url: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) fallback: Vec<RawEndpoint>,
+    pub(super) concurrency: Option<u64>,
+    pub(super) max_waiting: Option<u64>,
+    pub(super) first_token_s: Option<u64>,
+    pub(super) stall_s: Option<u64>,
+    pub(super) total_s: Option<u64>,
+    pub(super) retries: Option<u64>,
+    pub(super) keep_warm_s: Option<u64>,
+}
+
+/// Where a language model is, when the first does not reply.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawEndpoint {
+    pub(super) url: String,
+    pub(super) model: Option<String>,
+    pub(super) key: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawTalk {
+    pub(super) instructions: Option<String>,
+    pub(super) max_tokens: Option<u64>,
+    pub(super) turns: Option<u64>,
+    pub(super) tokens: Option<u64>,
+    pub(super) lead_ms: Option<u64>,
+    pub(super) speculate: Option<bool>,
+    pub(super) echo_ms: Option<u64>,
+    pub(super) echo_db: Option<f32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

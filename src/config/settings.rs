@@ -1,12 +1,15 @@
 //! From raw to meant: every range and every word is checked here, and nowhere else.
 
 use super::error::{ConfigError, InvalidSetting};
-use super::keys;
-use super::raw::{AutoOr, Raw, RawAsr, RawGpu, RawLive, RawLog, RawModels, RawPool, RawServer, RawVad};
+use super::raw::{
+    AutoOr, Raw, RawAsr, RawGpu, RawLive, RawLog, RawModels, RawPool, RawServer, RawTalk, RawVad,
+};
 use super::tiers::Tiers;
 use super::tts::VoiceSettings;
+use super::{keys, llm};
 use crate::asr::EncoderWindow;
 use crate::gpu::{Bytes, DeviceSelector};
+use crate::llm::LlmSettings;
 use crate::pool::{LeaseScope, LedgerSettings, PoolSettings};
 use crate::server::{KeyEntry, ModelNames, ServerSettings};
 use crate::telemetry::{LogFormat, LogSettings};
@@ -35,6 +38,8 @@ pub struct Settings {
     pub endpoint: EndpointSettings,
     /// What speaks.
     pub voices: VoiceSettings,
+    /// Who replies in conversations; `None`: the echo.
+    pub llm: Option<LlmSettings>,
     /// What is logged.
     pub log: LogSettings,
     /// What the user should know although it is no error, one sentence each.
@@ -149,13 +154,14 @@ impl TryFrom<Raw> for Settings {
         Ok(Self {
             warnings: raw.server.key_file.as_deref().and_then(readable_by_others).into_iter().collect(),
             slots: (&raw.pool).try_into()?,
-            server: EdgeSettings::new(raw.server, &raw.pool, &raw.live)?,
+            server: EdgeSettings::new(raw.server, &raw.pool, &raw.live, raw.talk)?,
             models: raw.models.try_into()?,
             pool: raw.pool.try_into()?,
             asr: raw.asr.try_into()?,
             device: raw.gpu.try_into()?,
             endpoint: raw.vad.try_into()?,
             voices: raw.tts.try_into()?,
+            llm: llm::language_model(&raw.llm)?,
             log: raw.log.try_into()?,
         })
     }
@@ -163,7 +169,7 @@ impl TryFrom<Raw> for Settings {
 
 impl EdgeSettings {
     /// Who comes in gets what the pool has to give, so it is asked, too.
-    fn new(raw: RawServer, pool: &RawPool, live: &RawLive) -> Result<Self, ConfigError> {
+    fn new(raw: RawServer, pool: &RawPool, live: &RawLive, talk: RawTalk) -> Result<Self, ConfigError> {
         let tiers = Tiers::read(&pool.tiers)?;
         let mut keys = keys::given(&raw.api_key, &tiers)?;
         if let Some(file) = &raw.key_file {
@@ -180,7 +186,10 @@ impl EdgeSettings {
                 .unwrap_or_else(|| ModelNames::DEFAULT_ALIASES.map(String::from).to_vec()),
             shutdown_grace: seconds("server.shutdown_grace_s", raw.shutdown_grace_s, 0..=3600)?
                 .unwrap_or(Duration::from_secs(30)),
-            limits: with_live(with_leases(raw.try_into()?, pool)?, live)?,
+            limits: ServerSettings {
+                talk: talk.try_into()?,
+                ..with_live(with_leases(raw.try_into()?, pool)?, live)?
+            },
         })
     }
 }

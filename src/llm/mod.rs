@@ -1,7 +1,30 @@
 //! Streamed chat completions: one shared client for every session.
 //!
 //! A session asks a [`ChatModel`] for a reply and gets a stream of [`Delta`]s. It knows no wire format and no endpoint;
-//! dropping the stream closes the request upstream.
+//! dropping the stream closes the request upstream. [`Client`] is the model behind any OpenAI-compatible endpoint,
+//! [`Echo`] the persona where none is set, and [`trim()`] what keeps a session's history within its budget.
+//!
+//! What people said is in requests and deltas: it is never logged here, and no error tells it.
+
+mod breaker;
+mod client;
+mod echo;
+mod error;
+mod failure;
+pub mod fake;
+mod line;
+mod mend;
+mod reader;
+mod settings;
+mod trim;
+mod turnstile;
+mod wire;
+
+pub use client::Client;
+pub use echo::Echo;
+pub use error::LlmError;
+pub use settings::{BreakerSettings, Endpoint, LlmSettings, Secret};
+pub use trim::{Budget, trim};
 
 use futures_util::stream::BoxStream;
 
@@ -140,26 +163,11 @@ pub trait ChatModel: Send + Sync {
 
     /// Replies to a conversation, increment by increment. The stream ends after [`Delta::End`] or the first error.
     ///
-    /// Dropping the stream closes the request.
+    /// Nothing is asked before the stream is polled first. A stream that nobody polls keeps its place upstream, so
+    /// whoever cannot use the text yet should still take it: a whole reply is small.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the stream, at any moment, leaves the line or closes the request.
     fn reply(&self, request: ChatRequest) -> BoxStream<'static, Result<Delta, LlmError>>;
-}
-
-/// Why there is no reply, or no more of it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LlmError {
-    /// Nobody answers there.
-    #[error("no language model can be reached: {detail}")]
-    Unreachable {
-        /// Endpoint and reason.
-        detail: String,
-    },
-}
-
-impl LlmError {
-    /// The stable name of this error on the wire, in logs and in metrics.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Unreachable { .. } => "llm_unreachable",
-        }
-    }
 }

@@ -34,8 +34,7 @@ pub use upload::UploadError;
 
 use crate::asr::{Capacity, Lanes};
 use crate::pool::LeaseScope;
-use crate::session::{Frontend, Keeping, LiveSettings};
-use crate::tts::Studio;
+use crate::session::{Assistant, Frontend, Keeping, LiveSettings, TalkTerms};
 use crate::vad::EndpointSettings;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
@@ -82,6 +81,32 @@ pub struct ServerSettings {
     pub live: LiveSettings,
     /// Whether the silence that ends an utterance depends on its text also where a client says how much it is.
     pub adaptive: bool,
+    /// How WebSocket sessions reply, where a client does not say.
+    pub talk: TalkDefaults,
+}
+
+/// How conversations reply, where a client does not say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TalkDefaults {
+    /// The system prompt.
+    pub instructions: String,
+    /// The longest reply, in tokens; `None`: as the language model has it.
+    pub max_tokens: Option<u32>,
+    /// What clients cannot set.
+    pub terms: TalkTerms,
+}
+
+impl Default for TalkDefaults {
+    fn default() -> Self {
+        Self {
+            instructions:
+                "You are talking with somebody by voice. Answer in one to three short sentences, as one \
+                           speaks: without lists, headings, emoji or code, unless you are asked for them."
+                    .into(),
+            max_tokens: None,
+            terms: TalkTerms::default(),
+        }
+    }
 }
 
 impl Default for ServerSettings {
@@ -104,6 +129,7 @@ impl Default for ServerSettings {
             keeping: Keeping::default(),
             live: LiveSettings::default(),
             adaptive: true,
+            talk: TalkDefaults::default(),
         }
     }
 }
@@ -116,8 +142,8 @@ pub struct Server {
     pub capacity: watch::Receiver<Capacity>,
     /// Ears for sessions.
     pub frontend: Frontend,
-    /// What speaks; `None` where nothing does.
-    pub studio: Option<Arc<dyn Studio>>,
+    /// Who replies in conversations.
+    pub assistant: Assistant,
     /// The loaded model's name and its aliases.
     pub models: ModelNames,
     /// Who may come in.

@@ -41,7 +41,7 @@ pub(super) async fn speak(
 ) -> Result<Response, ApiError> {
     let permit = caller.enter()?;
     let nothing = || TtsError::NotInstalled("this server was started without voices".into());
-    let studio = server.studio.as_ref().ok_or_else(nothing)?;
+    let studio = server.assistant.studio.as_ref().ok_or_else(nothing)?;
     let body = read(request, &server).await?;
     let wanted = SpeechRequest::read(&body, &**studio)?;
     let mut sound = recite(studio.narrator(), phrases(&wanted.input, None), wanted.voice, SoundEncoder::RATE);

@@ -99,6 +99,11 @@ impl Draft {
         delta
     }
 
+    /// The whole text, if what is open reads like this.
+    pub(super) fn whole(&self, open: &str) -> String {
+        joined(&self.settled_text(), open)
+    }
+
     /// Settles what lies before a seam.
     pub(super) fn settle(&mut self, seam: Seam) {
         self.settled.extend(seam.settled.segments);

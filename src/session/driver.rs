@@ -16,6 +16,7 @@ use super::backlog::{Backlog, Finished, Step};
 use super::draft::Written;
 use super::interpreter::{Interpreter, Word};
 use super::live::{Command, LEAST_COMMIT, Refusal, Request, SessionEvent, SessionSettings};
+use super::talk::{Assistant, Held, History, ReplyEvent, Talk};
 use super::turns::Turns;
 use super::waiting::at;
 use super::windows::Read;
@@ -78,7 +79,12 @@ impl Session {
 pub type SessionEvents = mpsc::Receiver<SessionEvent>;
 
 /// Makes a session: where commands go, where events come from, and the future between them.
-pub fn open(frontend: Frontend, lane: Lane, settings: SessionSettings) -> (Session, SessionEvents, Driver) {
+pub fn open(
+    frontend: Frontend,
+    lane: Lane,
+    assistant: Assistant,
+    settings: SessionSettings,
+) -> (Session, SessionEvents, Driver) {
     let (requests_in, requests) = mpsc::channel(COMMANDS);
     let (events, events_out) = mpsc::channel(EVENTS);
     let (busy, busy_out) = watch::channel(false);
@@ -87,6 +93,10 @@ pub fn open(frontend: Frontend, lane: Lane, settings: SessionSettings) -> (Sessi
         ear: Some(Ear::new(settings.format, settings.endpoint.clone())),
         interpreter: Interpreter::new(lane.clone(), &settings),
         backlog: Backlog::new(lane, settings.keeping),
+        talk: settings.talk.clone().map(|talk| Box::new(Talk::new(assistant.clone(), *talk))),
+        history: History::default(),
+        held: VecDeque::new(),
+        assistant,
         settings,
         requests,
         events,
@@ -95,6 +105,7 @@ pub fn open(frontend: Frontend, lane: Lane, settings: SessionSettings) -> (Sessi
         busy,
         speaking: false,
         heard: None,
+        replied_at: 0,
         uncut: 0,
     };
     (Session { requests: requests_in, busy: busy_out }, events_out, driver)
@@ -110,6 +121,15 @@ pub struct Driver {
     turns: Turns,
     interpreter: Interpreter,
     backlog: Backlog,
+    /// What was said and written.
+    history: History,
+    /// Who replies, and the other half of the conversation if there is one.
+    assistant: Assistant,
+    talk: Option<Box<Talk>>,
+    /// What may be an echo of a reply and is not told yet, oldest first.
+    held: VecDeque<Held>,
+    /// Up to where the ear had heard when a reply was last heard.
+    replied_at: u64,
     /// Items that were told to be committed and not yet to be read or unread, in order.
     owed: VecDeque<ItemId>,
     busy: watch::Sender<bool>,
@@ -174,6 +194,7 @@ impl Driver {
             // On the heap, so that a session that waits for the next request, as most do, holds no room for this one.
             Box::pin(self.obey(request)).await?;
         }
+        self.end_talk().await?;
         // What is being said when the last handle goes is worth its text, however short it is.
         let _ = Box::pin(self.hear(EarInput::Commit)).await?;
         self.forget_turn();
@@ -190,6 +211,7 @@ impl Driver {
                 biased;
                 step = self.backlog.next() => Box::pin(self.tell_step(step)).await?,
                 words = self.interpreter.next(self.settings.patience.as_ref()) => self.tell_words(words).await?,
+                replied = talking::next(&mut self.talk, &mut self.history) => self.tell_replies(replied).await?,
                 request = self.requests.recv(), if takes_more => return Ok(request),
                 () = at(blocked_from), if !takes_more => {}
                 () = at(quiet_from) => self.note_speaking(),
@@ -215,6 +237,7 @@ impl Driver {
                 self.configure(*settings);
                 Ok(())
             }
+            command => self.converse(command, origin).await,
         }
     }
 
@@ -233,6 +256,7 @@ impl Driver {
         match self.hear(EarInput::Bytes(bytes)).await? {
             Ok(_) => {
                 self.look();
+                self.weigh().await?;
                 self.time_out().await
             }
             Err(error) => {
@@ -255,7 +279,7 @@ impl Driver {
     async fn clear(&mut self) -> Result<(), End> {
         let _ = self.hear(EarInput::Clear).await?;
         if let Some(item) = self.interpreter.forget() {
-            self.tell(SessionEvent::Discarded { item }).await?;
+            self.tell_heard(SessionEvent::Discarded { item }).await?;
         }
         self.forget_turn();
         self.uncut = 0;
@@ -283,6 +307,7 @@ impl Driver {
             // Nothing more is to be read, and nobody waits for what is.
             self.interpreter.rest();
         }
+        self.configure_talk(settings.talk.as_deref());
         self.settings = settings;
         self.note_speaking();
     }
@@ -313,7 +338,11 @@ impl Driver {
     async fn time_out(&mut self) -> Result<(), End> {
         let ear = self.ear.as_ref().expect(EAR_IS_HOME);
         let limit = self.settings.idle_timeout.filter(|_| self.settings.endpoint.automatic);
-        if limit.is_none_or(|limit| ear.silence() < samples_in(limit)) {
+        if self.talk.as_ref().is_some_and(|talk| talk.is_busy()) {
+            self.replied_at = ear.position();
+        }
+        let silence = ear.silence().min(ear.position() - self.replied_at);
+        if limit.is_none_or(|limit| silence < samples_in(limit)) {
             return Ok(());
         }
         for event in self.listen(EarInput::CommitSilence).await?.unwrap_or_default() {
@@ -339,7 +368,10 @@ impl Driver {
         match &event {
             EndpointEvent::SpeechStarted { at } => self.interpreter.begin(self.turns.begin(), *at),
             EndpointEvent::SpeechPaused { .. } => self.interpreter.pause(),
-            EndpointEvent::SpeechResumed { .. } => self.interpreter.resume(),
+            EndpointEvent::SpeechResumed { .. } => {
+                self.interpreter.resume();
+                self.talk.iter_mut().for_each(|talk| talk.resumed());
+            }
             EndpointEvent::SpeechStopped { .. } | EndpointEvent::Utterance(..) => {}
         }
         let mut told = Vec::new();
@@ -349,7 +381,7 @@ impl Driver {
         }
         self.note_speaking();
         for event in told {
-            self.tell(event).await?;
+            self.tell_heard(event).await?;
         }
         if let Some((item, utterance)) = complete {
             self.uncut = self.pending();
@@ -364,7 +396,9 @@ impl Driver {
         let Some(options) = &self.settings.decode else {
             // Words of it were told while it was to be read.
             return match self.interpreter.forget() {
-                Some(item) => self.tell(SessionEvent::Unread { item, error: AsrError::Cancelled }).await,
+                Some(item) => {
+                    self.tell_heard(SessionEvent::Unread { item, error: AsrError::Cancelled }).await
+                }
                 None => Ok(()),
             };
         };
@@ -376,7 +410,7 @@ impl Driver {
             return Ok(());
         }
         let dropped = self.backlog.dropping(span);
-        self.tell(SessionEvent::Dropped { item, dropped }).await?;
+        self.tell_heard(SessionEvent::Dropped { item, dropped }).await?;
         // Older ones are still owed.
         self.owed.pop_back();
         Ok(())
@@ -393,7 +427,8 @@ impl Driver {
     /// Lets the connection know whether anybody gains by its end.
     fn note_busy(&self) {
         let keeps_slot = self.settings.scope() == LeaseScope::Session;
-        let busy = keeps_slot || self.turns.is_open() || !self.owed.is_empty();
+        let replies = self.talk.as_ref().is_some_and(|talk| talk.is_busy());
+        let busy = keeps_slot || replies || self.turns.is_open() || !self.owed.is_empty();
         self.busy.send_if_modified(|shown| mem::replace(shown, busy) != busy);
     }
 
@@ -429,11 +464,14 @@ impl Driver {
             match word {
                 Word::Delta { item, text } => {
                     metrics::words_told(words_in(&text));
-                    self.tell(SessionEvent::Delta { item, text }).await?;
+                    self.tell_heard(SessionEvent::Delta { item, text }).await?;
                 }
                 Word::Interims { paused } => self.tell(SessionEvent::Interims { paused }).await?,
                 Word::EndSilence(silence) => {
                     self.ear.as_mut().expect(EAR_IS_HOME).set_end_silence(silence);
+                }
+                Word::Guess(text) => {
+                    self.talk.iter_mut().for_each(|talk| talk.guess(&text, &self.history));
                 }
             }
         }
@@ -447,7 +485,11 @@ impl Driver {
             self.tell(SessionEvent::Lease(event)).await?;
         }
         let timing = result.as_ref().ok().map(|read| read.timing);
-        self.tell(match result {
+        let turn = timing.zip(cut);
+        if let (Some(talk), Some((timing, (cut_at, endpoint)))) = (&mut self.talk, turn) {
+            talk.note_turn(endpoint, cut_at, timing);
+        }
+        self.tell_heard(match result {
             Ok(Read { written: Written { hypothesis, rest, diverged_words, withheld }, timing }) => {
                 let transcript = Box::new(Transcript { hypothesis, timing, withheld });
                 metrics::words_diverged(diverged_words);
@@ -458,17 +500,30 @@ impl Driver {
         .await?;
         // Texts come in the order of their items. One that was on its way when the session was abandoned is still owed.
         self.owed.pop_front();
-        if let (Some(timing), Some((cut_at, endpoint))) = (timing, cut) {
+        if let Some((timing, (cut_at, endpoint))) = turn {
             note_turn(endpoint, timing, endpoint + cut_at.elapsed());
         }
         Ok(())
     }
 
-    async fn tell(&mut self, event: SessionEvent) -> Result<(), End> {
+    /// Tells an event, and what it brings about.
+    async fn tell(&mut self, mut event: SessionEvent) -> Result<(), End> {
         if let Some(code) = event.failure() {
             metrics::failed(metrics::Module::Session, code);
         }
-        self.events.send(event).await.map_err(|_| End::Unheard)
+        self.note(&mut event);
+        let reaction = Reaction::to(&event);
+        self.events.send(event).await.map_err(|_| End::Unheard)?;
+        let replied = self.react(reaction);
+        self.tell_replies(replied).await
+    }
+
+    async fn tell_replies(&mut self, replied: Vec<ReplyEvent>) -> Result<(), End> {
+        for event in replied {
+            let event = SessionEvent::Reply(Box::new(event));
+            self.events.send(event).await.map_err(|_| End::Unheard)?;
+        }
+        Ok(())
     }
 }
 
@@ -494,6 +549,10 @@ fn samples_in_bytes(format: StreamFormat, bytes: usize) -> u64 {
     };
     samples * u64::from(SampleRate::SPEECH.hertz()) / u64::from(hertz)
 }
+
+mod talking;
+
+use talking::Reaction;
 
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,8 @@ pub(super) enum Word {
     Interims { paused: bool },
     /// So much silence is the end of what is being said, going by its text.
     EndSilence(Duration),
+    /// If this pause is the end, this is all of the text.
+    Guess(String),
 }
 
 /// A final decode that was begun in a pause.
@@ -348,6 +350,7 @@ impl Passage {
         if transcript.withheld.is_none() {
             let delta = self.draft.hear(&transcript.hypothesis, guess.window.end);
             words.extend(delta.map(|text| Word::Delta { item: self.item, text }));
+            words.push(Word::Guess(self.draft.whole(&transcript.hypothesis.text())));
         }
         let closing = closing(&transcript.hypothesis.text(), &transcript.hypothesis.language);
         words.extend(patience.map(|patience| Word::EndSilence(patience.wait(closing))));

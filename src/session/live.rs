@@ -1,5 +1,6 @@
 //! What goes into a live session, and what comes out of it.
 
+use super::talk::{Item, ItemError, Place, ReplyEvent, ReplyRequest, TalkSettings};
 use super::{FrontendError, ItemId, Patience};
 use crate::asr::{AsrError, DecodeOptions, LaneEvent, Transcript};
 use crate::audio::{AudioError, Span, StreamFormat};
@@ -33,6 +34,8 @@ pub struct SessionSettings {
     pub patience: Option<Patience>,
     /// Silence of this length is committed as an item of its own, where the detector cuts.
     pub idle_timeout: Option<Duration>,
+    /// How to reply; `None`: only transcribe.
+    pub talk: Option<Box<TalkSettings>>,
 }
 
 impl SessionSettings {
@@ -109,6 +112,32 @@ pub enum Command {
     Clear,
     /// Use other settings from here on.
     Configure(Box<SessionSettings>),
+    /// Reply now.
+    Reply(Box<ReplyRequest>),
+    /// Do not: the reply of this name, or whichever there is.
+    CancelReply(Option<String>),
+    /// Let nothing more be heard of what is being said.
+    ClearOutput,
+    /// So much of this message has been heard, and it goes on.
+    Played {
+        /// The message's name.
+        item: String,
+        /// How much.
+        heard: Duration,
+    },
+    /// So much of this message was heard, and that is all.
+    Truncate {
+        /// The message's name.
+        item: String,
+        /// How much.
+        heard: Duration,
+    },
+    /// Keep an item that the client made.
+    AddItem(Place, Box<Item>),
+    /// Show an item.
+    ShowItem(String),
+    /// Forget an item.
+    DeleteItem(String),
 }
 
 impl Command {
@@ -139,6 +168,21 @@ pub enum Refusal {
     /// The bytes were not audio in the session's format.
     #[error(transparent)]
     Audio(#[from] AudioError),
+    /// An item cannot be had, or changed.
+    #[error(transparent)]
+    Item(#[from] ItemError),
+    /// A reply is being made already.
+    #[error("a response is in progress already; wait for its response.done, or cancel it")]
+    ReplyActive,
+    /// No reply is being made, or another.
+    #[error("there is no such response in progress")]
+    NoReply,
+    /// Nothing is being said, or something else.
+    #[error("no such output audio is being played")]
+    NoOutput,
+    /// The session only transcribes.
+    #[error("this is a transcription session; one of type \"realtime\" replies")]
+    Speechless,
 }
 
 impl Refusal {
@@ -147,6 +191,11 @@ impl Refusal {
         match self {
             Self::CommitEmpty { .. } => "input_audio_buffer_commit_empty",
             Self::Audio(error) => error.code(),
+            Self::Item(error) => error.code(),
+            Self::ReplyActive => "conversation_already_has_active_response",
+            Self::NoReply => "response_cancel_not_active",
+            Self::NoOutput => "output_audio_not_playing",
+            Self::Speechless => "response_unavailable",
         }
     }
 }
@@ -173,8 +222,12 @@ pub enum SessionEvent {
     Committed {
         /// What was said.
         item: ItemId,
+        /// The item before it.
+        previous: Option<String>,
         /// Where it lies.
         span: Span,
+        /// Whether the voice detector found its end, and not the client.
+        detected: bool,
     },
     /// What had been said since the last cut is forgotten.
     Cleared,
@@ -231,6 +284,22 @@ pub enum SessionEvent {
     },
     /// Something happened to the session's leases. What happened to that of an item comes before the item's text.
     Lease(LaneEvent),
+    /// A client's item is kept.
+    ItemAdded {
+        /// The item before it.
+        previous: Option<String>,
+        /// As it is kept.
+        item: Box<Item>,
+    },
+    /// An item that somebody wanted to see.
+    ItemShown(Box<Item>),
+    /// An item is forgotten.
+    ItemDeleted {
+        /// Its name.
+        id: String,
+    },
+    /// Something became of a reply.
+    Reply(Box<ReplyEvent>),
     /// A command was refused.
     Refused {
         /// The sender's name for it.
@@ -265,6 +334,21 @@ impl Dropped {
 }
 
 impl SessionEvent {
+    /// The item that was spoken and that the event tells of, if it does.
+    pub(super) fn spoken_item(&self) -> Option<ItemId> {
+        match self {
+            Self::SpeechStarted { item, .. }
+            | Self::SpeechStopped { item, .. }
+            | Self::Committed { item, .. }
+            | Self::Discarded { item }
+            | Self::Delta { item, .. }
+            | Self::Read { item, .. }
+            | Self::Unread { item, .. }
+            | Self::Dropped { item, .. } => Some(*item),
+            _ => None,
+        }
+    }
+
     /// The code of the error that the event tells, if it tells one.
     pub(super) fn failure(&self) -> Option<&'static str> {
         match self {
@@ -281,6 +365,10 @@ impl SessionEvent {
             | Self::Interims { .. }
             | Self::Cleared
             | Self::Lease(_)
+            | Self::ItemAdded { .. }
+            | Self::ItemShown(_)
+            | Self::ItemDeleted { .. }
+            | Self::Reply(_)
             | Self::Read { .. } => None,
         }
     }

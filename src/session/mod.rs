@@ -13,6 +13,7 @@ mod live;
 mod pace;
 mod patience;
 mod recording;
+mod talk;
 mod turns;
 mod waiting;
 mod windows;
@@ -24,5 +25,10 @@ pub use live::{
 };
 pub use patience::{Closing, Patience, closing};
 pub use recording::{Part, Recording, RecordingError, recording_endpoints};
+pub use talk::{
+    Assistant, Body, Content, EchoSettings, Epoch, History, Item, ItemError, ItemStatus, Latency, Manners,
+    Origin, Part as ReplyPart, Place, Reason, ReplyEvent, ReplyId, ReplyRequest, ReplyStatus, ReplyView,
+    Role, Script, TalkSettings, TalkTerms,
+};
 pub use turns::ItemId;
 pub(crate) use waiting::at;

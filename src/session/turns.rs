@@ -5,7 +5,7 @@
 
 use super::SessionEvent;
 use crate::audio::Utterance;
-use crate::vad::EndpointEvent;
+use crate::vad::{Cut, EndpointEvent};
 use std::fmt;
 use uuid::Uuid;
 
@@ -14,7 +14,8 @@ use uuid::Uuid;
 pub struct ItemId(pub Uuid);
 
 impl ItemId {
-    fn mint() -> Self {
+    /// One that nobody has.
+    pub(super) fn mint() -> Self {
         Self(Uuid::new_v4())
     }
 }
@@ -81,11 +82,12 @@ impl Turns {
                 told.push(SessionEvent::SpeechStopped { item, at });
                 None
             }
-            EndpointEvent::Utterance(utterance, _) => {
+            EndpointEvent::Utterance(utterance, cut) => {
                 if self.open.take().is_some_and(|open| open.speaking) {
                     told.push(SessionEvent::SpeechStopped { item, at: utterance.span.end });
                 }
-                told.push(SessionEvent::Committed { item, span: utterance.span });
+                let (span, detected) = (utterance.span, cut != Cut::Commit);
+                told.push(SessionEvent::Committed { item, previous: None, span, detected });
                 Some((item, utterance))
             }
         }
@@ -96,7 +98,6 @@ impl Turns {
 mod tests {
     use super::*;
     use crate::audio::Span;
-    use crate::vad::Cut;
 
     /// Speaks the language of the endpointer: `(` speech started, `)` stopped, `|` utterance, `x` clear, `.` first audio
     /// in manual mode. Answers with what was told, items numbered in order of appearance.

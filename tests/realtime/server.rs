@@ -8,9 +8,10 @@ use std::time::Duration;
 use stenopool::asr::fake::{self, Act, FakeEngine};
 use stenopool::asr::{DecodeOptions, EncoderWindow, Lanes, ModelInfo};
 use stenopool::audio::Utterance;
+use stenopool::llm::Echo;
 use stenopool::pool::{Allocator, Lease, PoolSettings, SlotId, Snapshot, Tier, Weight};
 use stenopool::server::{KeyEntry, Keyring, ModelNames, Server, ServerSettings};
-use stenopool::session::Frontend;
+use stenopool::session::{Assistant, Frontend};
 use stenopool::vad::fake::FakeDetector;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -93,7 +94,7 @@ async fn serve_on(lanes: Lanes, settings: ServerSettings, keys: Vec<KeyEntry>, g
         lanes,
         capacity: fake::capacity(),
         frontend: Frontend::start(vec![Box::new(FakeDetector)]),
-        studio: None,
+        assistant: Assistant { model: Arc::new(Echo), studio: None },
         keys: Keyring::new(keys),
         settings,
         stopping: CancellationToken::new(),

@@ -16,11 +16,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use stenopool::asr::fake::{self, Act, FakeEngine};
 use stenopool::asr::{AsrError, EncoderWindow, Lanes, ModelInfo};
+use stenopool::llm::Echo;
 use stenopool::pool::{
     Allocator, Ask, Class, Cost, FlowInfo, Lease, LeaseScope, PoolSettings, SlotId, Snapshot, Tier, Weight,
 };
 use stenopool::server::{KeyEntry, Keyring, ModelNames, Server, ServerSettings, hash_key, serve};
-use stenopool::session::Frontend;
+use stenopool::session::{Assistant, Frontend};
 use stenopool::vad::fake::FakeDetector;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -58,8 +59,8 @@ impl Stage {
             capacity: fake::capacity(),
             lanes: Lanes::new(Arc::new(self.engine), allocator, model),
             frontend: Frontend::start(vec![Box::new(FakeDetector)]),
+            assistant: Assistant { model: Arc::new(Echo), studio: self.studio },
             models: ModelNames::new("demo".into(), vec!["whisper-1".into()]),
-            studio: self.studio,
             keys: Keyring::new(self.keys),
             settings: self.settings,
             stopping: CancellationToken::new(),

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use stenopool::asr::fake;
 use stenopool::asr::{EncoderWindow, Engine, Lanes, ModelInfo, RecognizerFactory, ThreadEngine};
+use stenopool::llm::Echo;
 use stenopool::pool::{Allocator, PoolSettings, SlotId};
 use stenopool::server::{Keyring, ModelNames, Server, ServerSettings};
-use stenopool::session::Frontend;
+use stenopool::session::{Assistant, Frontend};
 use stenopool::vad::Silero;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -40,7 +41,7 @@ async fn serve(readers: impl RecognizerFactory + 'static) -> SocketAddr {
         lanes: Lanes::new(Arc::new(engine), allocator, model),
         capacity: fake::capacity(),
         frontend: Frontend::start(vec![Box::new(silero.expect("`make setup` was run"))]),
-        studio: None,
+        assistant: Assistant { model: Arc::new(Echo), studio: None },
         keys: Keyring::new(Vec::new()),
         settings: ServerSettings::default(),
         stopping: CancellationToken::new(),

@@ -7,8 +7,21 @@ use super::config::SessionType;
 use super::server_event::ServerEvent;
 use axum::http::HeaderMap;
 use axum::http::header::SEC_WEBSOCKET_PROTOCOL;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::borrow::Cow;
+
+/// What beta calls the parts of a reply, and what they are called today; in the names of events and in items.
+const PARTS: [(&str, &str); 3] = [
+    ("response.audio_transcript.", "response.output_audio_transcript."),
+    ("response.audio.", "response.output_audio."),
+    ("response.text.", "response.output_text."),
+];
+const CONTENT: [(&str, &str); 2] = [("text", "output_text"), ("audio", "output_audio")];
+
+/// Beta's flat fields of replies, and where they stand today.
+const RENAMED: [(&str, &str); 2] =
+    [("modalities", "output_modalities"), ("max_response_output_tokens", "max_output_tokens")];
 
 /// Beta's flat fields, and where they stand in `audio.input` today. The format stands there, too, in other words.
 const MOVED: [(&str, &str); 3] = [
@@ -82,9 +95,83 @@ impl Dialect {
     }
 }
 
+impl Dialect {
+    /// An event as text, under the names that the client has for things.
+    pub(super) fn written(self, event: &impl Serialize) -> String {
+        const WHY: &str = "server events hold only what JSON can say";
+        if self == Self::Current {
+            return serde_json::to_string(event).expect(WHY);
+        }
+        let mut event = serde_json::to_value(event).expect(WHY);
+        rename_parts(&mut event);
+        event.to_string()
+    }
+}
+
+/// Gives what belongs to replies its old names.
+fn rename_parts(event: &mut Value) {
+    let kind = event["type"].as_str().unwrap_or_default();
+    let part = PARTS.iter().find_map(|(old, new)| kind.strip_prefix(new).map(|rest| format!("{old}{rest}")));
+    if let Some(kind) = part {
+        event["type"] = kind.into();
+    }
+    if let Some(item) = event.get_mut("item") {
+        rename_content(item);
+    }
+    if let Some(response) = event.get_mut("response") {
+        response["modalities"] = modalities(&response["output_modalities"]);
+        response["output"].as_array_mut().into_iter().flatten().for_each(rename_content);
+    }
+}
+
+fn rename_content(item: &mut Value) {
+    for part in item.get_mut("content").and_then(Value::as_array_mut).into_iter().flatten() {
+        let kind = part["type"].as_str().unwrap_or_default();
+        if let Some((old, _)) = CONTENT.iter().find(|(_, new)| *new == kind) {
+            part["type"] = (*old).into();
+        }
+    }
+}
+
+/// In beta, what is spoken has both modalities.
+fn modalities(current: &Value) -> Value {
+    if *current == json!(["audio"]) { json!(["text", "audio"]) } else { current.clone() }
+}
+
 /// `session` with beta's flat fields moved to where they stand now; anything else comes back as it was.
 pub(super) fn translated(session: &Value) -> Cow<'_, Value> {
     let Some(object) = session.as_object() else { return Cow::Borrowed(session) };
+    let mut session = Cow::Borrowed(session);
+    for (flat, now) in RENAMED {
+        if let Some(value) = object.get(flat).filter(|_| !object.contains_key(now)) {
+            session.to_mut()[now] = value.clone();
+        }
+    }
+    if object.contains_key("audio") {
+        return session;
+    }
+    let (input, output) = (moved_input(object), moved_output(object));
+    if !input.is_empty() {
+        session.to_mut()["audio"]["input"] = Value::Object(input);
+    }
+    if !output.is_empty() {
+        session.to_mut()["audio"]["output"] = Value::Object(output);
+    }
+    session
+}
+
+fn moved_output(object: &serde_json::Map<String, Value>) -> serde_json::Map<String, Value> {
+    let mut output = serde_json::Map::new();
+    if let Some(voice) = object.get("voice") {
+        output.insert("voice".into(), voice.clone());
+    }
+    if let Some(format) = object.get("output_audio_format") {
+        output.insert("format".into(), current_format(format));
+    }
+    output
+}
+
+fn moved_input(object: &serde_json::Map<String, Value>) -> serde_json::Map<String, Value> {
     let mut input = serde_json::Map::new();
     if let Some(format) = object.get("input_audio_format") {
         input.insert("format".into(), current_format(format));
@@ -94,28 +181,31 @@ pub(super) fn translated(session: &Value) -> Cow<'_, Value> {
             input.insert(nested.into(), value.clone());
         }
     }
-    if input.is_empty() || object.contains_key("audio") {
-        return Cow::Borrowed(session);
-    }
-    let mut session = session.clone();
-    session["audio"] = json!({ "input": input });
-    Cow::Owned(session)
+    input
 }
 
 /// A session as it is shown today, in beta's shape. That has one rate for PCM and no place for others.
 fn flat(mut session: Value) -> Value {
-    let input = session["audio"]["input"].take();
+    let (input, output) = (session["audio"]["input"].take(), session["audio"]["output"].take());
     if let Some(session) = session.as_object_mut() {
         session.remove("audio");
         session.remove("type");
     }
-    let format = &input["format"]["type"];
-    let beta = FORMATS.iter().find(|(_, current)| format == current).map(|(beta, _)| *beta);
-    session["input_audio_format"] = beta.into();
+    session["input_audio_format"] = flat_format(&input["format"]);
+    if !output.is_null() {
+        session["output_audio_format"] = flat_format(&output["format"]);
+        session["voice"] = output["voice"].clone();
+        session["modalities"] = modalities(&session["output_modalities"]);
+        session["max_response_output_tokens"] = session["max_output_tokens"].clone();
+    }
     for (flat, nested) in MOVED {
         session[flat] = input[nested].clone();
     }
     session
+}
+
+fn flat_format(format: &Value) -> Value {
+    FORMATS.iter().find(|(_, current)| format["type"] == *current).map(|(beta, _)| *beta).into()
 }
 
 /// Beta's name of a format as today's object; a value that is no such name stays, to be refused under its own name.

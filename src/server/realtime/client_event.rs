@@ -2,19 +2,26 @@
 
 use super::beta::Dialect;
 use super::fault::Fault;
+use super::field::Field;
+use super::item::{read_item, read_place, required};
 use crate::server::error::shortened;
+use crate::session::{Item, Place};
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// The largest append, decoded; OpenAI's limit.
 pub(super) const LARGEST_APPEND: usize = 15 * 1024 * 1024;
 
 /// The longest `event_id`; OpenAI's limit. It is kept with every append, so it may not fill memory.
 const LONGEST_EVENT_ID: usize = 512;
+
+/// No reply is longer, in milliseconds: a day.
+const LONGEST_AUDIO_MS: u64 = 24 * 3_600_000;
 
 /// Some clients pad their base64 and some do not.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -37,8 +44,18 @@ pub(super) enum ClientEvent {
     ItemRetrieve(String),
     /// `conversation.item.delete` of this item.
     ItemDelete(String),
-    /// Known, but about replies or items that clients make themselves: its type.
-    Unavailable(String),
+    /// `conversation.item.create`
+    ItemCreate(Place, Box<Item>),
+    /// `conversation.item.truncate`
+    ItemTruncate { item_id: String, audio_end: Duration },
+    /// `response.create` with its `response`.
+    ResponseCreate(Option<Value>),
+    /// `response.cancel` of this reply, or of any.
+    ResponseCancel(Option<String>),
+    /// `output_audio_buffer.clear`
+    OutputClear,
+    /// `pool.output_audio.played`: so much of this message has been played.
+    Played { item_id: String, audio_end: Duration },
 }
 
 /// What one text frame was.
@@ -119,11 +136,17 @@ fn parse_kind(kind: &str, text: &str) -> Result<ClientEvent, Fault> {
         }
         "conversation.item.retrieve" => item_id(text).map(ClientEvent::ItemRetrieve),
         "conversation.item.delete" => item_id(text).map(ClientEvent::ItemDelete),
-        "conversation.item.create"
-        | "conversation.item.truncate"
-        | "output_audio_buffer.clear"
-        | "response.create"
-        | "response.cancel" => Ok(ClientEvent::Unavailable(kind.to_owned())),
+        "conversation.item.create" => item_create(&reread(text)?),
+        "conversation.item.truncate" => audio_end(&reread(text)?)
+            .map(|(item_id, audio_end)| ClientEvent::ItemTruncate { item_id, audio_end }),
+        "pool.output_audio.played" => {
+            audio_end(&reread(text)?).map(|(item_id, audio_end)| ClientEvent::Played { item_id, audio_end })
+        }
+        "response.create" => {
+            Ok(ClientEvent::ResponseCreate(reread(text)?.get_mut("response").map(Value::take)))
+        }
+        "response.cancel" => response_cancel(&reread(text)?),
+        "output_audio_buffer.clear" => Ok(ClientEvent::OutputClear),
         unknown => {
             let message = format!("unknown event type \"{}\"", shortened(unknown));
             Err(Fault::invalid("unknown_event", message).in_param("type"))
@@ -150,6 +173,26 @@ fn item_id(text: &str) -> Result<String, Fault> {
     let event = reread(text)?;
     let id = event.get("item_id").and_then(Value::as_str).map(str::to_owned);
     id.ok_or_else(|| Fault::invalid("invalid_value", "\"item_id\" must be a string").in_param("item_id"))
+}
+
+fn item_create(event: &Value) -> Result<ClientEvent, Fault> {
+    let event = Field::root("", event);
+    let place = read_place(event.get("previous_item_id")?)?;
+    read_item(&required(&event, "item")?).map(|item| ClientEvent::ItemCreate(place, Box::new(item)))
+}
+
+/// An item, and how much of it was heard.
+fn audio_end(event: &Value) -> Result<(String, Duration), Fault> {
+    let event = Field::root("", event);
+    let item_id = required(&event, "item_id")?.text()?.to_owned();
+    let audio_end = required(&event, "audio_end_ms")?.integer(0..=LONGEST_AUDIO_MS)?;
+    Ok((item_id, Duration::from_millis(audio_end)))
+}
+
+fn response_cancel(event: &Value) -> Result<ClientEvent, Fault> {
+    let id = Field::root("", event).get("response_id")?.filter(|id| !id.is_null());
+    let id = id.map(|id| id.text().map(str::to_owned)).transpose()?;
+    Ok(ClientEvent::ResponseCancel(id))
 }
 
 /// Everything in a text whose type was read before. What was skipped then can still be nested too deep, name half a
@@ -188,7 +231,23 @@ mod tests {
             (r#"{"type":"transcription_session.update"}"#, "invalid_value in session"),
             (r#"{"type":"conversation.item.delete","item_id":"a"}"#, r#"ItemDelete("a")"#),
             (r#"{"type":"conversation.item.retrieve"}"#, "invalid_value in item_id"),
-            (r#"{"type":"response.create"}"#, r#"Unavailable("response.create")"#),
+            (r#"{"type":"response.create"}"#, "ResponseCreate(None)"),
+            (r#"{"type":"response.create","response":{}}"#, "ResponseCreate(Some(Object {}))"),
+            (r#"{"type":"response.cancel"}"#, "ResponseCancel(None)"),
+            (r#"{"type":"response.cancel","response_id":"r"}"#, r#"ResponseCancel(Some("r"))"#),
+            (r#"{"type":"response.cancel","response_id":7}"#, "invalid_value in response_id"),
+            (r#"{"type":"output_audio_buffer.clear"}"#, "OutputClear"),
+            (
+                r#"{"type":"conversation.item.truncate","item_id":"a","content_index":0,"audio_end_ms":1500}"#,
+                r#"ItemTruncate { item_id: "a", audio_end: 1.5s }"#,
+            ),
+            (r#"{"type":"conversation.item.truncate","item_id":"a"}"#, "invalid_value in audio_end_ms"),
+            (
+                r#"{"type":"pool.output_audio.played","item_id":"a","audio_end_ms":-1}"#,
+                "invalid_value in audio_end_ms",
+            ),
+            (r#"{"type":"conversation.item.create"}"#, "invalid_value in item"),
+            (r#"{"type":"conversation.item.create","item":{"type":"x"}}"#, "invalid_value in item.type"),
             (r#"{"type":"make.coffee"}"#, "unknown_event in type"),
             (r#"{"type":7}"#, "invalid_event in type"),
             (r#"{"audio":"AAEC"}"#, "invalid_event in type"),

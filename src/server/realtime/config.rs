@@ -5,12 +5,13 @@
 use super::beta;
 use super::fault::Fault;
 use super::field::Field;
+use super::talk::TalkConfig;
 use super::turn_detection::TurnDetection;
 use crate::asr::{DecodeOptions, ModelInfo};
 use crate::audio::{AudioError, StreamFormat};
 use crate::pool::LeaseScope;
 use crate::server::{ModelNames, ServerSettings, spoken_language};
-use crate::session::{Keeping, LiveSettings, Patience, SessionSettings};
+use crate::session::{Assistant, Keeping, LiveSettings, Patience, SessionSettings};
 use crate::vad::EndpointSettings;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -46,6 +47,8 @@ pub(super) struct SessionConfig {
     live: LiveSettings,
     /// Whether the end silence depends on the text also where the client says how much it is.
     adaptive: bool,
+    /// How it replies, if it does.
+    pub(super) talk: TalkConfig,
 }
 
 /// What the bytes are.
@@ -125,7 +128,12 @@ impl LeaseTerms {
 
 impl SessionConfig {
     /// The defaults of a server, for its loaded model.
-    pub(super) fn new(kind: SessionType, model: &str, settings: &ServerSettings) -> Self {
+    pub(super) fn new(
+        kind: SessionType,
+        model: &str,
+        settings: &ServerSettings,
+        assistant: &Assistant,
+    ) -> Self {
         let ServerSettings { endpoint, lease, keeping, live, adaptive, .. } = settings;
         Self {
             kind,
@@ -139,6 +147,7 @@ impl SessionConfig {
             keeping: *keeping,
             live: *live,
             adaptive: *adaptive,
+            talk: TalkConfig::new(assistant, &settings.talk),
         }
     }
 
@@ -165,6 +174,9 @@ impl SessionConfig {
         }
         if let Some(audio) = session.get("audio")? {
             config.set_audio(&audio, bounds)?;
+        }
+        if config.kind == SessionType::Realtime {
+            config.talk.update(&session)?;
         }
         if config.kind == SessionType::Transcription {
             config.transcription.get_or_insert_with(|| Transcription::new(&bounds.model.name));
@@ -256,6 +268,7 @@ impl SessionConfig {
         });
         if self.kind == SessionType::Realtime {
             session["model"] = model.into();
+            self.talk.show(&mut session);
         }
         session
     }
@@ -263,6 +276,29 @@ impl SessionConfig {
     /// Whether texts come with log probabilities.
     pub(super) fn with_logprobs(&self) -> bool {
         self.include.iter().flatten().any(|included| *included == LOGPROBS)
+    }
+
+    /// Whether texts of what was said are told.
+    pub(super) fn with_transcripts(&self) -> bool {
+        self.transcription.is_some()
+    }
+
+    /// How it replies, as it is set now.
+    pub(super) fn talk(&self) -> TalkConfig {
+        let mut talk = self.talk.clone();
+        talk.manners = TurnDetection::manners(self.turn_detection.as_ref());
+        talk.language =
+            self.transcription.as_ref().and_then(|transcription| transcription.options().language);
+        talk
+    }
+
+    /// How to read. In a conversation all is read, whether or not the client wants to see it: the language model does.
+    fn decode(&self) -> Option<DecodeOptions> {
+        let asked_for = self.transcription.as_ref().map(Transcription::options);
+        match self.kind {
+            SessionType::Transcription => asked_for,
+            SessionType::Realtime => Some(asked_for.unwrap_or_default()),
+        }
     }
 
     fn patience(&self) -> Option<Patience> {
@@ -275,20 +311,30 @@ impl SessionConfig {
         SessionSettings {
             format: self.format.stream_format().expect("rates are checked when they are set"),
             endpoint: TurnDetection::endpoint(self.turn_detection.as_ref(), &self.endpoint),
-            decode: self.transcription.as_ref().map(Transcription::options),
+            decode: self.decode(),
             lease: self.lease,
             keeping: self.keeping,
             live: self.live,
             patience: self.patience(),
             idle_timeout: TurnDetection::idle_timeout(self.turn_detection.as_ref()),
+            talk: (self.kind == SessionType::Realtime).then(|| Box::new(self.talk().settings())),
         }
     }
 }
 
 impl AudioFormat {
-    const DEFAULT: Self = Self::Pcm { rate: 24_000 };
+    pub(super) const DEFAULT: Self = Self::Pcm { rate: 24_000 };
 
-    fn read(field: &Field<'_>, before: Self) -> Result<Self, Fault> {
+    /// As the session inside calls it.
+    pub(super) fn of(format: StreamFormat) -> Self {
+        match format {
+            StreamFormat::Pcm16 { rate } => Self::Pcm { rate: rate.hertz() },
+            StreamFormat::MuLaw => Self::Pcmu,
+            StreamFormat::ALaw => Self::Pcma,
+        }
+    }
+
+    pub(super) fn read(field: &Field<'_>, before: Self) -> Result<Self, Fault> {
         if field.is_null() {
             return Ok(Self::DEFAULT);
         }

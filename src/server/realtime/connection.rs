@@ -74,12 +74,14 @@ pub(super) async fn serve(socket: WebSocket, visit: Visit) {
     let (session, events, driver) = session::open(
         server.frontend.clone(),
         server.lanes.open(permit.caller().as_flow(FlowInfo::session(name.as_str()))),
+        server.assistant.clone(),
         config.settings(),
     );
     let (replies, replies_out) = mpsc::channel(REPLIES);
     let (settings, abandon) = (&server.settings, server.cut_off.child_token());
     let scribe = Scribe::new(&id.simple().to_string());
-    let mut writer = Writer::new(&mut sink, scribe, Conversation::new(dialect), settings, abandon.clone());
+    let mut writer =
+        Writer::new(&mut sink, scribe, Conversation::new(&id, dialect), settings, abandon.clone());
     let reader = Reader {
         stream: &mut stream,
         id: name,

@@ -2,54 +2,49 @@
 
 use super::beta::Dialect;
 use super::fault::Fault;
-use super::server_event::{
-    CompletedPool, Item, ItemPool, ServerEvent, TranscriptionError, Usage, WithheldText,
-};
-use crate::asr::{LaneEvent, Segment, Token, Transcript, Withheld};
+use super::item::Item;
+use super::reply;
+use super::server_event::{CompletedPool, ServerEvent, TranscriptionError, Usage};
+use super::writer::Update;
+use crate::asr::{LaneEvent, Segment, Token, Transcript};
 use crate::pool::Standing;
-use crate::server::error::shortened;
 use crate::server::formats::{LogprobWire, logprobs};
 use crate::server::pool::whole_millis;
-use crate::session::{Dropped, ItemId, SessionEvent};
-use std::collections::VecDeque;
+use crate::session::{self, Dropped, ItemError, ItemId, Refusal, SessionEvent};
 use std::time::Duration;
+use uuid::Uuid;
 
-/// How many items can be retrieved; older ones are forgotten.
-const KEPT_ITEMS: usize = 256;
-
-/// The items that were told, newest last.
-#[derive(Debug, Default)]
+/// How one client is told what happens.
+#[derive(Debug)]
 pub(super) struct Conversation {
-    items: VecDeque<Kept>,
+    /// The name that replies have it by.
+    name: String,
     dialect: Dialect,
     with_logprobs: bool,
-}
-
-#[derive(Debug)]
-struct Kept {
-    id: String,
-    transcript: Option<String>,
-    withheld: Option<Withheld>,
+    with_transcripts: bool,
 }
 
 impl Conversation {
-    /// With nothing told, for a client that has these names for things.
-    pub(super) fn new(dialect: Dialect) -> Self {
-        Self { dialect, ..Self::default() }
+    /// For the client of the session `id`, which has these names for things.
+    pub(super) fn new(id: &Uuid, dialect: Dialect) -> Self {
+        let name = format!("conv_{}", id.simple());
+        Self { name, dialect, with_logprobs: false, with_transcripts: true }
     }
 
-    /// Which names things are told under, from here on.
-    pub(super) fn speak(&mut self, dialect: Dialect) {
-        self.dialect = dialect;
+    /// Which names the client has for things.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
-    /// Whether texts are told with the log probabilities of their tokens, from here on.
-    pub(super) fn include_logprobs(&mut self, with_logprobs: bool) {
-        self.with_logprobs = with_logprobs;
+    /// Tells it otherwise from here on.
+    pub(super) fn update(&mut self, update: &Update) {
+        self.dialect = update.dialect;
+        self.with_logprobs = update.with_logprobs;
+        self.with_transcripts = update.with_transcripts;
     }
 
     /// The events that tell of one thing that happened.
-    pub(super) fn tell(&mut self, event: SessionEvent) -> Vec<ServerEvent> {
+    pub(super) fn tell(&self, event: SessionEvent) -> Vec<ServerEvent> {
         match event {
             SessionEvent::SpeechStarted { item, at } => {
                 vec![ServerEvent::SpeechStarted { audio_start_ms: millis(at), item_id: item.to_string() }]
@@ -57,7 +52,7 @@ impl Conversation {
             SessionEvent::SpeechStopped { item, at } => {
                 vec![ServerEvent::SpeechStopped { audio_end_ms: millis(at), item_id: item.to_string() }]
             }
-            SessionEvent::Committed { item, .. } => self.committed(item),
+            SessionEvent::Committed { item, previous, .. } => self.committed(item, previous),
             SessionEvent::Cleared => vec![ServerEvent::Cleared],
             SessionEvent::Discarded { item } => vec![discarded(item)],
             SessionEvent::TimedOut { item, span } => vec![ServerEvent::TimeoutTriggered {
@@ -65,6 +60,11 @@ impl Conversation {
                 audio_end_ms: millis(span.end),
                 item_id: item.to_string(),
             }],
+            SessionEvent::Delta { .. } | SessionEvent::Read { .. } | SessionEvent::Unread { .. }
+                if !self.with_transcripts =>
+            {
+                Vec::new()
+            }
             // Which tokens an interim text had is forgotten when it is told.
             SessionEvent::Delta { item, text } => vec![delta(item, text, None)],
             SessionEvent::Interims { paused: true } => vec![ServerEvent::InterimsPaused],
@@ -76,9 +76,12 @@ impl Conversation {
             SessionEvent::Unread { item, error } => vec![unread(item, error.code(), error.to_string())],
             SessionEvent::Dropped { item, dropped } => gone(item, &dropped),
             SessionEvent::Lease(event) => vec![lease(event)],
+            SessionEvent::ItemAdded { previous, item } => self.shown(previous, &item),
+            SessionEvent::ItemShown(item) => vec![ServerEvent::ItemRetrieved { item: Item::in_full(&item) }],
+            SessionEvent::ItemDeleted { id } => vec![ServerEvent::ItemDeleted { item_id: id }],
+            SessionEvent::Reply(event) => reply::tell(*event, &self.name, self.dialect),
             SessionEvent::Refused { origin, refusal } => {
-                let error = Fault::invalid(refusal.code(), refusal.to_string()).answering(origin);
-                vec![ServerEvent::Error { error }]
+                vec![ServerEvent::Error { error: refused(&refusal).answering(origin) }]
             }
             SessionEvent::Deaf(error) => {
                 vec![ServerEvent::Error { error: Fault::server(error.code(), error.to_string()) }]
@@ -86,44 +89,24 @@ impl Conversation {
         }
     }
 
-    /// The event that shows an item.
-    ///
-    /// # Errors
-    ///
-    /// When no such item is kept.
-    pub(super) fn retrieve(&self, id: &str) -> Result<ServerEvent, Fault> {
-        let kept = self.items.iter().find(|kept| kept.id == id).ok_or_else(|| no_such_item(id))?;
-        Ok(ServerEvent::ItemRetrieved { item: kept.shown() })
-    }
-
-    /// Forgets an item.
-    ///
-    /// # Errors
-    ///
-    /// When no such item is kept.
-    pub(super) fn delete(&mut self, id: &str) -> Result<ServerEvent, Fault> {
-        let place = self.items.iter().position(|kept| kept.id == id).ok_or_else(|| no_such_item(id))?;
-        self.items.remove(place);
-        Ok(ServerEvent::ItemDeleted { item_id: id.to_owned() })
-    }
-
-    fn committed(&mut self, item: ItemId) -> Vec<ServerEvent> {
+    fn committed(&self, item: ItemId, previous_item_id: Option<String>) -> Vec<ServerEvent> {
         let item_id = item.to_string();
-        let previous_item_id = self.items.back().map(|kept| kept.id.clone());
-        if self.items.len() == KEPT_ITEMS {
-            self.items.pop_front();
-        }
-        self.items.push_back(Kept { id: item_id.clone(), transcript: None, withheld: None });
-        let item = Item::spoken(item_id.clone(), None);
-        let committed = ServerEvent::Committed { previous_item_id: previous_item_id.clone(), item_id };
-        let shown = match self.dialect {
+        let committed =
+            ServerEvent::Committed { previous_item_id: previous_item_id.clone(), item_id: item_id.clone() };
+        let shown = self.shown(previous_item_id, &session::Item::heard(item_id));
+        std::iter::once(committed).chain(shown).collect()
+    }
+
+    /// An item that came all at once.
+    fn shown(&self, previous_item_id: Option<String>, item: &session::Item) -> Vec<ServerEvent> {
+        let item = Item::of(item);
+        match self.dialect {
             Dialect::Beta => vec![ServerEvent::ItemCreated { previous_item_id, item }],
             Dialect::Current => vec![
                 ServerEvent::ItemAdded { previous_item_id: previous_item_id.clone(), item: item.clone() },
                 ServerEvent::ItemDone { previous_item_id, item },
             ],
-        };
-        std::iter::once(committed).chain(shown).collect()
+        }
     }
 
     /// The last delta of an item.
@@ -132,19 +115,10 @@ impl Conversation {
         delta(item, rest, logprobs)
     }
 
-    fn completed(
-        &mut self,
-        item: ItemId,
-        audio: Duration,
-        read: Transcript,
-        diverged_words: u32,
-    ) -> ServerEvent {
+    fn completed(&self, item: ItemId, audio: Duration, read: Transcript, diverged_words: u32) -> ServerEvent {
         let Transcript { hypothesis, timing, withheld } = read;
         let (item_id, transcript) = (item.to_string(), hypothesis.text());
         let reason = withheld.as_ref().map(|withheld| withheld.doubt.code());
-        if let Some(kept) = self.items.iter_mut().find(|kept| kept.id == item_id) {
-            (kept.transcript, kept.withheld) = (Some(transcript.clone()), withheld);
-        }
         ServerEvent::TranscriptionCompleted {
             item_id,
             content_index: 0,
@@ -158,15 +132,6 @@ impl Conversation {
                 withheld: reason,
             },
         }
-    }
-}
-
-impl Kept {
-    fn shown(&self) -> Item {
-        let pool = self.withheld.as_ref().map(|Withheld { doubt, text }| ItemPool {
-            withheld: WithheldText { reason: doubt.code(), text: text.clone() },
-        });
-        Item { pool, ..Item::spoken(self.id.clone(), self.transcript.clone()) }
     }
 }
 
@@ -230,9 +195,16 @@ fn gone(item: ItemId, dropped: &Dropped) -> Vec<ServerEvent> {
     vec![ServerEvent::Error { error }, unread(item, dropped.code(), dropped.to_string())]
 }
 
-fn no_such_item(id: &str) -> Fault {
-    let message = format!("there is no item \"{}\" in this session", shortened(id));
-    Fault::invalid("item_not_found", message).in_param("item_id")
+/// What is wrong with what a client wanted.
+fn refused(refusal: &Refusal) -> Fault {
+    let fault = Fault::invalid(refusal.code(), refusal.to_string());
+    match refusal {
+        Refusal::Item(ItemError::TooShort { .. }) => fault.in_param("audio_end_ms"),
+        Refusal::Item(ItemError::Taken { .. }) => fault.in_param("item.id"),
+        Refusal::Item(_) => fault.in_param("item_id"),
+        Refusal::Speechless => fault.in_param("type"),
+        _ => fault,
+    }
 }
 
 #[cfg(test)]

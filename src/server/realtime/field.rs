@@ -27,7 +27,12 @@ impl<'a> Field<'a> {
     /// When this is not an object.
     pub(super) fn get(&self, key: &str) -> Result<Option<Field<'a>>, Fault> {
         let object = self.value.as_object().ok_or_else(|| self.wrong("an object"))?;
-        Ok(object.get(key).map(|value| Field { path: format!("{}.{key}", self.path), value }))
+        Ok(object.get(key).map(|value| Field { path: self.path_to(key), value }))
+    }
+
+    /// Where the field `key` is, or should be. The event itself has no name.
+    pub(super) fn path_to(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// Checks that there are no fields but these: where all fields are ours, another one is misspelt.
@@ -46,6 +51,30 @@ impl<'a> Field<'a> {
     /// Whether it is `null`, which clears what an omitted field would keep.
     pub(super) fn is_null(&self) -> bool {
         self.value.is_null()
+    }
+
+    /// Whether fields are to be found in it.
+    pub(super) fn is_object(&self) -> bool {
+        self.value.is_object()
+    }
+
+    /// The names of its fields.
+    ///
+    /// # Errors
+    ///
+    /// When this is not an object.
+    pub(super) fn keys(&self) -> Result<impl Iterator<Item = &'a str>, Fault> {
+        let object = self.value.as_object().ok_or_else(|| self.wrong("an object"))?;
+        Ok(object.keys().map(String::as_str))
+    }
+
+    /// All of it, as JSON.
+    ///
+    /// # Errors
+    ///
+    /// When this is not an object.
+    pub(super) fn object_as_text(&self) -> Result<String, Fault> {
+        if self.is_object() { Ok(self.value.to_string()) } else { Err(self.wrong("an object")) }
     }
 
     /// What `read` makes of it; `default` where `null` clears it.

@@ -1,4 +1,4 @@
-//! `WS /v1/realtime`: OpenAI's Realtime protocol, transcription sessions.
+//! `WS /v1/realtime`: OpenAI's Realtime protocol, conversations and transcription sessions.
 //!
 //! [`connect`] lets a client in or answers in plain HTTP; everything after the upgrade is an event on the socket. Nothing
 //! is shared between connections but the pool and the frontend threads, so no client can hear of another.
@@ -10,9 +10,13 @@ mod connection;
 mod conversation;
 mod fault;
 mod field;
+mod item;
 mod limits;
 mod reader;
+mod reply;
+mod response;
 mod server_event;
+mod talk;
 mod turn_detection;
 mod vigil;
 mod writer;
@@ -66,7 +70,12 @@ async fn connect(
     let permit = admit(&server, &caller, &query)?;
     let upgrade = upgrade.map_err(|rejection| no_upgrade(&rejection))?;
     let id = Uuid::new_v4();
-    let config = SessionConfig::new(query.session_type(), &server.lanes.model().name, &server.settings);
+    let config = SessionConfig::new(
+        query.session_type(),
+        &server.lanes.model().name,
+        &server.settings,
+        &server.assistant,
+    );
     let tracked = server.sessions.token();
     let span = info_span!("session", session = %id.simple(), caller = caller.name());
     let limit = server.settings.message_limit;

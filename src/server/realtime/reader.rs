@@ -4,15 +4,17 @@
 //! Waiting longer than `slow_client` ends the session with `audio_overrun`, because audio is never dropped silently.
 //! A session that has to end takes nothing any more, but still reads what it has taken.
 
-use super::beta::Dialect;
+use super::beta::{self, Dialect};
 use super::client_event::{self, ClientEvent, Incoming, LARGEST_APPEND};
 use super::config::{AudioFormat, Bounds, LeaseTerms, SessionConfig};
 use super::connection::Parting;
 use super::fault::Fault;
+use super::field::Field;
 use super::limits::{Due, Limit, Limits};
+use super::response::read_request;
 use super::server_event::ServerEvent;
 use super::vigil::{Act, Vigil};
-use super::writer::{Farewell, Reply};
+use super::writer::{Farewell, Reply, Update};
 use crate::audio::AudioError;
 use crate::server::Server;
 use crate::server::pulse::Pulse;
@@ -20,6 +22,7 @@ use crate::session::{Command, Request, Session};
 use axum::extract::ws::{Message, WebSocket, close_code};
 use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -163,16 +166,27 @@ impl Reader<'_> {
             ClientEvent::Append(bytes) => self.append(&bytes, event_id).await,
             ClientEvent::Commit => self.command(Command::Commit, event_id).await,
             ClientEvent::Clear => self.command(Command::Clear, event_id).await,
-            ClientEvent::ItemRetrieve(item_id) => self.reply(Reply::Retrieve { item_id, event_id }).await,
-            ClientEvent::ItemDelete(item_id) => self.reply(Reply::Delete { item_id, event_id }).await,
-            ClientEvent::Unavailable(kind) => self.refuse(unavailable(&kind), event_id).await,
+            ClientEvent::ItemRetrieve(id) => self.command(Command::ShowItem(id), event_id).await,
+            ClientEvent::ItemDelete(id) => self.command(Command::DeleteItem(id), event_id).await,
+            ClientEvent::ItemCreate(place, item) => {
+                self.command(Command::AddItem(place, item), event_id).await
+            }
+            ClientEvent::ItemTruncate { item_id, audio_end } => {
+                self.command(Command::Truncate { item: item_id, heard: audio_end }, event_id).await
+            }
+            ClientEvent::Played { item_id, audio_end } => {
+                self.command(Command::Played { item: item_id, heard: audio_end }, event_id).await
+            }
+            ClientEvent::ResponseCreate(response) => self.ask(response.as_ref(), event_id).await,
+            ClientEvent::ResponseCancel(id) => self.command(Command::CancelReply(id), event_id).await,
+            ClientEvent::OutputClear => self.command(Command::ClearOutput, event_id).await,
         }
     }
 
     async fn update(
         &mut self,
         dialect: Dialect,
-        session: &serde_json::Value,
+        session: &Value,
         event_id: Option<String>,
     ) -> Result<(), Done> {
         let server = Arc::clone(&self.server);
@@ -185,9 +199,25 @@ impl Reader<'_> {
                 self.dialect = self.dialect.or(dialect);
                 self.command(Command::Configure(Box::new(self.config.settings())), None).await?;
                 let session = self.config.shown(&self.id, self.expires_at, &model.name);
-                let (kind, with_logprobs) = (self.config.kind, self.config.with_logprobs());
-                self.reply(Reply::Updated { dialect: self.dialect, kind, session, with_logprobs }).await
+                let update = Update {
+                    dialect: self.dialect,
+                    kind: self.config.kind,
+                    session,
+                    with_logprobs: self.config.with_logprobs(),
+                    with_transcripts: self.config.with_transcripts(),
+                };
+                self.reply(Reply::Updated(Box::new(update))).await
             }
+            Err(fault) => self.refuse(fault, event_id).await,
+        }
+    }
+
+    /// Asks for a reply that is as the client wants it.
+    async fn ask(&mut self, response: Option<&Value>, event_id: Option<String>) -> Result<(), Done> {
+        let response = response.map(beta::translated);
+        let field = response.as_ref().map(|response| Field::root("response", response));
+        match read_request(&self.config.talk(), field.as_ref()) {
+            Ok(request) => self.command(Command::Reply(Box::new(request)), event_id).await,
             Err(fault) => self.refuse(fault, event_id).await,
         }
     }
@@ -279,20 +309,6 @@ fn appendable(bytes: usize, format: AudioFormat) -> Result<(), Fault> {
         return Err(Fault::invalid(error.code(), error.to_string()).in_param("audio"));
     }
     Ok(())
-}
-
-fn unavailable(kind: &str) -> Fault {
-    let message = match kind {
-        "response.create" | "response.cancel" => {
-            "replies are not available yet; this server transcribes the session's input".to_owned()
-        }
-        "output_audio_buffer.clear" => {
-            "there is no output audio to clear: this server only listens".to_owned()
-        }
-        _ => format!("{kind} is not available yet: items come only from the session's own audio"),
-    };
-    let code = if kind.starts_with("response.") { "response_unavailable" } else { "event_unavailable" };
-    Fault::invalid(code, message).in_param("type")
 }
 
 fn closing(limit: Limit, remaining: Duration) -> Reply {

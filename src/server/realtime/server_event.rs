@@ -1,6 +1,9 @@
 //! What clients hear: OpenAI's GA events, and ours, which begin with `pool.`.
 
+use super::beta::Dialect;
 use super::fault::Fault;
+use super::item::Item;
+use super::response::Response;
 use crate::server::formats::LogprobWire;
 use serde::Serialize;
 use serde_json::Value;
@@ -42,6 +45,77 @@ pub(super) enum ServerEvent {
     ItemRetrieved { item: Item },
     #[serde(rename = "conversation.item.deleted")]
     ItemDeleted { item_id: String },
+    #[serde(rename = "conversation.item.truncated")]
+    ItemTruncated { item_id: String, content_index: u32, audio_end_ms: u64 },
+    #[serde(rename = "response.created")]
+    ResponseCreated { response: Box<Response> },
+    #[serde(rename = "response.done")]
+    ResponseDone { response: Box<Response> },
+    #[serde(rename = "response.output_item.added")]
+    OutputItemAdded { response_id: String, output_index: u32, item: Item },
+    #[serde(rename = "response.output_item.done")]
+    OutputItemDone { response_id: String, output_index: u32, item: Item },
+    #[serde(rename = "response.content_part.added")]
+    ContentPartAdded {
+        #[serde(flatten)]
+        at: At,
+        part: Part,
+    },
+    #[serde(rename = "response.content_part.done")]
+    ContentPartDone {
+        #[serde(flatten)]
+        at: At,
+        part: Part,
+    },
+    #[serde(rename = "response.output_text.delta")]
+    TextDelta {
+        #[serde(flatten)]
+        at: At,
+        delta: String,
+    },
+    #[serde(rename = "response.output_text.done")]
+    TextDone {
+        #[serde(flatten)]
+        at: At,
+        text: String,
+    },
+    #[serde(rename = "response.output_audio_transcript.delta")]
+    AudioTranscriptDelta {
+        #[serde(flatten)]
+        at: At,
+        delta: String,
+    },
+    #[serde(rename = "response.output_audio_transcript.done")]
+    AudioTranscriptDone {
+        #[serde(flatten)]
+        at: At,
+        transcript: String,
+    },
+    #[serde(rename = "response.output_audio.delta")]
+    AudioDelta {
+        #[serde(flatten)]
+        at: At,
+        /// In base64.
+        delta: String,
+    },
+    #[serde(rename = "response.output_audio.done")]
+    AudioDone {
+        #[serde(flatten)]
+        at: At,
+    },
+    #[serde(rename = "response.function_call_arguments.delta")]
+    ArgumentsDelta { response_id: String, item_id: String, output_index: u32, call_id: String, delta: String },
+    #[serde(rename = "response.function_call_arguments.done")]
+    ArgumentsDone {
+        response_id: String,
+        item_id: String,
+        output_index: u32,
+        call_id: String,
+        name: String,
+        arguments: String,
+    },
+    #[serde(rename = "output_audio_buffer.cleared")]
+    OutputCleared { response_id: String },
     #[serde(rename = "conversation.item.input_audio_transcription.delta")]
     TranscriptionDelta {
         item_id: String,
@@ -89,55 +163,21 @@ pub(super) enum ServerEvent {
     },
 }
 
-/// A user's message.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Item {
-    pub(super) id: String,
-    pub(super) object: &'static str,
-    #[serde(rename = "type")]
-    pub(super) kind: &'static str,
-    pub(super) status: &'static str,
-    pub(super) role: &'static str,
-    pub(super) content: [InputAudio; 1],
-    /// Only where there is something to say.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) pool: Option<ItemPool>,
+/// A place in a reply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct At {
+    pub(super) response_id: String,
+    pub(super) item_id: String,
+    pub(super) output_index: u32,
+    pub(super) content_index: u32,
 }
 
-/// What only those are told who ask for an item.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct ItemPool {
-    pub(super) withheld: WithheldText,
-}
-
-/// A text that was read and is not told.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct WithheldText {
-    pub(super) reason: &'static str,
-    pub(super) text: String,
-}
-
-/// What a user's message consists of. The audio itself is not kept.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct InputAudio {
-    #[serde(rename = "type")]
-    pub(super) kind: &'static str,
-    pub(super) transcript: Option<String>,
-}
-
-impl Item {
-    /// A message that was spoken; its transcript as far as it is known.
-    pub(super) fn spoken(id: String, transcript: Option<String>) -> Self {
-        Self {
-            id,
-            object: "realtime.item",
-            kind: "message",
-            status: "completed",
-            role: "user",
-            content: [InputAudio { kind: "input_audio", transcript }],
-            pool: None,
-        }
-    }
+/// What stands there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Part {
+    Text { text: String },
+    Audio { transcript: String },
 }
 
 /// What a transcription cost.
@@ -188,11 +228,10 @@ impl Scribe {
         Self { prefix: format!("event_{session}"), written: 0 }
     }
 
-    /// The text frame for an event.
-    pub(super) fn write(&mut self, event: &ServerEvent) -> String {
+    /// The text frame for an event, for a client that has these names for things.
+    pub(super) fn write(&mut self, event: &ServerEvent, dialect: Dialect) -> String {
         self.written += 1;
         let event_id = format!("{}_{}", self.prefix, self.written);
-        serde_json::to_string(&Numbered { event_id, event })
-            .expect("server events hold only what JSON can say")
+        dialect.written(&Numbered { event_id, event })
     }
 }

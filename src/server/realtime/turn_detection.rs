@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use super::field::Field;
-use crate::session::Patience;
+use crate::session::{Manners, Patience};
 use crate::vad::EndpointSettings;
 use serde::Serialize;
 use std::ops::RangeInclusive;
@@ -39,7 +39,7 @@ pub(super) struct SemanticVad {
     replies: Replies,
 }
 
-/// What a turn does to replies; kept for the day when there are any.
+/// What a turn does to replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 struct Replies {
     create_response: bool,
@@ -116,6 +116,16 @@ impl TurnDetection {
     /// After how much silence the silence itself is committed, if ever.
     pub(super) fn idle_timeout(this: Option<&Self>) -> Option<Duration> {
         this.and_then(Self::as_server_vad)?.idle_timeout_ms.map(Duration::from_millis)
+    }
+
+    /// What a turn does to replies. Without a detector nothing is answered by itself, and nobody is interrupted.
+    pub(super) fn manners(this: Option<&Self>) -> Manners {
+        let replies = match this {
+            None => return Manners { create: false, interrupt: false },
+            Some(Self::ServerVad(vad)) => vad.replies,
+            Some(Self::SemanticVad(vad)) => vad.replies,
+        };
+        Manners { create: replies.create_response, interrupt: replies.interrupt_response }
     }
 
     fn as_server_vad(&self) -> Option<&ServerVad> {

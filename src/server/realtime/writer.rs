@@ -23,18 +23,25 @@ use tracing::{debug, warn};
 pub(super) enum Reply {
     /// An event.
     Event(Box<ServerEvent>),
-    /// The session was updated to this.
-    Updated { dialect: Dialect, kind: SessionType, session: Value, with_logprobs: bool },
-    /// Show this item.
-    Retrieve { item_id: String, event_id: Option<String> },
-    /// Forget this item.
-    Delete { item_id: String, event_id: Option<String> },
+    /// The session was updated.
+    Updated(Box<Update>),
     /// Write anything, to see whether the client is there.
     Ping,
     /// Close when the session has told everything.
     CloseAfterAll(Farewell),
     /// Say why, and close when the session has told everything, for which it has `last_words`.
     CloseSoon(Box<Fault>, Farewell),
+}
+
+/// What a session was updated to.
+#[derive(Debug)]
+pub(super) struct Update {
+    pub(super) dialect: Dialect,
+    pub(super) kind: SessionType,
+    /// As clients are shown it.
+    pub(super) session: Value,
+    pub(super) with_logprobs: bool,
+    pub(super) with_transcripts: bool,
 }
 
 /// The last word: a WebSocket close code and a reason.
@@ -143,15 +150,12 @@ impl<'a> Writer<'a> {
     }
 
     async fn answer(&mut self, reply: Reply) -> Result<(), Gone> {
-        let (answer, event_id) = match reply {
-            Reply::Event(event) => (Ok(*event), None),
-            Reply::Updated { dialect, kind, session, with_logprobs } => {
-                self.conversation.include_logprobs(with_logprobs);
-                self.conversation.speak(dialect);
-                (Ok(dialect.updated(kind, session)), None)
+        let event = match reply {
+            Reply::Event(event) => *event,
+            Reply::Updated(update) => {
+                self.conversation.update(&update);
+                update.dialect.updated(update.kind, update.session)
             }
-            Reply::Retrieve { item_id, event_id } => (self.conversation.retrieve(&item_id), event_id),
-            Reply::Delete { item_id, event_id } => (self.conversation.delete(&item_id), event_id),
             Reply::Ping => return self.send(Message::Ping(Vec::new().into())).await,
             Reply::CloseAfterAll(farewell) => {
                 self.farewell = Some(farewell);
@@ -159,10 +163,9 @@ impl<'a> Writer<'a> {
             }
             Reply::CloseSoon(fault, farewell) => {
                 (self.farewell, self.broken_off) = (Some(farewell), Some(Instant::now()));
-                (Err(*fault), None)
+                ServerEvent::Error { error: *fault }
             }
         };
-        let event = answer.unwrap_or_else(|fault| ServerEvent::Error { error: fault.answering(event_id) });
         if let ServerEvent::Error { error } = &event {
             // Errors of the session itself are counted there.
             metrics::failed(metrics::Module::Server, error.code);
@@ -172,7 +175,7 @@ impl<'a> Writer<'a> {
 
     /// Writes one event.
     pub(super) async fn write(&mut self, event: ServerEvent) -> Result<(), Gone> {
-        let text = self.scribe.write(&event);
+        let text = self.scribe.write(&event, self.conversation.dialect());
         self.send(Message::Text(text.into())).await
     }
 

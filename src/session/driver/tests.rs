@@ -2,10 +2,12 @@
 //! moves only when everybody waits for it.
 
 mod live;
+mod talk;
 
 use super::*;
 use crate::asr::fake::{Act, FakeEngine};
 use crate::asr::{DecodeOptions, EncoderWindow, LaneEvent, Lanes, ModelInfo};
+use crate::llm::Echo;
 use crate::pool::{Allocator, Ask, Class, Cost, FlowInfo, Lease, PoolSettings, SlotId};
 use crate::session::{Keeping, LiveSettings};
 use crate::vad::EndpointSettings;
@@ -36,6 +38,7 @@ fn settings(automatic: bool) -> SessionSettings {
         live: LiveSettings::OFF,
         patience: None,
         idle_timeout: None,
+        talk: None,
     }
 }
 
@@ -50,12 +53,16 @@ impl Stage {
     }
 
     fn on(engine: FakeEngine, settings: SessionSettings) -> Self {
+        Self::with_assistant(engine, Assistant { model: Arc::new(Echo), studio: None }, settings)
+    }
+
+    fn with_assistant(engine: FakeEngine, assistant: Assistant, settings: SessionSettings) -> Self {
         let (allocator, _retired) = Allocator::new(PoolSettings::default());
         allocator.add(SlotId(0));
         let model = ModelInfo { name: "fake".into(), multilingual: false, window: EncoderWindow::Fit };
         let lane = Lanes::new(Arc::new(engine), allocator.clone(), model).open(FlowInfo::session("sess_1"));
         let frontend = Frontend::start(vec![Box::new(FakeDetector)]);
-        let (session, events, driver) = open(frontend, lane, settings);
+        let (session, events, driver) = open(frontend, lane, assistant, settings);
         let abandon = CancellationToken::new();
         let driving = tokio::spawn(driver.run(abandon.clone()));
         Self { allocator, session, events, driving, abandon, items: Vec::new() }

@@ -90,6 +90,14 @@ label! {
     Decode = "decode",
     /// All of it.
     Total = "total",
+    /// From the text to the first token of a reply.
+    FirstToken = "first_token",
+    /// From there to its first whole phrase.
+    FirstPhrase = "first_phrase",
+    /// From there to its first sound.
+    FirstAudio = "first_audio",
+    /// From the end of speech to the first sound of the reply.
+    Reply = "reply",
 }
 
 label! {
@@ -99,13 +107,15 @@ label! {
     Asr = "asr",
     /// Measurements of the device.
     Gpu = "gpu",
+    /// The language model.
+    Llm = "llm",
     /// The pool.
     Pool = "pool",
     /// The HTTP and WebSocket edge.
     Server = "server",
     /// A live session.
     Session = "session",
-    /// A voice.
+    /// The voices.
     Tts = "tts",
     /// The voice detector.
     Vad = "vad",

@@ -2,7 +2,8 @@
 //!
 //! What happens is recorded when it happens, by the functions here, on one registry for the process that needs no
 //! set-up. What *is* (slots, sessions, memory) is not kept here at all: whoever renders hands in one reading of it, a
-//! [`Gauges`], so that it can never disagree with what the same reading says elsewhere.
+//! [`Gauges`], so that it can never disagree with what the same reading says elsewhere. What nobody else tells (the
+//! requests that a language model is being asked) is the exception: it is counted up and down where it happens.
 //!
 //! Recording takes no lock that waits for a scrape, allocates nothing (but for the first of a new code), and does not
 //! panic: it is safe to do under the pool's lock. Labels come from closed sets, either enums or `&'static str` codes.
@@ -103,6 +104,31 @@ pub fn sound_made(sound: Duration) {
 /// A phrase came to its end, in this way.
 pub fn phrase_ended(how: Saying) {
     count(&RECORDED.phrases, &[how.as_str()]);
+}
+
+/// A language model is asked. [`llm_closed`] must follow.
+pub fn llm_opened() {
+    RECORDED.llm_open.inc();
+}
+
+/// A request to a language model is over, in whatever way.
+pub fn llm_closed() {
+    RECORDED.llm_open.dec();
+}
+
+/// The first token of a reply came so long after somebody wanted it, the time in line and failed attempts included.
+pub fn llm_began(took: Duration) {
+    RECORDED.llm_first_tokens.observe(took.as_secs_f64());
+}
+
+/// A wish for a reply is settled: `answered`, `dropped`, or the error's `code()`.
+pub fn llm_ended(outcome: &'static str) {
+    count(&RECORDED.llm_requests, &[outcome]);
+}
+
+/// The small request that warms a language model up took so long.
+pub fn llm_warmed_up(took: Duration) {
+    RECORDED.llm_warm_up.set(took.as_secs_f64());
 }
 
 /// Everything, as [`CONTENT_TYPE`]: what was recorded since the process began, and what is now.

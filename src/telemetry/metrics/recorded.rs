@@ -4,7 +4,8 @@ use super::labels::{Label, LeaseScope, Module, Saying, Speaker, Stability, Stage
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Counter, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+    Counter, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry,
 };
 use std::marker::PhantomData;
 use std::sync::LazyLock;
@@ -40,6 +41,10 @@ const FIRST_SOUNDS: &[f64] =
 const SAYINGS: &[[&str; 1]] =
     &[[Saying::Said.as_str()], [Saying::Cancelled.as_str()], [Saying::Failed.as_str()]];
 
+/// From a small model with a warm prompt to one that is being loaded.
+const FIRST_TOKENS: &[f64] =
+    &[0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0];
+
 /// Refusals that are shown before the first of them, so that their rate is known from the first on.
 const REFUSALS: &[[&str; 1]] =
     &[["pool_saturated"], ["pool_deadline_exceeded"], ["pool_superseded"], ["pool_draining"]];
@@ -49,6 +54,24 @@ const RETIREMENTS: &[[&str; 1]] = &[["slot_lost"], ["slot_stuck"], ["slot_failin
 
 /// The same of texts that were not told.
 const DOUBTS: &[[&str; 1]] = &[["no_speech"], ["repetition"], ["low_probability"], ["phantom"]];
+
+/// What becomes of wishes for a reply: the closed set.
+const LLM_OUTCOMES: &[[&str; 1]] = &[
+    ["answered"],
+    ["dropped"],
+    ["llm_cut_off"],
+    ["llm_failed"],
+    ["llm_first_token_timeout"],
+    ["llm_garbage"],
+    ["llm_rate_limited"],
+    ["llm_refused"],
+    ["llm_saturated"],
+    ["llm_stalled"],
+    ["llm_timeout"],
+    ["llm_unauthorized"],
+    ["llm_unavailable"],
+    ["llm_unreachable"],
+];
 
 /// The same of errors: what one would like to be woken for.
 const ERRORS: &[[&str; 2]] = &[
@@ -76,6 +99,10 @@ pub(super) struct Recorded {
     pub(super) withheld: IntCounterVec,
     pub(super) delta_words: IntCounter,
     pub(super) diverged_words: IntCounter,
+    pub(super) llm_first_tokens: Histogram,
+    pub(super) llm_requests: IntCounterVec,
+    pub(super) llm_open: IntGauge,
+    pub(super) llm_warm_up: Gauge,
 }
 
 impl Recorded {
@@ -159,6 +186,22 @@ impl Recorded {
                 "stenopool_asr_diverged_words_total",
                 "Words told before the final text that differ from it.",
             ),
+            llm_first_tokens: add.histogram(
+                "stenopool_llm_first_token_seconds",
+                "Time from the wish for a reply to its first token, with the time in line and failed attempts.",
+                FIRST_TOKENS,
+            ),
+            llm_requests: add.counters(
+                "stenopool_llm_requests_total",
+                "Wishes for a reply, by what became of them: answered, dropped by who asked, or the error's code.",
+                ["outcome"],
+                LLM_OUTCOMES,
+            ),
+            llm_open: add.level("stenopool_llm_open_requests", "Requests that are open at language models."),
+            llm_warm_up: add.gauge(
+                "stenopool_llm_warm_up_seconds",
+                "Time that the last small request took which warms the language model up; 0 before the first.",
+            ),
             registry,
         }
     }
@@ -207,6 +250,25 @@ impl Catalogue<'_> {
         self.add(&all);
         let each = L::ALL.iter().map(|label| all.with_label_values(&[label.value()])).collect();
         Histograms { each, label: PhantomData }
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        let histogram = Histogram::with_opts(options).expect(WELL_FORMED);
+        self.add(&histogram);
+        histogram
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Gauge {
+        let gauge = Gauge::new(name, help).expect(WELL_FORMED);
+        self.add(&gauge);
+        gauge
+    }
+
+    fn level(&self, name: &str, help: &str) -> IntGauge {
+        let level = IntGauge::new(name, help).expect(WELL_FORMED);
+        self.add(&level);
+        level
     }
 
     fn seconds(&self, name: &str, help: &str) -> Counter {

@@ -38,6 +38,32 @@ const CATALOGUE: &[Entry] = &[
             ("module", &["server", "session"]),
         ],
     ),
+    ("stenopool_llm_first_token_seconds", "histogram", &[]),
+    ("stenopool_llm_open_requests", "gauge", &[]),
+    (
+        "stenopool_llm_requests_total",
+        "counter",
+        &[(
+            "outcome",
+            &[
+                "answered",
+                "dropped",
+                "llm_cut_off",
+                "llm_failed",
+                "llm_first_token_timeout",
+                "llm_garbage",
+                "llm_rate_limited",
+                "llm_refused",
+                "llm_saturated",
+                "llm_stalled",
+                "llm_timeout",
+                "llm_unauthorized",
+                "llm_unavailable",
+                "llm_unreachable",
+            ],
+        )],
+    ),
+    ("stenopool_llm_warm_up_seconds", "gauge", &[]),
     ("stenopool_pool_lease_held_seconds", "histogram", &[("scope", &["session", "utterance"])]),
     (
         "stenopool_pool_refusals_total",
@@ -245,6 +271,17 @@ fn observations_from_many_threads_all_count_while_others_scrape() {
 }
 
 #[test]
+fn what_a_language_model_is_being_asked_goes_up_and_down() {
+    let recorded = Recorded::new();
+    recorded.llm_open.add(3);
+    recorded.llm_open.dec();
+    recorded.llm_warm_up.set(0.5);
+    let families = rendered(&recorded, &Gauges::default());
+    assert_eq!(value(&families, "stenopool_llm_open_requests"), 2.0);
+    assert_eq!(value(&families, "stenopool_llm_warm_up_seconds"), 0.5);
+}
+
+#[test]
 fn labels_that_do_not_fit_a_metric_count_nowhere_and_harm_nobody() {
     let recorded = Recorded::new();
     count(&recorded.refusals, &["one", "too many"]);
@@ -255,7 +292,7 @@ fn labels_that_do_not_fit_a_metric_count_nowhere_and_harm_nobody() {
 #[test]
 fn each_recording_reaches_its_own_metric() {
     let second = Duration::from_secs(1);
-    let cases: [(&str, &dyn Fn()); 12] = [
+    let cases: [(&str, &dyn Fn()); 14] = [
         ("stenopool_asr_withheld_total reason=phantom", &|| text_withheld("phantom")),
         ("stenopool_asr_delta_words_total", &|| words_told(1)),
         ("stenopool_asr_diverged_words_total", &|| words_diverged(1)),
@@ -272,6 +309,8 @@ fn each_recording_reaches_its_own_metric() {
         ("stenopool_errors_total code=decode_failed module=session", &|| {
             failed(Module::Session, "decode_failed");
         }),
+        ("stenopool_llm_first_token_seconds_sum", &|| llm_began(second)),
+        ("stenopool_llm_requests_total outcome=dropped", &|| llm_ended("dropped")),
     ];
     let reading = |sample| value(&read(&render(&Gauges::default())).expect("well-formed"), sample);
     for (sample, record) in cases {

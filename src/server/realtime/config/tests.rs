@@ -2,7 +2,20 @@
 
 use super::*;
 use crate::asr::EncoderWindow;
+use crate::llm::Echo;
+use crate::session::Assistant;
+use crate::tts::fake::FakeStudio;
+use std::sync::Arc;
 use std::time::Duration;
+
+fn assistant() -> Assistant {
+    Assistant { model: Arc::new(Echo), studio: Some(Arc::new(FakeStudio::default())) }
+}
+
+/// As a server gives it to those who say nothing.
+fn fresh(kind: SessionType) -> SessionConfig {
+    SessionConfig::new(kind, "demo", &ServerSettings::default(), &assistant())
+}
 
 fn names() -> ModelNames {
     ModelNames::new("demo".into(), vec!["whisper-1".into()])
@@ -14,7 +27,7 @@ fn model(multilingual: bool) -> ModelInfo {
 
 /// Applies updates in order to a fresh transcription session.
 fn after(updates: &[Value]) -> Result<SessionConfig, Fault> {
-    let fresh = SessionConfig::new(SessionType::Transcription, "demo", &ServerSettings::default());
+    let fresh = fresh(SessionType::Transcription);
     updates.iter().try_fold(fresh, |config, update| update_of(&config, update, false))
 }
 
@@ -31,12 +44,12 @@ fn input_after(updates: &[Value]) -> Value {
 
 #[test]
 fn fresh_sessions_are_shown_with_all_their_defaults() {
-    let transcription = SessionConfig::new(SessionType::Transcription, "demo", &ServerSettings::default());
+    let transcription = fresh(SessionType::Transcription);
     insta::assert_json_snapshot!(
         "transcription_session",
         transcription.shown("sess_1", 1_800_000_000, "demo")
     );
-    let realtime = SessionConfig::new(SessionType::Realtime, "demo", &ServerSettings::default());
+    let realtime = fresh(SessionType::Realtime);
     insta::assert_json_snapshot!("realtime_session", realtime.shown("sess_1", 1_800_000_000, "demo"));
 }
 
@@ -151,7 +164,7 @@ fn keywords_and_languages_reach_the_decoder() {
             lease: LeaseTerms::of(&ServerSettings::default()),
             has_audio: false,
         };
-        let fresh = SessionConfig::new(SessionType::Transcription, "demo", &ServerSettings::default());
+        let fresh = fresh(SessionType::Transcription);
         let config = fresh.updated(&update, multilingual).expect("the update is valid");
         let decode = config.settings().decode.expect("it reads");
         (decode.language, decode.prompt)
@@ -300,7 +313,7 @@ fn an_unknown_model_is_refused_with_the_known_ones() {
 #[test]
 fn another_language_needs_a_multilingual_model() {
     let german = json!({ "audio": { "input": { "transcription": { "language": "de" } } } });
-    let fresh = SessionConfig::new(SessionType::Transcription, "demo", &ServerSettings::default());
+    let fresh = fresh(SessionType::Transcription);
     let bounds = Bounds {
         models: &names(),
         model: &model(true),
@@ -313,7 +326,7 @@ fn another_language_needs_a_multilingual_model() {
 
 #[test]
 fn the_type_may_change_until_the_first_audio() {
-    let fresh = SessionConfig::new(SessionType::Realtime, "demo", &ServerSettings::default());
+    let fresh = fresh(SessionType::Realtime);
     let transcription = json!({ "type": "transcription" });
     let config = update_of(&fresh, &transcription, false).expect("no audio came yet");
     assert_eq!(config.kind, SessionType::Transcription);
@@ -324,9 +337,9 @@ fn the_type_may_change_until_the_first_audio() {
 #[test]
 fn a_conversation_can_go_without_transcripts_and_a_transcription_cannot() {
     let off = json!({ "audio": { "input": { "transcription": null } } });
-    let fresh = SessionConfig::new(SessionType::Realtime, "demo", &ServerSettings::default());
+    let fresh = fresh(SessionType::Realtime);
     let silent = update_of(&fresh, &off, false).expect("a conversation can");
-    assert_eq!(silent.settings().decode, None);
+    assert!(!silent.with_transcripts() && silent.settings().decode.is_some(), "the model reads all the same");
     let transcription =
         update_of(&silent, &json!({ "type": "transcription" }), false).expect("it is allowed");
     assert!(transcription.settings().decode.is_some());
@@ -407,7 +420,7 @@ fn the_servers_own_endpoints_hold_where_a_client_says_nothing() {
         ..EndpointSettings::default()
     };
     let settings = ServerSettings { endpoint: server.clone(), ..ServerSettings::default() };
-    let fresh = SessionConfig::new(SessionType::Transcription, "demo", &settings);
+    let fresh = SessionConfig::new(SessionType::Transcription, "demo", &settings, &assistant());
     assert_eq!(fresh.settings().endpoint, server);
     let shown = fresh.shown("sess_1", 0, "demo");
     assert_eq!(shown["audio"]["input"]["turn_detection"]["threshold"], json!(0.4));
@@ -421,7 +434,7 @@ fn the_servers_own_endpoints_hold_where_a_client_says_nothing() {
 fn lease_after(default: LeaseScope, switching: bool, updates: &[Value]) -> Result<LeaseScope, Fault> {
     let settings = ServerSettings { lease: default, lease_switching: switching, ..ServerSettings::default() };
     let (names, model, lease) = (names(), model(false), LeaseTerms::of(&settings));
-    let mut config = SessionConfig::new(SessionType::Realtime, "demo", &settings);
+    let mut config = SessionConfig::new(SessionType::Realtime, "demo", &settings, &assistant());
     for pool in updates {
         let bounds = Bounds { models: &names, model: &model, lease, has_audio: true };
         config = config.updated(&json!({ "pool": pool }), bounds)?;

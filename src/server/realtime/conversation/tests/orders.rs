@@ -2,7 +2,8 @@
 //! event a line.
 
 use super::*;
-use crate::asr::Doubt;
+use crate::asr::{Doubt, Withheld};
+use crate::session::History;
 use std::fmt::Write as _;
 
 fn started(number: u128, at: u64) -> SessionEvent {
@@ -67,7 +68,7 @@ fn line(frame: &Value) -> String {
 
 /// What a client is told about what happened.
 fn order(dialect: Dialect, happened: Vec<SessionEvent>) -> String {
-    let frames = frames(&mut Conversation::new(dialect), happened);
+    let frames = frames(&Conversation::new(&Uuid::nil(), dialect), happened);
     frames.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
@@ -165,12 +166,14 @@ fn events_come_in_the_documented_orders() {
 
 #[test]
 fn what_was_withheld_is_shown_to_those_who_ask_for_the_item_and_nowhere_else() {
-    let mut conversation = Conversation::default();
-    let told = frames(&mut conversation, vec![committed(1), withheld(1, Doubt::Repetition, "la la la la")]);
+    let conversation = current();
+    let told = frames(&conversation, vec![committed(1), withheld(1, Doubt::Repetition, "la la la la")]);
     assert!(told.iter().all(|frame| !frame.to_string().contains("la la")), "{told:?}");
-    let retrieved = conversation.retrieve(&item(1).to_string()).expect("it was told");
-    let shown = Scribe::new("s").write(&retrieved);
-    let shown: Value = serde_json::from_str(&shown).expect("frames are JSON");
+    let mut history = History::default();
+    history.append(session::Item::heard("a".into()));
+    history.read("a", String::new(), Some(Withheld { doubt: Doubt::Repetition, text: "la la la la".into() }));
+    let asked_for = history.get("a").expect("it was kept").clone();
+    let shown = &frames(&conversation, vec![SessionEvent::ItemShown(Box::new(asked_for))])[0];
     let expected = serde_json::json!({ "withheld": { "reason": "repetition", "text": "la la la la" } });
     assert_eq!((&shown["item"]["pool"], &shown["item"]["content"][0]["transcript"]), (&expected, &"".into()));
 }
@@ -209,8 +212,7 @@ fn the_last_delta_has_the_log_probabilities_of_its_own_tokens() {
 
 #[test]
 fn streamed_deltas_come_without_log_probabilities_and_the_completed_text_with_all() {
-    let mut conversation = Conversation::default();
-    conversation.include_logprobs(true);
+    let conversation = Conversation { with_logprobs: true, ..current() };
     let transcript = spelt([&[" Turn", " on", "."], &[" The", " la", "mp", "."]]);
     let read = SessionEvent::Read {
         item: item(1),
@@ -219,7 +221,7 @@ fn streamed_deltas_come_without_log_probabilities_and_the_completed_text_with_al
         rest: Some(" lamp.".into()),
         diverged_words: 0,
     };
-    let told = frames(&mut conversation, vec![delta(1, "Turn on. The"), committed(1), read]);
+    let told = frames(&conversation, vec![delta(1, "Turn on. The"), committed(1), read]);
     let logprobs: Vec<_> = told.iter().filter(|frame| frame["content_index"] == 0).collect();
     let numbers: Vec<_> = logprobs.iter().map(|frame| frame["logprobs"].as_array().map(Vec::len)).collect();
     assert_eq!(numbers, [None, Some(3), Some(7)]);

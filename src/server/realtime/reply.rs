@@ -1,0 +1,131 @@
+//! What becomes of a reply, told in OpenAI's events. Pure.
+
+use super::beta::Dialect;
+use super::fault::Fault;
+use super::item::Item;
+use super::response::Response;
+use super::server_event::{At, Part, ServerEvent};
+use crate::session::{self, Body, Content, ReplyEvent, ReplyPart, Script};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+/// The events that tell of one thing that became of a reply of this conversation.
+pub(super) fn tell(event: ReplyEvent, conversation: &str, dialect: Dialect) -> Vec<ServerEvent> {
+    match event {
+        ReplyEvent::Began(view) => {
+            vec![ServerEvent::ResponseCreated { response: Box::new(Response::of(&view, conversation)) }]
+        }
+        ReplyEvent::ItemAdded { part, previous, item } => added(&part, previous, &item, dialect),
+        ReplyEvent::Text { part, spoken: false, delta } => {
+            vec![ServerEvent::TextDelta { at: at(part), delta }]
+        }
+        ReplyEvent::Text { part, spoken: true, delta } => {
+            vec![ServerEvent::AudioTranscriptDelta { at: at(part), delta }]
+        }
+        ReplyEvent::Audio { part, bytes } => {
+            vec![ServerEvent::AudioDelta { at: at(part), delta: BASE64_STANDARD.encode(bytes) }]
+        }
+        ReplyEvent::Arguments { part, call_id, delta } => vec![ServerEvent::ArgumentsDelta {
+            response_id: part.reply.to_string(),
+            item_id: part.item,
+            output_index: part.index,
+            call_id,
+            delta,
+        }],
+        ReplyEvent::ItemDone { part, previous, item } => done(&part, previous, &item, dialect),
+        ReplyEvent::Truncated { item, heard } => vec![ServerEvent::ItemTruncated {
+            item_id: item,
+            content_index: 0,
+            audio_end_ms: heard.as_millis() as u64,
+        }],
+        ReplyEvent::OutputCleared { reply } => {
+            vec![ServerEvent::OutputCleared { response_id: reply.to_string() }]
+        }
+        ReplyEvent::Unsaid { code, message } => {
+            vec![ServerEvent::Error { error: Fault::server(code, message) }]
+        }
+        ReplyEvent::Ended(view) => {
+            vec![ServerEvent::ResponseDone { response: Box::new(Response::of(&view, conversation)) }]
+        }
+    }
+}
+
+fn at(part: ReplyPart) -> At {
+    At { response_id: part.reply.to_string(), item_id: part.item, output_index: part.index, content_index: 0 }
+}
+
+fn added(
+    part: &ReplyPart,
+    previous_item_id: Option<String>,
+    item: &session::Item,
+    dialect: Dialect,
+) -> Vec<ServerEvent> {
+    let shown = Item::empty(item);
+    let (response_id, output_index) = (part.reply.to_string(), part.index);
+    let mut events = vec![ServerEvent::OutputItemAdded { response_id, output_index, item: shown.clone() }];
+    events.push(match dialect {
+        Dialect::Current => ServerEvent::ItemAdded { previous_item_id, item: shown },
+        Dialect::Beta => ServerEvent::ItemCreated { previous_item_id, item: shown },
+    });
+    let part = at(part.clone());
+    match content(item) {
+        Some(Content::OutputText(_)) => {
+            events.push(ServerEvent::ContentPartAdded { at: part, part: Part::Text { text: String::new() } });
+        }
+        Some(Content::OutputAudio(_)) => {
+            let transcript = String::new();
+            events.push(ServerEvent::ContentPartAdded { at: part, part: Part::Audio { transcript } });
+        }
+        _ => {}
+    }
+    events
+}
+
+fn done(
+    part: &ReplyPart,
+    previous_item_id: Option<String>,
+    item: &session::Item,
+    dialect: Dialect,
+) -> Vec<ServerEvent> {
+    let mut events = match &item.body {
+        Body::Call(call) => vec![ServerEvent::ArgumentsDone {
+            response_id: part.reply.to_string(),
+            item_id: part.item.clone(),
+            output_index: part.index,
+            call_id: call.id.clone(),
+            name: call.name.clone(),
+            arguments: call.arguments.clone(),
+        }],
+        _ => content(item).map_or_else(Vec::new, |content| content_done(part, content)),
+    };
+    let shown = Item::of(item);
+    if dialect == Dialect::Current {
+        events.push(ServerEvent::ItemDone { previous_item_id, item: shown.clone() });
+    }
+    let (response_id, output_index) = (part.reply.to_string(), part.index);
+    events.push(ServerEvent::OutputItemDone { response_id, output_index, item: shown });
+    events
+}
+
+fn content_done(part: &ReplyPart, content: &Content) -> Vec<ServerEvent> {
+    let at = || at(part.clone());
+    match content {
+        Content::OutputText(text) => vec![
+            ServerEvent::TextDone { at: at(), text: text.clone() },
+            ServerEvent::ContentPartDone { at: at(), part: Part::Text { text: text.clone() } },
+        ],
+        Content::OutputAudio(script) => {
+            let transcript = Script::text(script).to_owned();
+            vec![
+                ServerEvent::AudioDone { at: at() },
+                ServerEvent::AudioTranscriptDone { at: at(), transcript: transcript.clone() },
+                ServerEvent::ContentPartDone { at: at(), part: Part::Audio { transcript } },
+            ]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn content(item: &session::Item) -> Option<&Content> {
+    if let Body::Message { content, .. } = &item.body { content.first() } else { None }
+}
