@@ -4,11 +4,13 @@ use super::assembly::{Purpose, Slots, check_weights, demo_notice, open_store, pu
 use super::output;
 use super::serve;
 use super::sizing::{CoreShare, cores, knee};
+use super::voices;
 use super::{device, knees::KneeCache};
 use crate::asr::{Device, Knee};
 use crate::config::{ConfigError, Settings};
 use crate::gpu::{Bytes, DeviceKind, GpuError};
 use crate::store::{ResolvedModel, Store, StoreError, Weights};
+use crate::tts::{EngineChoice, TtsError};
 use crate::vad::{Silero, VadError};
 use clap::Args;
 use serde::Serialize;
@@ -122,6 +124,7 @@ async fn examine(settings: &Settings) -> Vec<Check> {
     checks.push(check_gpus());
     checks.extend(check_voice_detector(&store).await);
     checks.push(check_model(&store, settings));
+    checks.push(check_voice(settings).await);
     checks.extend(check_disk(&store));
     checks.push(check_address(settings).await);
     checks.push(check_keys(settings));
@@ -232,6 +235,31 @@ async fn check_voice_detector(store: &Store) -> Vec<Check> {
         }
     }
     checks
+}
+
+/// Who speaks. A server without a voice still writes down what others say.
+async fn check_voice(settings: &Settings) -> Check {
+    if settings.voices.tts.engine == EngineChoice::Off {
+        return Check::good("voice", "switched off");
+    }
+    match voices::open(settings).await {
+        Ok(studio) => {
+            let detail = format!("{}, {}", studio.engine(), studio.default_voice());
+            match studio.engine() {
+                "espeak-ng" => {
+                    Check::poor("voice", detail, "for a better one: stenopool models pull kokoro af_heart")
+                }
+                _ => Check::good("voice", detail),
+            }
+        }
+        Err(error) => {
+            let advice = error.hint().unwrap_or("see `stenopool serve --help`, under Voices").to_owned();
+            let poor = matches!(error, TtsError::NotInstalled(_))
+                && settings.voices.tts.engine == EngineChoice::Auto;
+            let finding = if poor { Check::poor } else { Check::missing };
+            finding("voice", error.to_string(), advice)
+        }
+    }
 }
 
 fn check_file(name: &'static str, found: Result<PathBuf, StoreError>) -> Check {
