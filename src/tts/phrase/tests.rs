@@ -147,14 +147,15 @@ fn a_sentence_that_is_too_long_is_cut_between_clauses_or_words() {
     let unspaced = phrases(&"今".repeat(1000), None);
     assert!(unspaced.iter().all(|phrase| phrase.text.chars().count() <= super::cut::LONGEST));
     let address = format!("See https://a.b/{} there", "x".repeat(900));
-    assert_eq!(cuts(&address), address);
+    let all = phrases(&address, None);
+    assert!(all.iter().any(|phrase| address[3..].starts_with(&phrase.text)), "{all:?}");
     let junk = phrases(&"x".repeat(100_000), None);
     assert!(junk.iter().all(|phrase| phrase.text.chars().count() <= 1100));
 }
 
 /// All phrases of a text that comes in pieces.
 fn in_pieces<'a>(pieces: impl IntoIterator<Item = &'a str>) -> Vec<super::Phrase> {
-    let mut phraser = Phraser::new(Some("en"));
+    let mut phraser = Phraser::new(Some("fr"));
     let mut all: Vec<_> = pieces.into_iter().flat_map(|piece| phraser.push(piece)).collect();
     all.extend(phraser.finish());
     all
@@ -179,7 +180,7 @@ fn written() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn phrases_are_the_text_and_do_not_depend_on_the_pieces(text in written(), sizes in prop::collection::vec(1_usize..12, 1..8)) {
-        let whole = phrases(&text, Some("en"));
+        let whole = phrases(&text, Some("fr"));
         let joined: String = whole.iter().map(|phrase| phrase.text.as_str()).collect();
         prop_assert_eq!(&joined, &text);
         prop_assert!(whole.iter().all(|phrase| !phrase.text.is_empty()));
@@ -198,6 +199,6 @@ proptest! {
     #[test]
     fn letter_by_letter_is_the_same_as_at_once(text in written()) {
         let letters: Vec<String> = text.chars().map(String::from).collect();
-        prop_assert_eq!(in_pieces(letters.iter().map(String::as_str)), phrases(&text, Some("en")));
+        prop_assert_eq!(in_pieces(letters.iter().map(String::as_str)), phrases(&text, Some("fr")));
     }
 }
