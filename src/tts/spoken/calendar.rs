@@ -115,18 +115,15 @@ fn time(captures: &Captures<'_>, _: Around<'_>) -> Option<String> {
     if hours > 24 || minutes > 59 {
         return None;
     }
-    let half = part(captures, "half");
-    let mut said = cardinal(&hours.to_string());
-    match minutes {
-        0 if half.is_none() && part(captures, "s").is_none() => said += " o'clock",
-        0 => {}
-        1..10 => said += &format!(" oh {}", cardinal(&minutes.to_string())),
-        _ => said += &format!(" {}", cardinal(&minutes.to_string())),
-    }
-    if let Some(seconds) = small(captures, "s") {
-        said += &format!(" and {} seconds", cardinal(&seconds.to_string()));
-    }
-    Some(said + half_of_day(half))
+    let (half, seconds) = (part(captures, "half"), small(captures, "s"));
+    let minutes = match minutes {
+        0 if half.is_none() && seconds.is_none() => " o'clock".to_owned(),
+        0 => String::new(),
+        1..10 => format!(" oh {}", cardinal(&minutes.to_string())),
+        _ => format!(" {}", cardinal(&minutes.to_string())),
+    };
+    let seconds = seconds.map_or_else(String::new, |s| format!(" and {} seconds", cardinal(&s.to_string())));
+    Some(format!("{}{minutes}{seconds}{}", cardinal(&hours.to_string()), half_of_day(half)))
 }
 
 fn hour(captures: &Captures<'_>, _: Around<'_>) -> Option<String> {

@@ -61,14 +61,12 @@ fn mark(before: &str, rest: &str, next: char, row: bool, out: &mut String) -> us
     let after = rest[run..].chars().next();
     match next {
         '|' if row => out.push_str(", "),
-        '`' => {}
-        '~' if run > 1 => return run,
         '*' if run == 1 && is_operator(last, after) => out.push('*'),
-        '*' => return run,
         '_' if last.is_some_and(char::is_alphanumeric) && after.is_some_and(char::is_alphanumeric) => {
-            out.push(' ')
+            out.push('_');
         }
-        '_' => return run,
+        '*' | '_' | '`' => return run,
+        '~' if run > 1 => return run,
         '&' => return entity(rest, out),
         next => out.push(next),
     }

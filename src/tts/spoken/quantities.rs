@@ -1,5 +1,7 @@
 //! Numbers with what belongs to them, in English words: money, units, percentages, ranges, fractions, versions.
 
+#![expect(clippy::unnecessary_wraps, reason = "rules have one form")]
+
 use super::english::{Around, Rule};
 use super::numbers::{cardinal, decade, is_year, number, ordinal, quantity, spell, year};
 use super::units::{Unit, magnitude, money, unit};

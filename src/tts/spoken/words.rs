@@ -1,5 +1,7 @@
 //! Abbreviations, handles and names that are letters and digits, in English words.
 
+#![expect(clippy::unnecessary_wraps, reason = "rules have one form")]
+
 use super::english::{Around, Rule};
 use super::numbers::{number, quantity};
 use regex::Captures;
@@ -72,7 +74,6 @@ fn part<'a>(captures: &'a Captures<'_>, name: &str) -> &'a str {
     captures.name(name).map_or("", |found| found.as_str())
 }
 
-#[allow(clippy::unnecessary_wraps)] // Rules have one form.
 fn nothing(_: &Captures<'_>, _: Around<'_>) -> Option<String> {
     Some(" ".to_owned())
 }
