@@ -251,6 +251,15 @@ mod tests {
         assert_eq!(code(&cert, &other).0, "tls_mismatch");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_nothing_is_given_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let error = Tls::of(&pem()).unwrap().accept(stream).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
     #[test]
     fn the_answer_in_the_clear_is_as_long_as_it_says() {
         let text = std::str::from_utf8(PLAIN_ANSWER).unwrap();
