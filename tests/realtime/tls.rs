@@ -8,6 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use stenopool::server::{Pem, Tls, self_signed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,15 +22,19 @@ use tokio_tungstenite::{Connector, connect_async_tls_with_config};
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
 fn pem() -> Pem {
-    self_signed("127.0.0.1".parse().unwrap()).unwrap()
+    self_signed(Ipv4Addr::LOCALHOST.into()).expect("there are random numbers")
 }
 
 /// A client that trusts this certificate and no other.
 fn trusting(pem: &Pem) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(pem.cert.as_bytes()).unwrap()).unwrap();
+    roots
+        .add(CertificateDer::from_pem_slice(pem.cert.as_bytes()).expect("it is PEM"))
+        .expect("it is a certificate");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring knows them");
     Arc::new(config.with_root_certificates(roots).with_no_client_auth())
 }
 
@@ -38,16 +43,18 @@ async fn connect(
     config: &Arc<ClientConfig>,
     name: &'static str,
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(served.address).await.unwrap();
-    TlsConnector::from(Arc::clone(config)).connect(ServerName::try_from(name).unwrap(), stream).await
+    let stream = TcpStream::connect(served.address).await?;
+    TlsConnector::from(Arc::clone(config))
+        .connect(ServerName::try_from(name).expect("it is a name"), stream)
+        .await
 }
 
 /// Asks whether the server lives.
 async fn health(served: &Served, config: &Arc<ClientConfig>, name: &'static str) -> String {
-    let mut stream = connect(served, config, name).await.unwrap();
-    stream.write_all(HEALTH).await.unwrap();
+    let mut stream = connect(served, config, name).await.expect("it is trusted");
+    stream.write_all(HEALTH).await.expect("it listens");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
+    stream.read_to_string(&mut answer).await.expect("it answers");
     answer
 }
 
