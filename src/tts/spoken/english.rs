@@ -54,22 +54,23 @@ fn shorthands(pattern: &str) -> String {
 /// The text with words for what is none.
 pub(super) fn english(text: &str) -> String {
     let mut out = String::with_capacity(2 * text.len());
-    let mut at = 0;
+    let (mut at, mut worded) = (0, false);
     while let Some(next) = text[at..].chars().next() {
         let (before, rest) = text.split_at(at);
         let said = begins_word(before, next).then(|| say(before, rest)).flatten();
+        let by_rule = said.is_some();
         let (length, words) = said.unwrap_or_else(|| symbols::say(before, rest));
-        join(&mut out, &words);
+        join(&mut out, &words, by_rule || worded);
+        worded = by_rule;
         at += length;
     }
     out
 }
 
-/// Adds words, with a space where two would be one.
-fn join(out: &mut String, words: &str) {
+/// Adds words, with a space where two would be one and either is `worded` by a rule.
+fn join(out: &mut String, words: &str, worded: bool) {
     let is_letter = |c: char| c.is_alphanumeric();
-    // A single letter is the next one of a word that stays as it is.
-    if words.chars().count() > 1 && words.starts_with(is_letter) && out.ends_with(is_letter) {
+    if worded && words.starts_with(is_letter) && out.ends_with(is_letter) {
         out.push(' ');
     }
     out.push_str(words);

@@ -5,6 +5,7 @@
 use super::english::{Around, Rule};
 use super::numbers::{cardinal, decade, is_year, number, ordinal, quantity, spell, year};
 use super::units::{Unit, magnitude, money, unit};
+use super::words::letters_and_digits;
 use regex::Captures;
 
 pub(super) use super::units::unit_pattern;
@@ -44,6 +45,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule { pattern: r"(?P<n>\d+):(?P<to>\d+)END", say: ratio },
     Rule { pattern: r"(?P<n>NUM)(?P<size>[kKMB]|bn)END", say: sized },
     Rule { pattern: r"(?P<sign>[-−+])(?P<n>NUM)END", say: signed },
+    Rule { pattern: r"\d+(?:\.\d+)?\p{Latin}[\p{Latin}\d]*END", say: letters_and_digits },
     Rule { pattern: r"NUM", say: plain },
 ];
 
@@ -138,7 +140,9 @@ fn years(captures: &Captures<'_>, around: Around<'_>) -> Option<String> {
     let n = part(captures, "n")?;
     let before = around.before.trim_end().to_lowercase();
     let is_decade = n.len() == 4
-        || ["the", "'", "’", "early", "late", "mid", "mid-"].iter().any(|word| before.ends_with(word));
+        || ["the", "'", "’", "early", "late", "mid", "mid-", "0s and", "0s or"]
+            .iter()
+            .any(|word| before.ends_with(word));
     is_decade.then(|| decade(n))
 }
 
@@ -155,7 +159,7 @@ fn fraction(captures: &Captures<'_>, around: Around<'_>) -> Option<String> {
     let (n, d): (u32, u32) = (part(captures, "n")?.parse().ok()?, part(captures, "d")?.parse().ok()?);
     let (top, bottom) = (cardinal(&n.to_string()), cardinal(&d.to_string()));
     Some(match (n, d) {
-        (24, 7) | (9, 11) => format!("{top} {bottom}"),
+        (24, 7) | (9, 11) | (20, 20) => format!("{top} {bottom}"),
         (_, 5 | 10 | 100) if n == d => format!("{top} out of {bottom}"),
         (_, 10 | 100) => format!("{top} out of {bottom}"),
         _ => proper(n, d).unwrap_or_else(|| format!("{top} over {bottom}")),
@@ -215,6 +219,10 @@ fn ratio(captures: &Captures<'_>, around: Around<'_>) -> Option<String> {
 }
 
 fn sized(captures: &Captures<'_>, _: Around<'_>) -> Option<String> {
+    // Pictures of so many thousand columns.
+    if matches!(&captures[0], "4K" | "8K") {
+        return Some(format!("{} K", amount(captures)?));
+    }
     Some(format!("{} {}", amount(captures)?, magnitude(part(captures, "size")?)))
 }
 

@@ -27,6 +27,7 @@ fn numbers_become_words() {
             "in nineteen hundred, nineteen oh five, two thousand and two thousand five",
         ),
         ("since the 1990s or the '80s", "since the nineteen nineties or the 'eighties"),
+        ("the 1920s and 30s", "the nineteen twenties and thirties"),
         ("within 30s", "within thirty seconds"),
         ("1024 of them", "one thousand twenty-four of them"),
         ("agent 007", "agent zero zero seven"),
@@ -39,6 +40,7 @@ fn numbers_become_words() {
         ("1999-2005", "nineteen ninety-nine to two thousand five"),
         ("1/2 of it, 3/4, 2/3 and 5/16", "one half of it, three quarters, two thirds and five sixteenths"),
         ("2 1/2 cups, ½ cup", "two and one half cups, one half cup"),
+        ("20/20 vision", "twenty twenty vision"),
         ("open 24/7", "open twenty-four seven"),
         ("8/10 for it", "eight out of ten for it"),
         ("7/45", "seven over forty-five"),
@@ -135,6 +137,10 @@ fn abbreviations_are_said_in_full() {
             "GPT four o, mp three, COVID nineteen, H two O, RTX four thousand ninety",
         ),
         ("Qwen2.5 is", "Qwen two point five is"),
+        ("5G, 10x, Wi-Fi 6E in 4K", "five G, ten x, Wi-Fi six E in four K"),
+        ("order #12345", "order number one two three four five"),
+        ("run cargo build --release -v", "run cargo build release v"),
+        ("今天5点", "今天 five 点"),
     ]);
 }
 

@@ -3,7 +3,7 @@
 #![expect(clippy::unnecessary_wraps, reason = "rules have one form")]
 
 use super::english::{Around, Rule};
-use super::numbers::{number, quantity};
+use super::numbers::{number, quantity, spell};
 use regex::Captures;
 
 /// What is tried in this order.
@@ -12,6 +12,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule { pattern: r"(?:[:;]['-]?[()DPpOo/|*\]\[]|<3|[xX]D)(?:\s|$)", say: nothing },
     Rule { pattern: r"(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-fA-F]{24,})END", say: nothing },
     Rule { pattern: r"[!-~]{61,}", say: nothing },
+    Rule { pattern: r"--?(?P<name>[A-Za-z][A-Za-z0-9-]*)", say: flag },
     Rule { pattern: r"(?P<name>[CFJ])#", say: sharp },
     Rule { pattern: r"(?P<name>[A-Za-z]+)\+\+", say: plus_plus },
     Rule { pattern: r"#(?P<n>\d+)END", say: number_sign },
@@ -78,6 +79,11 @@ fn nothing(_: &Captures<'_>, _: Around<'_>) -> Option<String> {
     Some(" ".to_owned())
 }
 
+/// `--dry-run`
+fn flag(captures: &Captures<'_>, _: Around<'_>) -> Option<String> {
+    Some(part(captures, "name").replace('-', " "))
+}
+
 fn sharp(captures: &Captures<'_>, around: Around<'_>) -> Option<String> {
     let ends = !around.after.starts_with(char::is_alphanumeric);
     ends.then(|| format!("{} sharp", part(captures, "name")))
@@ -90,7 +96,12 @@ fn plus_plus(captures: &Captures<'_>, around: Around<'_>) -> Option<String> {
 
 fn number_sign(captures: &Captures<'_>, _: Around<'_>) -> Option<String> {
     let many = part(captures, "name").ends_with('s');
-    Some(format!("{} {}", if many { "numbers" } else { "number" }, quantity(part(captures, "n"))))
+    Some(format!("{} {}", if many { "numbers" } else { "number" }, count(part(captures, "n"))))
+}
+
+/// Long ones are names, not amounts.
+fn count(digits: &str) -> String {
+    if digits.len() > 4 { spell(digits) } else { quantity(digits) }
 }
 
 fn hashtag(captures: &Captures<'_>, _: Around<'_>) -> Option<String> {
@@ -132,8 +143,8 @@ fn abbreviation(captures: &Captures<'_>, around: Around<'_>) -> Option<String> {
     known.then(|| format!("{said}{end}"))
 }
 
-/// `GPT-4o`, `mp3`, `RTX4090`, `COVID-19`: letters as they are, digits as numbers.
-fn letters_and_digits(captures: &Captures<'_>, _: Around<'_>) -> Option<String> {
+/// `GPT-4o`, `mp3`, `5G`, `RTX4090`, `COVID-19`: letters as they are, digits as numbers.
+pub(super) fn letters_and_digits(captures: &Captures<'_>, _: Around<'_>) -> Option<String> {
     let mut parts: Vec<String> = Vec::new();
     let mut rest = &captures[0];
     while let Some(first) = rest.chars().next() {
