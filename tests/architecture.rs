@@ -68,6 +68,7 @@ const CRATES: &[(&str, &[&str])] = &[
     // What processes use: `telemetry` tells it of our own, `load` looks at servers.
     ("procfs", &["load", "telemetry"]),
     ("prometheus", &["telemetry"]),
+    ("rcgen", &["server"]),
     ("regex", &["tts"]),
     // `store` fetches models; `load` is a client of servers, `llm` of language models, and `tts` of voices.
     ("reqwest", &["store", "load", "llm", "tts"]),
@@ -84,6 +85,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("symphonia_adapter_libopus", &["audio"]),
     // `cli` reports on disks and on the machine; memory is the business of `gpu`.
     ("sysinfo", &["gpu", "cli"]),
+    // `server` speaks TLS on its own socket; those who are clients get it with theirs.
+    ("tokio_rustls", &["server"]),
     ("tokio_tungstenite", &["load"]),
     ("toml", &["config", "store"]),
     ("tracing_subscriber", &["telemetry"]),

@@ -76,6 +76,17 @@ fn an_address_beyond_loopback_without_a_key_is_refused() {
 }
 
 #[test]
+fn a_certificate_that_is_not_there_is_a_matter_of_configuration() {
+    let arguments = ["serve", "--tls-cert", "/nowhere/cert.pem", "--tls-key", "/nowhere/key.pem"];
+    assert_fails(
+        &Bench::new().run(&arguments, &[]),
+        78,
+        "cannot read /nowhere/cert.pem",
+        "--tls-self-signed",
+    );
+}
+
+#[test]
 fn an_unknown_key_in_the_file_is_refused_with_its_line() {
     let bench = Bench::new();
     bench.write("here.toml", "[pool]\nslotz = 1\n");

@@ -4,6 +4,7 @@ use super::output;
 use crate::asr::{AsrError, StartError};
 use crate::config::ConfigError;
 use crate::gpu::GpuError;
+use crate::server::TlsError;
 use crate::store::StoreError;
 use crate::tts::TtsError;
 use crate::vad::VadError;
@@ -47,6 +48,13 @@ impl Failure {
     /// A device, a model or a library is not there or does not fit, and here is what to do.
     pub(super) fn unavailable(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { code: UNAVAILABLE, ..Self::new(message, hint) }
+    }
+}
+
+impl From<TlsError> for Failure {
+    /// A certificate that cannot be used.
+    fn from(error: TlsError) -> Self {
+        Self { code: CONFIG, ..Self::new(error.to_string(), error.hint()) }
     }
 }
 

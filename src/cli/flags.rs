@@ -78,6 +78,15 @@ pub(super) struct ServerFlags {
     /// A TOML file of [[key]] tables: name, hash = "sha256:…" (printf %s KEY | sha256sum) or key, tier, max_sessions, max_leases
     #[arg(long, value_name = "FILE", env = "STENOPOOL_KEY_FILE")]
     key_file: Option<PathBuf>,
+    /// Speak https and wss with this certificate, PEM, and those between it and its root; renewed ones need a restart
+    #[arg(long, value_name = "FILE", env = "STENOPOOL_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM, without a password
+    #[arg(long, value_name = "FILE", env = "STENOPOOL_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+    /// Speak https and wss with a certificate of our own for localhost and the address that is bound
+    #[arg(long, env = "STENOPOOL_TLS_SELF_SIGNED", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    tls_self_signed: Option<bool>,
     /// Names that clients may use for the loaded model, comma separated [default: whisper-1, gpt-4o-transcribe, …]
     #[arg(long, value_name = "NAME", env = "STENOPOOL_ALIASES", value_delimiter = ',')]
     aliases: Option<Vec<String>>,

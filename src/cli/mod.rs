@@ -1,6 +1,7 @@
 //! Commands; the only place that wires the others together.
 
 mod assembly;
+mod certificate;
 mod device;
 mod doctor;
 mod failure;

@@ -1,6 +1,7 @@
 //! `stenopool serve`: everything wired, from the listening socket to the last signal.
 
 use super::assembly::{Assembly, Purpose, assemble, demo_notice, pull_command};
+use super::certificate::Certificate;
 use super::failure::Failure;
 use super::language_model::language_model;
 use super::output;
@@ -10,7 +11,7 @@ use crate::asr::Supervisor;
 use crate::config::{EdgeSettings, Settings};
 use crate::gpu::{Binding, DeviceInfo, DeviceKind, Sizing};
 use crate::pool::Allocator;
-use crate::server::{Keyring, ModelNames, Server, ServerSettings, serve};
+use crate::server::{Keyring, ModelNames, Server, ServerSettings, serve_over};
 use crate::session::{Assistant, Frontend};
 use crate::vad::EndpointSettings;
 use anyhow::Context;
@@ -35,6 +36,7 @@ use tracing::{info, warn};
 pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     settings.check_exposure()?;
     settings.warnings.iter().for_each(|warning| warn!("{warning}"));
+    let certificate = Certificate::open(settings.server.tls.as_ref(), settings.server.bind.ip())?;
     let listener = bind(settings.server.bind).await?;
     let address = listener.local_addr().context("the socket has no address")?;
     // Voices that live on a device are there before the slots are counted.
@@ -45,7 +47,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let assembly = assemble(&settings, Purpose::Server).await?;
     if settings.log.format.is_for_people() {
         // A server whose banner nobody reads serves all the same.
-        let _ = output::print(&banner(&assembly, &settings, &assistant, address));
+        let _ = output::print(&banner(&assembly, &settings, &assistant, address, certificate.as_ref()));
     }
     let Assembly { frontend, supervisor, .. } = assembly;
     let grace = settings.server.shutdown_grace;
@@ -55,7 +57,9 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     };
     let server = Arc::new(server);
     stop_on_signals(server.stopping.clone(), server.lanes.allocator().clone())?;
-    serve(listener, server, grace).await.context("the server ended before its time")?;
+    serve_over(listener, certificate.map(|certificate| certificate.tls), server, grace)
+        .await
+        .context("the server ended before its time")?;
     supervisor.stop().await;
     info!("stopped");
     Ok(ExitCode::SUCCESS)
@@ -110,13 +114,20 @@ fn stop_on_signals(stopping: CancellationToken, allocator: Allocator) -> std::io
 }
 
 /// What a person wants to know when the server is up: what it is, and what to type.
-fn banner(assembly: &Assembly, settings: &Settings, assistant: &Assistant, address: SocketAddr) -> String {
+fn banner(
+    assembly: &Assembly,
+    settings: &Settings,
+    assistant: &Assistant,
+    address: SocketAddr,
+    certificate: Option<&Certificate>,
+) -> String {
     let Assembly { model, supervisor, share, .. } = assembly;
     let device = &supervisor.capacity().borrow().device.clone();
     let asked = settings.slots.slots;
     let slots = pool_in_words(&supervisor.sizing(), device, share.threads, share.cores, asked);
     Greeting {
-        url: format!("http://{}", reachable(address)),
+        url: format!("{}://{}", if certificate.is_some() { "https" } else { "http" }, reachable(address)),
+        trust: certificate.and_then(Certificate::for_curl).unwrap_or_default(),
         model: &model.name,
         notice: demo_notice(model),
         pull: pull_command(),
@@ -165,6 +176,8 @@ fn in_words(settings: &Settings, assistant: &Assistant) -> String {
 /// What the banner says.
 struct Greeting<'a> {
     url: String,
+    /// What `curl` is told so that it trusts a certificate of our own, with a space behind it.
+    trust: String,
     model: &'a str,
     notice: Option<&'a str>,
     /// The command that installs a real model.
@@ -177,7 +190,7 @@ struct Greeting<'a> {
 
 impl Greeting<'_> {
     fn to_text(&self) -> String {
-        let Self { url, model, notice, pull, slots, talk, n_keys } = self;
+        let Self { url, trust, model, notice, pull, slots, talk, n_keys } = self;
         let mut text = format!("\nStenopool {} on {url}\n\n  model  {model}\n", env!("CARGO_PKG_VERSION"));
         if let Some(notice) = notice {
             write!(text, "         {notice}\n         for a real one: {pull}\n")
@@ -188,7 +201,7 @@ impl Greeting<'_> {
             1 => ("one is known".to_owned(), "-H \"Authorization: Bearer $KEY\" "),
             n => (format!("{n} are known"), "-H \"Authorization: Bearer $KEY\" "),
         };
-        let try_it = format!("curl {header}-F file=@speech.wav {url}/v1/audio/transcriptions");
+        let try_it = format!("curl {trust}{header}-F file=@speech.wav {url}/v1/audio/transcriptions");
         write!(text, "  pool   {slots}\n  talk   {talk}\n  keys   {keys}\n  try    {try_it}\n\n")
             .expect("a string takes everything");
         text
@@ -219,7 +232,7 @@ mod tests {
         let pull = "target/release/stenopool models pull base.en".into();
         let slots = "2 slots × 1 thread (2 cores)".into();
         let talk = "echo".into();
-        Greeting { url, model: "demo", notice, pull, slots, talk, n_keys }.to_text()
+        Greeting { url, trust: String::new(), model: "demo", notice, pull, slots, talk, n_keys }.to_text()
     }
 
     #[test]

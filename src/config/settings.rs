@@ -11,7 +11,7 @@ use crate::asr::EncoderWindow;
 use crate::gpu::{Bytes, DeviceSelector};
 use crate::llm::LlmSettings;
 use crate::pool::{LeaseScope, LedgerSettings, PoolSettings};
-use crate::server::{KeyEntry, ModelNames, ServerSettings};
+use crate::server::{KeyEntry, ModelNames, ServerSettings, TlsSettings};
 use crate::telemetry::{LogFormat, LogSettings};
 use crate::vad::EndpointSettings;
 use std::net::SocketAddr;
@@ -51,6 +51,8 @@ pub struct Settings {
 pub struct EdgeSettings {
     /// Where it listens.
     pub bind: SocketAddr,
+    /// How it proves its name; `None`: it speaks without TLS.
+    pub tls: Option<TlsSettings>,
     /// Whether everybody may come in from everywhere.
     pub insecure: bool,
     /// Who may come in; empty: everybody who can reach it.
@@ -178,6 +180,7 @@ impl EdgeSettings {
         keys::check_distinct(&keys)?;
         Ok(Self {
             bind: parse_bind(raw.bind.as_deref())?,
+            tls: tls(&raw)?,
             insecure: raw.insecure.unwrap_or(false),
             keys,
             aliases: raw
@@ -191,6 +194,26 @@ impl EdgeSettings {
                 ..with_live(with_leases(raw.try_into()?, pool)?, live)?
             },
         })
+    }
+}
+
+/// A certificate of the user's, or one of our own, or none; whether files can be used shows where they are read.
+fn tls(raw: &RawServer) -> Result<Option<TlsSettings>, InvalidSetting> {
+    let self_signed = raw.tls_self_signed.unwrap_or(false);
+    match (raw.tls_cert.clone(), raw.tls_key.clone(), self_signed) {
+        (None, None, false) => Ok(None),
+        (None, None, true) => Ok(Some(TlsSettings::SelfSigned)),
+        (Some(cert), Some(key), false) => Ok(Some(TlsSettings::Files { cert, key })),
+        (Some(_), None, _) => {
+            Err(InvalidSetting::new("server.tls_key", "missing", "the key of server.tls_cert"))
+        }
+        (None, Some(_), _) => {
+            Err(InvalidSetting::new("server.tls_cert", "missing", "the certificate of server.tls_key"))
+        }
+        (Some(_), Some(_), true) => {
+            let expected = "false where server.tls_cert is given";
+            Err(InvalidSetting::new("server.tls_self_signed", true, expected))
+        }
     }
 }
 

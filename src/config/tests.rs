@@ -269,6 +269,21 @@ fn values_out_of_range_are_refused_with_key_value_and_range() {
 }
 
 #[test]
+fn tls_is_two_files_or_a_certificate_of_our_own() {
+    use crate::server::TlsSettings;
+    let tls = |text: &str| from_file(&format!("[server]\n{text}\n")).map(|settings| settings.server.tls);
+    let files = TlsSettings::Files { cert: "c.pem".into(), key: "k.pem".into() };
+    assert_eq!(tls("").unwrap(), None);
+    assert_eq!(tls("tls_self_signed = true").unwrap(), Some(TlsSettings::SelfSigned));
+    assert_eq!(tls("tls_cert = \"c.pem\"\ntls_key = \"k.pem\"").unwrap(), Some(files));
+    let error = |text: &str| tls(text).unwrap_err().to_string();
+    assert!(error("tls_cert = \"c.pem\"").starts_with("server.tls_key is missing"));
+    assert!(error("tls_key = \"k.pem\"").starts_with("server.tls_cert is missing"));
+    let both = "tls_cert = \"c.pem\"\ntls_key = \"k.pem\"\ntls_self_signed = true";
+    assert!(error(both).starts_with("server.tls_self_signed is true"));
+}
+
+#[test]
 fn only_a_key_or_insecure_opens_the_server_to_the_network() {
     let exposure = |text: &str| from_file(text).unwrap().check_exposure().map_err(|error| error.code());
     assert_eq!(exposure("[server]\nbind = \"0.0.0.0:80\"\n"), Err("bind_exposed"));

@@ -19,6 +19,7 @@ mod request;
 mod serve;
 mod speech;
 mod status;
+mod tls;
 mod transcriptions;
 mod upload;
 
@@ -29,7 +30,8 @@ pub use languages::{LanguageError, language_code, language_name, spoken_language
 pub use models::{ModelNames, UnknownModel};
 pub use readings::Readings;
 pub use request::RequestError;
-pub use serve::serve;
+pub use serve::{serve, serve_over};
+pub use tls::{Pem, Tls, TlsError, TlsSettings, self_signed};
 pub use upload::UploadError;
 
 use crate::asr::{Capacity, Lanes};

@@ -2,6 +2,7 @@
 
 use super::connection::PatientStream;
 use super::pulse::Pulse;
+use super::tls::Tls;
 use super::{Server, router};
 use axum::Router;
 use hyper::server::conn::http1;
@@ -13,6 +14,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -28,7 +30,16 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// How long sessions that are cut off have for telling their clients so.
 const CUT_OFF: Duration = Duration::from_secs(2);
 
-/// Serves until `server.stopping` is cancelled.
+/// Serves without TLS; [`serve_over`] says how.
+///
+/// # Errors
+///
+/// As [`serve_over`].
+pub async fn serve(listener: TcpListener, server: Arc<Server>, grace: Duration) -> io::Result<()> {
+    serve_over(listener, None, server, grace).await
+}
+
+/// Serves until `server.stopping` is cancelled, over TLS where there is a certificate.
 ///
 /// From then on `/readyz` says so, nobody new comes in, and the pool takes no new flows; requests and sessions in
 /// progress get `grace` to end. What is left then is cut off: requests without an answer, sessions with `failed` for all
@@ -37,13 +48,18 @@ const CUT_OFF: Duration = Duration::from_secs(2);
 /// # Errors
 ///
 /// When the listener cannot tell its address: it was never bound.
-pub async fn serve(listener: TcpListener, server: Arc<Server>, grace: Duration) -> io::Result<()> {
-    info!(address = %listener.local_addr()?, "listening");
+pub async fn serve_over(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    server: Arc<Server>,
+    grace: Duration,
+) -> io::Result<()> {
+    info!(address = %listener.local_addr()?, tls = tls.is_some(), "listening");
     let connections = TaskTracker::new();
     let router = router(Arc::clone(&server));
     while let Some((stream, peer)) = server.stopping.run_until_cancelled(accept(&listener)).await {
         debug!(%peer, "connected");
-        let conversation = converse(stream, Peer(peer.ip()), router.clone(), Arc::clone(&server));
+        let conversation = welcome(stream, Peer(peer.ip()), tls.clone(), router.clone(), Arc::clone(&server));
         connections.spawn(server.cut_off.clone().run_until_cancelled_owned(conversation));
     }
     drop(listener);
@@ -75,11 +91,24 @@ fn is_the_clients(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Serves one connection to its end; when the server stops, to the end of the request in progress.
-async fn converse(stream: TcpStream, peer: Peer, router: Router, server: Arc<Server>) {
+/// Serves one connection, behind a handshake where TLS is spoken. Nobody else waits for it.
+async fn welcome(stream: TcpStream, peer: Peer, tls: Option<Tls>, router: Router, server: Arc<Server>) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "no TCP_NODELAY");
     }
+    let Some(tls) = tls else { return converse(stream, peer, router, server).await };
+    match server.stopping.run_until_cancelled(tls.accept(stream)).await {
+        Some(Ok(stream)) => converse(stream, peer, router, Arc::clone(&server)).await,
+        Some(Err(error)) => debug!(peer = %peer.0, %error, "no TLS handshake"),
+        None => {}
+    }
+}
+
+/// Serves one connection to its end; when the server stops, to the end of the request in progress.
+async fn converse<S>(stream: S, peer: Peer, router: Router, server: Arc<Server>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let pulse = Arc::new(Pulse::new());
     let stream = PatientStream::new(stream, server.settings.slow_client, Arc::clone(&pulse));
     let service = TowerToHyperService::new(router);

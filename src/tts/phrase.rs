@@ -8,6 +8,7 @@ mod abbreviations;
 mod block;
 mod cut;
 mod inline;
+mod scripts;
 
 pub(super) use block::{Block, Place};
 pub(super) use inline::{Kind, Look, atom};
@@ -47,26 +48,26 @@ impl Phraser {
 
     /// Returns what is left when the text is over. What is pushed then begins a new text.
     pub fn finish(&mut self) -> Vec<Phrase> {
-        let mut phrases = self.take(true);
+        let mut all = self.take(true);
         let rest = std::mem::take(&mut self.pending);
         if !rest.is_empty() {
-            phrases.push(self.phrase(&rest));
+            all.push(self.phrase(&rest));
         }
         self.place = Place::default();
-        phrases
+        all
     }
 
     fn take(&mut self, at_end: bool) -> Vec<Phrase> {
         let pending = std::mem::take(&mut self.pending);
         let mut rest = pending.as_str();
-        let mut phrases = Vec::new();
+        let mut all = Vec::new();
         while let Some(length) = cut::find(rest, &self.place, at_end) {
             let (text, after) = rest.split_at(length);
-            phrases.push(self.phrase(text));
+            all.push(self.phrase(text));
             rest = after;
         }
-        self.pending = rest.to_owned();
-        phrases
+        rest.clone_into(&mut self.pending);
+        all
     }
 
     fn phrase(&mut self, text: &str) -> Phrase {
@@ -79,17 +80,21 @@ impl Phraser {
 /// All phrases of a whole text.
 pub fn phrases(text: &str, language: Option<&str>) -> Vec<Phrase> {
     let mut phraser = Phraser::new(language);
-    let mut phrases = phraser.push(text);
-    phrases.extend(phraser.finish());
-    phrases
+    let mut all = phraser.push(text);
+    all.extend(phraser.finish());
+    all
 }
 
 /// A whole text as it is said.
 pub fn speakable(text: &str, language: Option<&str>) -> String {
-    let phrases = phrases(text, language);
-    let said: Vec<&str> =
-        phrases.iter().map(|phrase| phrase.spoken.as_str()).filter(|s| !s.is_empty()).collect();
-    said.join(" ")
+    let mut all = String::new();
+    for phrase in phrases(text, language).iter().filter(|phrase| !phrase.spoken.is_empty()) {
+        if !all.is_empty() {
+            all.push(' ');
+        }
+        all.push_str(&phrase.spoken);
+    }
+    all
 }
 
 #[cfg(test)]

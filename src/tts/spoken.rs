@@ -3,8 +3,16 @@
 //! Three steps: [`plain`] takes the markdown away, [`english`] turns numbers, abbreviations and symbols into words
 //! (in English only), [`tidy`] drops what nobody can say.
 
+mod addresses;
+mod calendar;
+mod english;
+mod numbers;
 mod plain;
+mod quantities;
+mod symbols;
 mod tidy;
+mod units;
+mod words;
 
 use super::phrase::{Block, Place};
 
@@ -15,6 +23,15 @@ pub(super) fn say(text: &str, place: &Place, language: Option<&str>) -> String {
         return String::new();
     }
     let marks = place.opening(text).map_or(0, |opening| opening.length);
-    let _ = language;
-    tidy::tidy(&plain::plain(text, marks, block))
+    let plain = plain::plain(text, marks, block);
+    let worded = if is_english(language) { english::english(&plain) } else { addresses::named(&plain) };
+    tidy::tidy(&worded)
 }
+
+/// English is assumed where nobody says otherwise.
+fn is_english(language: Option<&str>) -> bool {
+    language.is_none_or(|language| language.split(['-', '_']).next() == Some("en"))
+}
+
+#[cfg(test)]
+mod tests;

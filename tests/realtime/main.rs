@@ -8,6 +8,7 @@ mod driver;
 mod endings;
 mod server;
 mod surface;
+mod tls;
 mod waiting;
 
 use base64::Engine as _;

@@ -10,7 +10,7 @@ use stenopool::asr::{DecodeOptions, EncoderWindow, Lanes, ModelInfo};
 use stenopool::audio::Utterance;
 use stenopool::llm::Echo;
 use stenopool::pool::{Allocator, Lease, PoolSettings, SlotId, Snapshot, Tier, Weight};
-use stenopool::server::{KeyEntry, Keyring, ModelNames, Server, ServerSettings};
+use stenopool::server::{KeyEntry, Keyring, ModelNames, Server, ServerSettings, Tls};
 use stenopool::session::{Assistant, Frontend};
 use stenopool::vad::fake::FakeDetector;
 use tokio::net::TcpListener;
@@ -73,23 +73,27 @@ pub(crate) async fn serve_guarded(key: &str, max_sessions: usize) -> Served {
 }
 
 async fn start(script: Script, settings: ServerSettings, keys: Vec<KeyEntry>, grace: Duration) -> Served {
+    listen(fake_server(script, settings, keys), None, grace).await
+}
+
+fn fake_server(script: Script, settings: ServerSettings, keys: Vec<KeyEntry>) -> Server {
     let (allocator, _retired) = Allocator::new(PoolSettings::default());
     for slot in 0..2 {
         allocator.add(SlotId(slot));
     }
     let model = ModelInfo { name: "fake".into(), multilingual: false, window: EncoderWindow::Fit };
     let lanes = Lanes::new(Arc::new(FakeEngine::new(script)), allocator, model);
-    serve_on(lanes, settings, keys, grace).await
+    server_on(lanes, settings, keys)
 }
 
 /// Serves on lanes that somebody else looks after.
 #[allow(dead_code, reason = "only the tests of faults have lanes of their own")]
 pub(crate) async fn serve_lanes(lanes: Lanes, settings: ServerSettings, grace: Duration) -> Served {
-    serve_on(lanes, settings, Vec::new(), grace).await
+    listen(server_on(lanes, settings, Vec::new()), None, grace).await
 }
 
-async fn serve_on(lanes: Lanes, settings: ServerSettings, keys: Vec<KeyEntry>, grace: Duration) -> Served {
-    let server = Arc::new(Server {
+fn server_on(lanes: Lanes, settings: ServerSettings, keys: Vec<KeyEntry>) -> Server {
+    Server {
         models: ModelNames::new(lanes.model().name.clone(), vec!["whisper-1".into()]),
         lanes,
         capacity: fake::capacity(),
@@ -100,10 +104,20 @@ async fn serve_on(lanes: Lanes, settings: ServerSettings, keys: Vec<KeyEntry>, g
         stopping: CancellationToken::new(),
         cut_off: CancellationToken::new(),
         sessions: TaskTracker::new(),
-    });
+    }
+}
+
+/// Serves with the default settings over TLS.
+#[allow(dead_code, reason = "only the tests of TLS speak it")]
+pub(crate) async fn serve_tls(script: Script, tls: Tls) -> Served {
+    listen(fake_server(script, settings(), Vec::new()), Some(tls), PATIENCE).await
+}
+
+async fn listen(server: Server, tls: Option<Tls>, grace: Duration) -> Served {
+    let server = Arc::new(server);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound");
-    let serving = tokio::spawn(stenopool::server::serve(listener, Arc::clone(&server), grace));
+    let serving = tokio::spawn(stenopool::server::serve_over(listener, tls, Arc::clone(&server), grace));
     Served { address, server, serving: Mutex::new(serving) }
 }
 

@@ -6,7 +6,7 @@
 use super::abbreviations::{Stop, stop_behind};
 use super::block::{Block, Opening, Place, opening};
 use super::inline::{Look, atom};
-use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+use super::scripts::{is_end_mark, is_full_width, is_ideographic, is_mark, is_unspaced};
 
 /// A word counts two, a letter of a script without spaces one: words are about two letters long there.
 const WORD: usize = 2;
@@ -50,7 +50,7 @@ pub(super) fn find(text: &str, place: &Place, at_end: bool) -> Option<usize> {
     let content = text.trim_start();
     let skipped = text.len() - content.len();
     if content.is_empty() || skipped > LONGEST_WORD {
-        return (skipped > LONGEST_WORD).then(|| floor(text, LONGEST_WORD));
+        return (skipped > LONGEST_WORD).then(|| text.floor_char_boundary(LONGEST_WORD));
     }
     let opening = if place.line_start || text[..skipped].contains('\n') {
         match opening(content, at_end) {
@@ -74,17 +74,12 @@ fn line_of_code(text: &str) -> Option<usize> {
     }
 }
 
-/// The last boundary of characters up to `at`.
-fn floor(text: &str, at: usize) -> usize {
-    text.floor_char_boundary(at)
-}
-
 /// One reading of a text from left to right.
 struct Scan<'a> {
     text: &'a str,
     at_end: bool,
     first: bool,
-    row: bool,
+    block: Block,
     at: usize,
     chars: usize,
     /// What was read, in [`WORD`]s; a word counts when it has begun.
@@ -123,7 +118,7 @@ impl<'a> Scan<'a> {
             text,
             at_end,
             first,
-            row: block == Block::Row,
+            block,
             at,
             chars: text[..at].chars().count(),
             size: 0,
@@ -175,8 +170,10 @@ impl<'a> Scan<'a> {
         match next {
             '\n' => Found::Cut(behind),
             '*' => self.emphasis(),
-            '|' if self.row => self.clause_ends(behind),
-            '.' | '!' | '?' | '…' | '。' | '！' | '？' | '．' | '｡' | '؟' | '।' if !self.row => {
+            '|' if self.block == Block::Row => self.clause_ends(behind),
+            '.' | '!' | '?' | '…' | '。' | '！' | '？' | '．' | '｡' | '؟' | '।'
+                if self.block != Block::Row =>
+            {
                 self.mark(next)
             }
             ',' | ';' | ':' | '—' | '–' | '-' | '、' | '，' | '；' | '：' | '،' => {
@@ -385,34 +382,4 @@ fn binds(word: &str) -> bool {
     let last = word.chars().next_back();
     last.is_some_and(|c| c.is_ascii_digit() || "$€£#@&+=/<>~^([{“‘".contains(c))
         || word.strip_suffix('.').is_some_and(|word| stop_behind(word) == Stop::Word)
-}
-
-fn is_end_mark(c: char) -> bool {
-    ".!?…。！？．｡؟।‼⁉⁈".contains(c)
-}
-
-/// Marks that no space follows.
-fn is_full_width(c: char) -> bool {
-    "。！？．｡、，；：।".contains(c)
-}
-
-/// Letters of scripts that are written without spaces: Chinese, Japanese, Thai, Lao, Burmese, Khmer.
-fn is_unspaced(c: char) -> bool {
-    is_ideographic(c)
-        || matches!(c, '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')
-}
-
-/// Chinese characters and Japanese syllables.
-fn is_ideographic(c: char) -> bool {
-    is_kana(c)
-        || matches!(c, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}'
-            | '\u{20000}'..='\u{3ffff}')
-}
-
-fn is_kana(c: char) -> bool {
-    matches!(c, '\u{3040}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}' | '\u{ff66}'..='\u{ff9f}')
-}
-
-fn is_mark(c: char) -> bool {
-    c.general_category_group() == GeneralCategoryGroup::Mark
 }
