@@ -61,6 +61,8 @@ missing_packages() {
     have cc || echo gcc
     have c++ || echo g++
     # The C compiler without the headers of the C library is no use to anyone.
+    # The voice of conversations where nothing better is installed; elsewhere than on Debian nobody is made to have it.
+    have espeak-ng || ! have apt-get || echo espeak-ng
     [ -e /usr/include/stdlib.h ] || ! have apt-get || echo libc6-dev
     if ! runtime_is_right || [ "${1-}" = python ]; then
         pip_works || echo python3-pip

@@ -15,7 +15,9 @@ pub(super) fn tell(event: ReplyEvent, conversation: &str, dialect: Dialect) -> V
         ReplyEvent::Began(view) => {
             vec![ServerEvent::ResponseCreated { response: Box::new(Response::of(&view, conversation)) }]
         }
-        ReplyEvent::ItemAdded { part, previous, item } => added(&part, previous, &item, dialect),
+        ReplyEvent::ItemAdded { part, joins, previous, item } => {
+            added(&part, joins.then_some(previous), &item, dialect)
+        }
         ReplyEvent::Text { part, spoken: false, delta } => {
             vec![ServerEvent::TextDelta { at: at(part), delta }]
         }
@@ -32,7 +34,9 @@ pub(super) fn tell(event: ReplyEvent, conversation: &str, dialect: Dialect) -> V
             call_id,
             delta,
         }],
-        ReplyEvent::ItemDone { part, previous, item } => done(&part, previous, &item, dialect),
+        ReplyEvent::ItemDone { part, joins, previous, item } => {
+            done(&part, joins.then_some(previous), &item, dialect)
+        }
         ReplyEvent::Truncated { item, heard } => vec![ServerEvent::ItemTruncated {
             item_id: item,
             content_index: 0,
@@ -54,19 +58,20 @@ fn at(part: ReplyPart) -> At {
     At { response_id: part.reply.to_string(), item_id: part.item, output_index: part.index, content_index: 0 }
 }
 
+/// An item begins; `previous` is what it follows in the conversation, if it joins that.
 fn added(
     part: &ReplyPart,
-    previous_item_id: Option<String>,
+    previous: Option<Option<String>>,
     item: &session::Item,
     dialect: Dialect,
 ) -> Vec<ServerEvent> {
     let shown = Item::empty(item);
     let (response_id, output_index) = (part.reply.to_string(), part.index);
     let mut events = vec![ServerEvent::OutputItemAdded { response_id, output_index, item: shown.clone() }];
-    events.push(match dialect {
+    events.extend(previous.map(|previous_item_id| match dialect {
         Dialect::Current => ServerEvent::ItemAdded { previous_item_id, item: shown },
         Dialect::Beta => ServerEvent::ItemCreated { previous_item_id, item: shown },
-    });
+    }));
     let part = at(part.clone());
     match content(item) {
         Some(Content::OutputText(_)) => {
@@ -81,9 +86,10 @@ fn added(
     events
 }
 
+/// An item ends; `previous` as in [`added`].
 fn done(
     part: &ReplyPart,
-    previous_item_id: Option<String>,
+    previous: Option<Option<String>>,
     item: &session::Item,
     dialect: Dialect,
 ) -> Vec<ServerEvent> {
@@ -99,7 +105,7 @@ fn done(
         _ => content(item).map_or_else(Vec::new, |content| content_done(part, content)),
     };
     let shown = Item::of(item);
-    if dialect == Dialect::Current {
+    if let (Dialect::Current, Some(previous_item_id)) = (dialect, previous) {
         events.push(ServerEvent::ItemDone { previous_item_id, item: shown.clone() });
     }
     let (response_id, output_index) = (part.reply.to_string(), part.index);

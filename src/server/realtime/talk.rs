@@ -146,6 +146,7 @@ impl TalkConfig {
             instructions: self.instructions.clone(),
             spoken: self.spoken,
             voice: Voice { name: self.voice.1.clone(), speed: self.speed as f32 },
+            voice_name: self.voice.0.clone(),
             output: self.format.stream_format().expect("rates are checked when they are set"),
             language: self.language.clone(),
             tools: self.tools.clone(),

@@ -115,7 +115,7 @@ impl Current {
             status,
             items: self.done.iter().map(|(_, item)| item.clone()).collect(),
             spoken: settings.spoken,
-            voice: settings.voice.name.clone(),
+            voice: settings.voice_name.clone(),
             output: settings.output,
             outside: self.request.outside,
             max_tokens: settings.max_tokens,
@@ -229,7 +229,7 @@ impl Current {
         let part = Part { reply: self.id, index: self.n_items, item: id };
         self.n_items += 1;
         self.open.push(Open { part: part.clone(), previous: previous.clone(), item: item.clone(), call });
-        ReplyEvent::ItemAdded { part, previous, item }
+        ReplyEvent::ItemAdded { part, joins: !self.request.outside, previous, item }
     }
 
     /// Has the history know what was told so far.
@@ -298,7 +298,7 @@ impl Current {
             item.status = status;
             history.change(&item.id, |kept| *kept = item.clone());
             self.done.push((part.index, item.clone()));
-            events.push(ReplyEvent::ItemDone { part, previous, item });
+            events.push(ReplyEvent::ItemDone { part, joins: !self.request.outside, previous, item });
         }
         self.done.sort_by_key(|(index, _)| *index);
         events

@@ -28,7 +28,9 @@ pub enum ReplyEvent {
     ItemAdded {
         /// Which item.
         part: Part,
-        /// The one before it in the conversation.
+        /// Whether it joins the conversation.
+        joins: bool,
+        /// The one before it there.
         previous: Option<String>,
         /// Empty, as yet.
         item: Item,
@@ -62,7 +64,9 @@ pub enum ReplyEvent {
     ItemDone {
         /// Which.
         part: Part,
-        /// The one before it in the conversation.
+        /// Whether it belongs to the conversation.
+        joins: bool,
+        /// The one before it there.
         previous: Option<String>,
         /// All of it, as far as it was told.
         item: Item,
@@ -112,7 +116,7 @@ pub struct ReplyView {
     pub items: Vec<Item>,
     /// Whether it is spoken.
     pub spoken: bool,
-    /// With which voice.
+    /// With which voice, as the client calls it.
     pub voice: String,
     /// In which format.
     pub output: StreamFormat,

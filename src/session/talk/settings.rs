@@ -34,6 +34,8 @@ pub struct TalkSettings {
     pub spoken: bool,
     /// With which voice.
     pub voice: Voice,
+    /// What the client calls it.
+    pub voice_name: String,
     /// In which format.
     pub output: StreamFormat,
     /// In which language, as an ISO 639-1 code, if that is known.

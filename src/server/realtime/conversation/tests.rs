@@ -1,6 +1,7 @@
 //! What clients are told, event by event.
 
 mod orders;
+mod replies;
 
 use super::*;
 use crate::asr::{AsrError, Hypothesis, Segment, Stability, Timing};

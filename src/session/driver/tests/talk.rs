@@ -21,6 +21,7 @@ fn talk() -> TalkSettings {
         instructions: "Be brief.".into(),
         spoken: true,
         voice: Voice { name: "fake".into(), speed: 1.0 },
+        voice_name: "fake".into(),
         output: StreamFormat::pcm16(24_000).unwrap(),
         language: None,
         tools: Vec::new(),
