@@ -16,7 +16,8 @@ pub(super) fn tell(event: ReplyEvent, conversation: &str, dialect: Dialect) -> V
             vec![ServerEvent::ResponseCreated { response: Box::new(Response::of(&view, conversation)) }]
         }
         ReplyEvent::ItemAdded { part, joins, previous, item } => {
-            added(&part, joins.then_some(previous), &item, dialect)
+            let joined = joins.then(|| joined(previous, &item, dialect));
+            added(&part, joined, &item)
         }
         ReplyEvent::Text { part, spoken: false, delta } => {
             vec![ServerEvent::TextDelta { at: at(part), delta }]
@@ -35,7 +36,11 @@ pub(super) fn tell(event: ReplyEvent, conversation: &str, dialect: Dialect) -> V
             delta,
         }],
         ReplyEvent::ItemDone { part, joins, previous, item } => {
-            done(&part, joins.then_some(previous), &item, dialect)
+            let shown = Item::of(&item);
+            // Beta has one event for both ends of an item.
+            let joined = (joins && dialect == Dialect::Current)
+                .then(|| ServerEvent::ItemDone { previous_item_id: previous, item: shown });
+            done(&part, joined, &item)
         }
         ReplyEvent::Truncated { item, heard } => vec![ServerEvent::ItemTruncated {
             item_id: item,
@@ -58,20 +63,21 @@ fn at(part: ReplyPart) -> At {
     At { response_id: part.reply.to_string(), item_id: part.item, output_index: part.index, content_index: 0 }
 }
 
-/// An item begins; `previous` is what it follows in the conversation, if it joins that.
-fn added(
-    part: &ReplyPart,
-    previous: Option<Option<String>>,
-    item: &session::Item,
-    dialect: Dialect,
-) -> Vec<ServerEvent> {
+/// A new item of the conversation.
+fn joined(previous_item_id: Option<String>, item: &session::Item, dialect: Dialect) -> ServerEvent {
+    let item = Item::empty(item);
+    match dialect {
+        Dialect::Current => ServerEvent::ItemAdded { previous_item_id, item },
+        Dialect::Beta => ServerEvent::ItemCreated { previous_item_id, item },
+    }
+}
+
+/// An item begins, and joins the conversation if it does.
+fn added(part: &ReplyPart, joined: Option<ServerEvent>, item: &session::Item) -> Vec<ServerEvent> {
     let shown = Item::empty(item);
     let (response_id, output_index) = (part.reply.to_string(), part.index);
-    let mut events = vec![ServerEvent::OutputItemAdded { response_id, output_index, item: shown.clone() }];
-    events.extend(previous.map(|previous_item_id| match dialect {
-        Dialect::Current => ServerEvent::ItemAdded { previous_item_id, item: shown },
-        Dialect::Beta => ServerEvent::ItemCreated { previous_item_id, item: shown },
-    }));
+    let mut events = vec![ServerEvent::OutputItemAdded { response_id, output_index, item: shown }];
+    events.extend(joined);
     let part = at(part.clone());
     match content(item) {
         Some(Content::OutputText(_)) => {
@@ -86,13 +92,8 @@ fn added(
     events
 }
 
-/// An item ends; `previous` as in [`added`].
-fn done(
-    part: &ReplyPart,
-    previous: Option<Option<String>>,
-    item: &session::Item,
-    dialect: Dialect,
-) -> Vec<ServerEvent> {
+/// An item ends, in the conversation, too, if it joined that.
+fn done(part: &ReplyPart, joined: Option<ServerEvent>, item: &session::Item) -> Vec<ServerEvent> {
     let mut events = match &item.body {
         Body::Call(call) => vec![ServerEvent::ArgumentsDone {
             response_id: part.reply.to_string(),
@@ -104,12 +105,9 @@ fn done(
         }],
         _ => content(item).map_or_else(Vec::new, |content| content_done(part, content)),
     };
-    let shown = Item::of(item);
-    if let (Dialect::Current, Some(previous_item_id)) = (dialect, previous) {
-        events.push(ServerEvent::ItemDone { previous_item_id, item: shown.clone() });
-    }
+    events.extend(joined);
     let (response_id, output_index) = (part.reply.to_string(), part.index);
-    events.push(ServerEvent::OutputItemDone { response_id, output_index, item: shown });
+    events.push(ServerEvent::OutputItemDone { response_id, output_index, item: Item::of(item) });
     events
 }
 

@@ -74,6 +74,7 @@ struct Usage {
 
 /// The language model reads and writes text alone.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(clippy::struct_field_names, reason = "they are OpenAI's names")]
 struct InputTokens {
     text_tokens: u64,
     audio_tokens: u64,
@@ -88,6 +89,7 @@ struct OutputTokens {
 
 /// Where the time went, station by station.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the unit is part of what clients see")]
 struct LatencyPool {
     endpoint_ms: Option<u64>,
     wait_ms: Option<u64>,

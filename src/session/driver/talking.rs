@@ -3,7 +3,7 @@
 use super::{Driver, EAR_IS_HOME, End};
 use crate::audio::Span;
 use crate::session::live::{Command, Refusal, SessionEvent};
-use crate::session::talk::{Held, History, Item, ReplyEvent, Talk, TalkSettings, Verdict};
+use crate::session::talk::{Held, History, Item, ReplyEvent, Talk, TalkSettings, Verdict, is_surely_speech};
 use std::future::pending;
 use tokio::time::Instant;
 
@@ -70,7 +70,7 @@ impl Driver {
         let (Some(last), Some(talk)) = (self.held.back(), &self.talk) else { return Ok(()) };
         let ear = self.ear.as_ref().expect(EAR_IS_HOME);
         let heard = ear.so_far(Span::new(last.from, ear.position()));
-        let sure = heard.is_some_and(|heard| last.weigh(&heard, talk.echo()) == Verdict::Speech);
+        let sure = heard.is_some_and(|heard| is_surely_speech(&heard, talk.echo()));
         if sure || !talk.may_echo(Instant::now()) {
             let last = self.held.len() - 1;
             return self.release(last).await;

@@ -198,9 +198,10 @@ impl Current {
     fn message_for(&mut self, text: &str, history: &mut History) -> (Vec<ReplyEvent>, Option<&mut Open>) {
         let mut events = Vec::new();
         if self.message().is_none() && !text.trim().is_empty() {
-            let content = match self.request.settings.spoken {
-                true => Content::OutputAudio(Script::default()),
-                false => Content::OutputText(String::new()),
+            let content = if self.request.settings.spoken {
+                Content::OutputAudio(Script::default())
+            } else {
+                Content::OutputText(String::new())
             };
             let body = Body::Message { role: Role::Assistant, content: vec![content] };
             events.push(self.open(body, None, history));

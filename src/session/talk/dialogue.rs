@@ -110,13 +110,22 @@ struct Current {
     awaits: usize,
 }
 
+/// What the person does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Speaker {
+    #[default]
+    Silent,
+    Speaking,
+    /// Over a reply, which gave way.
+    Interrupting,
+}
+
 /// The turn-taking of one conversation.
 #[derive(Debug, Default)]
 pub(super) struct Dialogue {
     manners: Manners,
     epoch: Epoch,
-    speaking: bool,
-    gave_way: bool,
+    speaker: Speaker,
     /// Items whose text is not there yet.
     unread: usize,
     /// A turn is over that has to be answered, if there are words in it.
@@ -134,12 +143,12 @@ impl Dialogue {
 
     /// Where it stands.
     pub(super) fn phase(&self) -> Phase {
-        match self.current {
-            _ if self.speaking && self.gave_way => Phase::Interrupted,
-            _ if self.speaking => Phase::Hearing,
-            Some(Current { awaits: 0 }) => Phase::Replying,
-            None if !self.owes => Phase::Listening,
-            _ => Phase::Transcribing,
+        match (self.speaker, self.current) {
+            (Speaker::Interrupting, _) => Phase::Interrupted,
+            (Speaker::Speaking, _) => Phase::Hearing,
+            (Speaker::Silent, Some(Current { awaits: 0 })) => Phase::Replying,
+            (Speaker::Silent, None) if !self.owes => Phase::Listening,
+            (Speaker::Silent, _) => Phase::Transcribing,
         }
     }
 
@@ -167,14 +176,12 @@ impl Dialogue {
     pub(super) fn take(&mut self, cue: Cue) -> Result<Vec<Act>, Untimely> {
         match cue {
             Cue::SpeechStarted => {
-                self.speaking = true;
-                self.gave_way = false;
                 let stopped = if self.manners.interrupt { self.stop(Reason::Interrupted) } else { None };
-                self.gave_way = stopped.is_some();
+                self.speaker = if stopped.is_some() { Speaker::Interrupting } else { Speaker::Speaking };
                 Ok(stopped.into_iter().collect())
             }
             Cue::Committed { detected } => {
-                self.speaking = false;
+                self.speaker = Speaker::Silent;
                 self.unread += 1;
                 self.owes |= detected && self.manners.create;
                 Ok(Vec::new())
@@ -185,7 +192,7 @@ impl Dialogue {
                 Ok(self.text_came())
             }
             Cue::Cleared => {
-                self.speaking = false;
+                self.speaker = Speaker::Silent;
                 Ok(self.answer())
             }
             Cue::TimedOut => {
@@ -217,7 +224,7 @@ impl Dialogue {
 
     /// Answers the turn that is owed an answer, once nothing stands against it.
     fn answer(&mut self) -> Vec<Act> {
-        if !self.owes || self.speaking || self.unread > 0 || self.current.is_some() {
+        if !self.owes || self.speaker != Speaker::Silent || self.unread > 0 || self.current.is_some() {
             return Vec::new();
         }
         self.owes = false;

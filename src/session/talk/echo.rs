@@ -5,9 +5,8 @@
 //! turns out to be neither was never said.
 
 use super::settings::EchoSettings;
-use crate::audio::Utterance;
+use crate::audio::{Utterance, duration_of};
 use crate::session::{ItemId, SessionEvent};
-use std::time::Duration;
 
 /// Ours, where as many words in a row are what was just said.
 const ECHOED_WORDS: usize = 2;
@@ -43,7 +42,7 @@ impl Held {
     pub(in crate::session) fn hold(&mut self, event: SessionEvent, said: &str) -> Verdict {
         let verdict = match &event {
             SessionEvent::Delta { .. } | SessionEvent::Read { .. } => {
-                let words = self.words(&event);
+                let words = self.words_with(&event);
                 let ends = matches!(event, SessionEvent::Read { .. });
                 match () {
                     () if has_words(&words) && !is_echo(&words, said) => Verdict::Speech,
@@ -60,20 +59,13 @@ impl Held {
         verdict
     }
 
-    /// What can be told from the sound of it so far.
-    pub(in crate::session) fn weigh(&self, heard: &Utterance, settings: EchoSettings) -> Verdict {
-        let voiced = Duration::from_secs_f64(heard.voiced as f64 / 16_000.0);
-        let sure = voiced >= settings.speech && level(heard) >= settings.level;
-        if sure { Verdict::Speech } else { Verdict::Open }
-    }
-
     /// What was held back.
     pub(in crate::session) fn release(self) -> Vec<SessionEvent> {
         self.events
     }
 
     /// All words of the item that are known.
-    fn words(&self, last: &SessionEvent) -> String {
+    fn words_with(&self, last: &SessionEvent) -> String {
         if let SessionEvent::Read { transcript, .. } = last {
             return transcript.hypothesis.text();
         }
@@ -83,6 +75,11 @@ impl Held {
         };
         self.events.iter().chain([last]).map(delta).collect()
     }
+}
+
+/// Whether what was heard is too long and too loud for an echo.
+pub(in crate::session) fn is_surely_speech(heard: &Utterance, settings: EchoSettings) -> bool {
+    duration_of(heard.voiced) >= settings.speech && level(heard) >= settings.level
 }
 
 /// The mean level of the frames that sound like speech, in dB relative to full scale.
@@ -116,6 +113,7 @@ fn is_echo(text: &str, said: &str) -> bool {
 mod tests {
     use super::*;
     use crate::audio::Span;
+    use std::time::Duration;
     use uuid::Uuid;
 
     fn held() -> Held {
@@ -159,12 +157,11 @@ mod tests {
     #[test]
     fn speech_has_to_be_long_and_loud() {
         let settings = EchoSettings { speech: Duration::from_millis(200), level: -40.0 };
-        let table =
-            [(4_000, 0.1, Verdict::Speech), (3_000, 0.1, Verdict::Open), (4_000, 0.001, Verdict::Open)];
+        let table = [(4_000, 0.1, true), (3_000, 0.1, false), (4_000, 0.001, false)];
         for (voiced, amplitude, expected) in table {
             let samples = vec![amplitude; 8_000];
             let heard = Utterance::new(Span::new(0, 8_000), vec![Span::new(0, voiced)], samples);
-            assert_eq!(held().weigh(&heard, settings), expected, "{voiced} samples of {amplitude}");
+            assert_eq!(is_surely_speech(&heard, settings), expected, "{voiced} samples of {amplitude}");
         }
     }
 }

@@ -16,7 +16,7 @@ mod script;
 mod settings;
 
 pub use dialogue::{Epoch, Manners, Origin, Reason};
-pub(super) use echo::{Held, Verdict};
+pub(super) use echo::{Held, Verdict, is_surely_speech};
 pub use event::{Latency, Part, ReplyEvent, ReplyId, ReplyStatus, ReplyView};
 pub use history::{Body, Content, History, Item, ItemError, ItemStatus, Place, Role};
 pub use script::Script;
@@ -158,7 +158,7 @@ impl Talk {
         // What was waited for and read in the pause did not make anybody wait.
         let wait = timing.waited.min(after);
         let ended = cut.checked_sub(endpoint).unwrap_or(cut);
-        self.turn = Some(Turn { ended, stations: [endpoint, wait, after - wait] });
+        self.turn = Some(Turn { ended, stations: [endpoint, wait, after.saturating_sub(wait)] });
     }
 
     /// The oldest item that was committed and not read has its text, or never will.
@@ -475,6 +475,8 @@ fn note_latency(latency: &Latency) {
         (Stage::Reply, total),
     ];
     for (stage, took) in stations {
-        took.into_iter().for_each(|took| metrics::turn_took(stage, took));
+        if let Some(took) = took {
+            metrics::turn_took(stage, took);
+        }
     }
 }

@@ -55,7 +55,7 @@ impl<M> Playout<M> {
     pub(super) fn due(&mut self, now: Instant) -> Option<Cargo<M>> {
         self.advance(now);
         let is_due = match self.queue.front()? {
-            Cargo::Sound { .. } => self.sent - self.played <= self.lead,
+            Cargo::Sound { .. } => self.buffered() <= self.lead,
             Cargo::Mark(_) => true,
         };
         let cargo = if is_due { self.queue.pop_front() } else { None };
@@ -68,7 +68,7 @@ impl<M> Playout<M> {
     /// When something will be due, if nothing more is queued.
     pub(super) fn next(&self) -> Option<Instant> {
         match self.queue.front()? {
-            Cargo::Sound { .. } => Some(self.at + (self.sent - self.played).saturating_sub(self.lead)),
+            Cargo::Sound { .. } => Some(self.at + self.buffered().saturating_sub(self.lead)),
             Cargo::Mark(_) => Some(self.at),
         }
     }
@@ -94,6 +94,11 @@ impl<M> Playout<M> {
     pub(super) fn clear(&mut self) {
         self.queue.clear();
         self.epoch = Epoch(u64::MAX);
+    }
+
+    /// What the listener has and has not played.
+    fn buffered(&self) -> Duration {
+        self.sent.saturating_sub(self.played)
     }
 
     fn advance(&mut self, now: Instant) {
@@ -195,7 +200,7 @@ mod tests {
             for tick in ticks {
                 now += ms(tick);
                 while let Some(Cargo::Sound { duration, .. }) = playout.due(now) {
-                    prop_assert!(playout.sent - playout.heard(now) <= LEAD + duration);
+                    prop_assert!(playout.buffered() <= LEAD + duration);
                 }
                 prop_assert!(playout.next().is_none_or(|next| next > now));
                 prop_assert!(playout.heard(now) <= playout.sent);

@@ -78,7 +78,7 @@ impl Reply {
     /// Asks for a reply; without somebody to speak it, it is text.
     pub(super) fn ask(model: &dyn ChatModel, request: ChatRequest, speaking: Option<Speaking>) -> Self {
         let deltas = model.reply(request);
-        let (pieces, pieces_out) = mpsc::channel(PIECES);
+        let (pieces, taken) = mpsc::channel(PIECES);
         let ahead = Arc::new(Semaphore::new(AHEAD));
         let writer = Writer { deltas, pieces: pieces.clone(), written: 0, has_begun: false };
         let permits = Arc::clone(&ahead);
@@ -86,8 +86,8 @@ impl Reply {
             let end = match speaking {
                 None => writer.write().await,
                 Some(speaking) => {
-                    let (phrases, phrases_out) = mpsc::channel(PHRASES);
-                    let voice = speak(speaking.clone(), phrases_out, permits, pieces.clone());
+                    let (phrases, cut) = mpsc::channel(PHRASES);
+                    let voice = speak(speaking.clone(), cut, permits, pieces.clone());
                     let phraser = Phraser::new(speaking.language.as_deref());
                     tokio::join!(writer.dictate(phraser, phrases), voice).0
                 }
@@ -95,7 +95,7 @@ impl Reply {
             let _ = pieces.send(Piece::End(end)).await;
         };
         let task = tokio::spawn(run.instrument(info_span!("llm.reply")));
-        Self { pieces: pieces_out, ahead, _task: AbortOnDropHandle::new(task) }
+        Self { pieces: taken, ahead, _task: AbortOnDropHandle::new(task) }
     }
 
     /// The next piece; after the last, never one.
@@ -210,13 +210,9 @@ async fn speak(
     }
 }
 
-async fn say(
-    Speaking { narrator, voice, rate, .. }: &Speaking,
-    phrase: Phrase,
-    pieces: &mpsc::Sender<Piece>,
-) {
+async fn say(speaker: &Speaking, phrase: Phrase, pieces: &mpsc::Sender<Piece>) {
     let span = info_span!("tts.phrase");
-    let mut sound = narrator.say(phrase, voice.clone(), *rate);
+    let mut sound = speaker.narrator.say(phrase, speaker.voice.clone(), speaker.rate);
     let saying = async {
         while let Some(chunk) = sound.next().await {
             let piece = match chunk {

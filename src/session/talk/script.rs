@@ -51,7 +51,8 @@ impl Script {
         let mut begin = Mark { text: 0, audio: Duration::ZERO };
         for mark in &self.marks {
             if mark.audio > heard {
-                let share = share_of(heard.saturating_sub(begin.audio), mark.audio - begin.audio);
+                let share =
+                    share_of(heard.saturating_sub(begin.audio), mark.audio.saturating_sub(begin.audio));
                 let words = whole_words(&self.text[begin.text..mark.text], share);
                 return self.text[..begin.text + words].trim_end();
             }

@@ -138,7 +138,7 @@ impl Told {
         match event {
             SessionEvent::Reply(event) => match *event {
                 ReplyEvent::Audio { bytes, .. } => {
-                    self.sound += Duration::from_millis(bytes.len() as u64 / 48)
+                    self.sound += Duration::from_millis(bytes.len() as u64 / 48);
                 }
                 event => self.push(in_words(event)),
             },

@@ -35,10 +35,12 @@ async fn what_the_model_wrote_before_it_failed_is_said() {
 #[tokio::test(start_paused = true)]
 async fn a_phrase_without_sound_is_told_as_text_and_the_reply_goes_on() {
     let text = "First comes this here. Then comes the bad one. And then the end.";
-    let studio = FakeStudio::new(|phrase| match phrase.spoken.contains("bad") {
-        true => Saying::Fail(failed()),
-        false => Saying::Say,
-    });
+    let studio =
+        FakeStudio::new(
+            |phrase| {
+                if phrase.spoken.contains("bad") { Saying::Fail(failed()) } else { Saying::Say }
+            },
+        );
     let mut scene = Scene::new(ScriptedModel::saying(text), studio, talking(true, talk()));
     scene.ask().await;
     let told = scene.reply().await;
