@@ -86,7 +86,7 @@ MODES = {
     "html": "llm_garbage",
     "401": "llm_unauthorized",
     "429": "llm_rate_limited",
-    "500": "llm_failed",
+    "500": "llm_refused",
 }
 
 
@@ -126,7 +126,7 @@ def memory(address):
 
 
 async def vanish_once(address):
-    connection = await websockets.connect(f"ws://{address}/v1/realtime?model=default", max_size=None, compression=None)
+    connection = await websockets.connect(f"ws://{address}/v1/realtime?model=gpt-realtime", max_size=None, compression=None)
     talker = Raw(connection)
     listening = asyncio.create_task(talker.listen())
     await talker.write("Go on and on.")
@@ -160,7 +160,11 @@ async def vanish(args):
 
 async def deaf(args):
     with servers(args, "--reply", " ".join([REPLIES] * 20), "--first-token", 50, "--rate", 2_000) as (address, llm):
-        deaf_one = await websockets.connect(f"ws://{address}/v1/realtime?model=default", max_size=None, max_queue=1, compression=None, ping_interval=None)
+        deaf_one = await websockets.connect(f"ws://{address}/v1/realtime?model=gpt-realtime", max_size=None, max_queue=1, compression=None, ping_interval=None)
+        # What the first words take for good is not the deaf one's.
+        async with Raw.connected(address) as other:
+            other.say(rows(1)[0][1])
+            await other.next(AUDIO)
         before = memory(address)
         talker = Raw(deaf_one)
         await talker.write("Go on and on.", instructions="x")
@@ -338,7 +342,7 @@ async def manners(args):
             await talker.next(AUDIO)
             entry = running.stats(llm)["log"][-1]
             users = [message["content"] for message in entry["shown"]["messages"] if message["role"] == "user"]
-            check("push-to-talk: response.create right after commit waits for the words", users == [text, text], str(users))
+            check("push-to-talk: response.create right after commit waits for the words", "\n".join(users) == f"{text}\n{text}", str(users))
             for begin in range(0, len(sound), 9_600):
                 await talker.send_audio(sound[begin : begin + 9_600])
             await talker.send({"type": "input_audio_buffer.commit"})
@@ -384,7 +388,7 @@ async def beta(args):
     text, sound = rows(1)[0]
     with servers(args, "--reply", SHORT, "--first-token", 20, "--rate", 100) as (address, _):
         headers = {"OpenAI-Beta": "realtime=v1"}
-        async with websockets.connect(f"ws://{address}/v1/realtime?model=default", additional_headers=headers, max_size=None, compression=None) as connection:
+        async with websockets.connect(f"ws://{address}/v1/realtime?model=gpt-realtime", additional_headers=headers, max_size=None, compression=None) as connection:
             talker = Raw(connection)
             async with talker.talking():
                 _, created = await talker.next("session.created")

@@ -106,7 +106,7 @@ def talk_for_ever(address, number):
 
 async def time_to_ready(address):
     begin = time.monotonic()
-    async with websockets.connect(f"ws://{address}/v1/realtime?model=default", compression=None) as connection:
+    async with websockets.connect(f"ws://{address}/v1/realtime?model=gpt-realtime", compression=None) as connection:
         opened = time.monotonic()
         assert json.loads(await connection.recv())["type"] == "session.created"
         return time.monotonic() - begin, time.monotonic() - opened

@@ -32,6 +32,8 @@ class Loudspeaker:
         return round((time.monotonic() - self.begin) * RATE)
 
     def play(self, item, pcm):
+        # Where it is in another format it is only counted.
+        pcm = pcm[: len(pcm) // 2 * 2]
         start = max(self.now(), len(self.track) // 2)
         self.track += bytes(2 * start - len(self.track)) + pcm
         self.pieces.setdefault(item, []).append((start, len(pcm) // 2))
@@ -157,7 +159,7 @@ class Raw(Talker):
     @contextlib.asynccontextmanager
     async def connected(cls, address, microphone=True, **session):
         """A conversation whose session was set."""
-        async with websockets.connect(f"ws://{address}/v1/realtime?model=default", max_size=None, compression=None) as connection:
+        async with websockets.connect(f"ws://{address}/v1/realtime?model=gpt-realtime", max_size=None, compression=None) as connection:
             talker = cls(connection)
             if not microphone:
                 talker.record = asyncio.Event().wait
