@@ -183,7 +183,8 @@ class Person(Talker):
         since = len(self.told)
         self.say(asked)
         _, delta = await self.next(AUDIO, since=since)
-        while self.speaker.heard(delta["item_id"]) < after:
+        # A reply that is shorter than that is not interrupted.
+        while self.speaker.heard(delta["item_id"]) < after and (self.speaker.is_playing() or not self.events(DONE, since=since)):
             await asyncio.sleep(PIECE_SECONDS)
         self.say(sound)
         _, interrupted = await self.next(DONE, since=since)
@@ -199,7 +200,7 @@ async def hold(person, scene, own):
     await person.next("session.updated")
     first, asked, instead, needing, last = scene.sounds
     replies = [await person.ask(first)]
-    replies += await person.interrupt(asked, 4.0, instead)
+    replies += await person.interrupt(asked, 4.0 if own else 1.0, instead)
     since = len(person.told)
     await person.write(scene.written)
     replies.append(await person.replied(since))

@@ -61,7 +61,8 @@ class Scripted:
         self.replies = read_replies(options)
         self.turns = collections.Counter()
         self.special = None
-        self.loaded = False
+        # When the model is loaded, which the first request sees to.
+        self.loaded_at = None
         self.reset()
 
     def reset(self):
@@ -268,9 +269,10 @@ class Reply:
         self.pace = 1 / self.options.rate
         self.streams = bool(request.get("stream"))
         self.head_sent = False
-        if not connection.scripted.loaded:
-            connection.scripted.loaded = True
-            self.first_token += self.options.load / 1_000
+        scripted, arrived = connection.scripted, entry["arrived"]
+        if scripted.loaded_at is None:
+            scripted.loaded_at = arrived + self.options.load / 1_000
+        self.first_token += max(0.0, scripted.loaded_at - arrived)
 
     async def act(self, mode):
         if mode == "down":
@@ -404,7 +406,7 @@ def parse():
     add("--port", type=int, default=0, help="0: a free one")
     add("--first-token", type=float, default=100, metavar="MS", help="from a request to its first token")
     add("--rate", type=float, default=50, metavar="N", help="tokens per second after it")
-    add("--load", type=float, default=0, metavar="MS", help="how much longer the very first request takes")
+    add("--load", type=float, default=0, metavar="MS", help="how long after the very first request the model is loaded; until then nothing is replied")
     add("--reply", default="You said: {echo}", metavar="TEXT", help="{echo}: the last message; {n}: the request's number")
     add("--replies", metavar="FILE", help="lines, or a JSON list, that take turns; or a JSON object of replies (or lists) by\n"
         "what is to stand in the last message")

@@ -193,13 +193,11 @@ async def chats(address, crowd, turns):
 def reply(args, table):
     for number in args.speakers:
         with servers(args, "--reply", SHORT_REPLY, "--first-token", 200, "--rate", 30) as (address, llm):
-            phrase = SHORT_REPLY.split(" I ")[0]
             asyncio.run(chats(address, rows(1), 1))
             first = first_phrase(address)
             synthesis = statistics.median(spoken_within(address, first) for _ in range(20))
             talks = asyncio.run(chats(address, rows(number), args.turns))
             log = running.stats(llm)["log"]
-            del phrase
         turns = [turn for _, heard in talks for turn in stations(heard, log, synthesis)]
         part = f"{number} speaker{'s' * (number > 1)}"
         if len(turns) < number * args.turns:
@@ -227,6 +225,8 @@ def show(turns, synthesis, phrase):
     names = {"until_asked": "committed to the request upstream", "writing": "request to the first phrase, as it was sent", "after_phrase": "first phrase to first sound", "whole": "committed to first sound"}
     for key, name in names.items():
         print(f"     {name}: {told([turn[key] for turn in turns])}")
+    for turn in sorted(turns, key=lambda turn: -turn["ours"])[:3]:
+        print(f"     one of the worst: {', '.join(f'{key} {1000 * turn[key]:.0f} ms' for key in ('ours', *names))}; {turn['pool']}")
     print(f"     “{phrase}” by itself: {1000 * synthesis:.1f} ms")
     for name in turns[0]["pool"] or ():
         values = [turn["pool"][name] / 1000 for turn in turns if turn["pool"] and turn["pool"][name] is not None]
@@ -241,8 +241,8 @@ def voice(args, table):
     phrases = ["Sure.", "Of course, I will do that.", "The next train to Dublin leaves at ten past eight.", "It is one hundred and forty.", "Yes, both curtains are open."]
     with servers(args, "--reply", SHORT_REPLY) as (address, _):
         times = [spoken_within(address, phrase) for _ in range(args.turns) for phrase in phrases]
-        count = running.metric(address, "stenopool_tts_first_audio_seconds_count")
-        mean = running.metric(address, "stenopool_tts_first_audio_seconds_sum") / count if count else 0.0
+        count = running.metric(address, 'stenopool_tts_first_audio_seconds_count{engine="espeak-ng"}')
+        mean = running.metric(address, 'stenopool_tts_first_audio_seconds_sum{engine="espeak-ng"}') / count if count else 0.0
     print(f"note: {1000 * mean:.1f} ms on average by /metrics")
     p95_at_most(table, "espeak-ng", "a phrase to its first sound, p95 ≤ 60 ms", times, 60)
 
@@ -317,7 +317,7 @@ async def interruptions(address, args, found):
 
 def silence(args, table):
     found = Interruptions(args.interruptions)
-    with servers(args, "--reply", LONG_REPLY, "--first-token", 50, "--rate", 20) as (address, llm):
+    with servers(args, "--reply", LONG_REPLY, "--first-token", 600, "--rate", 20) as (address, llm):
         asyncio.run(interruptions(address, args, found))
         time.sleep(1)
         told_by_llm, pool = running.stats(llm), running.pool(address)
