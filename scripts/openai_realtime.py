@@ -10,13 +10,11 @@ event is held against the package's own types. One line per check; exit code 1 w
 """
 
 import argparse
-import array
 import asyncio
 import base64
 import contextlib
 import csv
 import functools
-import math
 import pathlib
 import re
 import sys
@@ -24,6 +22,8 @@ import wave
 
 import openai
 from openai.types import realtime
+
+from resampling import at_24_khz
 
 RECORDINGS = pathlib.Path(__file__).resolve().parents[1] / "tests" / "recordings" / "eval"
 RATE = 24_000
@@ -86,34 +86,11 @@ def reliable():
 
 
 @functools.cache
-def at_24_khz(file):
-    """The recording as PCM16 at 24 kHz: a windowed sinc of 32 taps, three samples for every two."""
+def recording(file):
+    """The recording as PCM16 at 24 kHz."""
     with wave.open(str(args.recordings / file)) as opened:
         same((opened.getnchannels(), opened.getsampwidth(), opened.getframerate()), (1, 2, 16_000))
-        samples = array.array("h", opened.readframes(opened.getnframes()))
-    padded = [0] * TAPS + list(samples) + [0] * TAPS
-    resampled = array.array("h")
-    for n in range(len(samples) * 3 // 2):
-        place, phase = divmod(2 * n, 3)
-        window = padded[place + TAPS // 2 + 1 : place + TAPS // 2 + 1 + TAPS]
-        value = sum(sample * weight for sample, weight in zip(window, KERNELS[phase]))
-        resampled.append(max(-32_768, min(32_767, round(value))))
-    return resampled.tobytes()
-
-
-def kernel(phase):
-    """Weights of the 32 samples around a place that lies `phase` thirds after the sixteenth of them."""
-
-    def weight(tap):
-        x = tap - (TAPS // 2 - 1) - phase / 3
-        sinc = 1.0 if x == 0 else math.sin(math.pi * x) / (math.pi * x)
-        return sinc * math.cos(math.pi * x / (TAPS + 2)) ** 2
-
-    return [weight(tap) for tap in range(TAPS)]
-
-
-TAPS = 32
-KERNELS = [kernel(phase) for phase in range(3)]
+        return at_24_khz(opened.readframes(opened.getnframes()))
 
 
 class Session:
@@ -212,7 +189,7 @@ async def utterances_are_cut_by_server_vad():
     async with session() as talk:
         await talk.update(turn_detection={"type": "server_vad", "silence_duration_ms": 500})
         for file, text in reliable():
-            await talk.append(bytes(RATE) + at_24_khz(file) + bytes(3 * RATE))
+            await talk.append(bytes(RATE) + recording(file) + bytes(3 * RATE))
             whole(await talk.until(COMPLETED), SPOKEN, text)
 
 
@@ -221,7 +198,7 @@ async def text_comes_while_somebody_speaks():
     """server_vad: deltas of speech in real time"""
     async with session() as talk:
         file, text = max(reliable(), key=lambda row: len(row[1]))
-        saying = asyncio.create_task(talk.append(bytes(RATE) + at_24_khz(file) + bytes(3 * RATE), paced=True))
+        saying = asyncio.create_task(talk.append(bytes(RATE) + recording(file) + bytes(3 * RATE), paced=True))
         events = await talk.until(COMPLETED)
         await saying
         whole(events, SPOKEN, text)
@@ -237,7 +214,7 @@ async def utterances_are_cut_by_commits():
         assert (await talk.update(turn_detection=None)).turn_detection is None, "detection goes on"
         previous = None
         for file, text in reliable():
-            pcm = at_24_khz(file)
+            pcm = recording(file)
             events = await talk.commit(pcm)
             whole(events, COMMITTED, text)
             committed = next(event for event in events if event.type == COMMITTED[0])
@@ -305,7 +282,7 @@ async def items_are_retrieved_and_deleted():
     async with session() as talk:
         await talk.update(turn_detection=None)
         file, text = reliable()[0]
-        item_id = (await talk.commit(at_24_khz(file)))[-1].item_id
+        item_id = (await talk.commit(recording(file)))[-1].item_id
         item = talk.connection.conversation.item
         await item.retrieve(item_id=item_id)
         shown = (await talk.last("conversation.item.retrieved")).item
@@ -324,10 +301,10 @@ async def log_probabilities_add_up():
     async with session() as talk:
         await talk.update(turn_detection=None)
         file, text = reliable()[0]
-        assert (await talk.commit(at_24_khz(file)))[-1].logprobs is None, "nobody asked"
+        assert (await talk.commit(recording(file)))[-1].logprobs is None, "nobody asked"
         await talk.connection.session.update(session={"type": "transcription", "include": [LOGPROBS]})
         same((await talk.last("session.updated")).session.include, [LOGPROBS])
-        completed = (await talk.commit(at_24_khz(file)))[-1]
+        completed = (await talk.commit(recording(file)))[-1]
         same("".join(token.token for token in completed.logprobs).strip(), text)
         assert all(token.logprob <= 0 and bytes(token.bytes) for token in completed.logprobs), completed.logprobs
 
@@ -350,7 +327,7 @@ async def faults_are_answered_by_name():
         same((error.code, error.event_id, error.param), ("invalid_audio_base64", "three", "audio"))
         await talk.update(turn_detection=None)
         file, text = reliable()[0]
-        whole(await talk.commit(at_24_khz(file)), COMMITTED, text)
+        whole(await talk.commit(recording(file)), COMMITTED, text)
 
 
 @check

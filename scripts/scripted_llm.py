@@ -9,7 +9,7 @@ by the clock, so that a late token makes no later one late. What it knows of its
 is still open after its client went away, how many connections they came on, and when the first and the last token of each went out, on the clock that
 `time.monotonic()` shows to every process of this machine.
 
-It misbehaves for all requests (`--mode`), for one (`mode=stall` in the last message), or from now on for a number of them
+It misbehaves for all requests (`--mode`), for one (`mode=stall` in the last message, or in the reply to it), or from now on for a number of them
 (`POST /script` with `{"mode": "down", "times": 3}`; other options can be set in the same way). Standard library only.
 """
 import argparse
@@ -43,6 +43,7 @@ REFUSALS = {
     "429": ("429 Too Many Requests", "Rate limit reached."),
     "500": ("500 Internal Server Error", "The server had an error."),
 }
+MODE = re.compile(r"\s*\bmode=(\w+)")
 # How many requests are remembered one by one.
 REMEMBERED = 2_000
 LARGEST_REQUEST = 16 << 20
@@ -60,12 +61,14 @@ class Scripted:
         self.replies = read_replies(options)
         self.turns = collections.Counter()
         self.special = None
-        self.loaded = False
+        # When the model is loaded, which the first request sees to.
+        self.loaded_at = None
         self.reset()
 
     def reset(self):
         self.counts = collections.Counter()
         self.log = collections.deque(maxlen=REMEMBERED)
+        self.kept = collections.deque()
         self.peak_open = 0
 
     def stats(self):
@@ -77,6 +80,16 @@ class Scripted:
             "now": time.monotonic(),
             "log": list(self.log),
         }
+
+    def show(self, entry, request):
+        """Keeps what the last requests showed, and when each of their tokens went out; forgets that of older ones."""
+        if self.options.keep:
+            entry["shown"] = {name: request[name] for name in ("messages", "tools") if name in request}
+            entry["sent_at"] = []
+            self.kept.append(entry)
+        while len(self.kept) > self.options.keep:
+            old = self.kept.popleft()
+            del old["shown"], old["sent_at"]
 
     def script(self, wanted):
         """Sets options, for so many `times` if that is said, and a mode back to what it was after that."""
@@ -94,9 +107,11 @@ class Scripted:
             self.replies = read_replies(self.options)
 
     def mode(self, said):
-        named = re.search(r"\bmode=(\w+)", said)
-        if named and named[1] in MODES:
-            return named[1]
+        planned = next((texts[0] for key, texts in self.replies if key.lower() in said.lower()), "")
+        for text in said, planned:
+            named = MODE.search(text)
+            if named and named[1] in MODES:
+                return named[1]
         if self.special and self.special[1] > 0:
             self.special[1] -= 1
             return self.special[0]
@@ -107,7 +122,7 @@ class Scripted:
         key, texts = next(((key, texts) for key, texts in self.replies if key.lower() in said.lower()), ("", ["{echo}"]))
         text = texts[self.turns[key] % len(texts)]
         self.turns[key] += 1
-        return text.replace("{echo}", said).replace("{n}", str(n))
+        return MODE.sub("", text).replace("{echo}", said).replace("{n}", str(n)).strip()
 
 
 def read_replies(options):
@@ -219,6 +234,7 @@ class Connection(asyncio.Protocol):
         entry = {"n": scripted.counts["requests"], "connection": self.number, "arrived": arrived, "said": said,
                  "messages": len(messages), "outcome": "open"}
         scripted.log.append(entry)
+        scripted.show(entry, request)
         try:
             key = scripted.options.key
             mode = scripted.mode(said)
@@ -253,9 +269,10 @@ class Reply:
         self.pace = 1 / self.options.rate
         self.streams = bool(request.get("stream"))
         self.head_sent = False
-        if not connection.scripted.loaded:
-            connection.scripted.loaded = True
-            self.first_token += self.options.load / 1_000
+        scripted, arrived = connection.scripted, entry["arrived"]
+        if scripted.loaded_at is None:
+            scripted.loaded_at = arrived + self.options.load / 1_000
+        self.first_token += max(0.0, scripted.loaded_at - arrived)
 
     async def act(self, mode):
         if mode == "down":
@@ -297,7 +314,7 @@ class Reply:
         scripted, messages = self.connection.scripted, self.request.get("messages") or [{}]
         if mode == "tools" and messages[-1].get("role") == "tool":
             return f"The function says: {text(messages[-1])}"
-        said = re.sub(r"\s*\bmode=\w+", "", self.entry["said"]).strip()
+        said = MODE.sub("", self.entry["said"]).strip()
         return scripted.reply(said, self.entry["n"])
 
     async def call_function(self):
@@ -334,6 +351,8 @@ class Reply:
             await asyncio.sleep(wait)
         self.entry.setdefault("first_at", time.monotonic())
         self.entry["last_at"] = time.monotonic()
+        if "sent_at" in self.entry:
+            self.entry["sent_at"].append(self.entry["last_at"])
 
     def send(self, delta):
         self.entry["tokens"] = self.entry.get("tokens", 0) + 1
@@ -387,7 +406,7 @@ def parse():
     add("--port", type=int, default=0, help="0: a free one")
     add("--first-token", type=float, default=100, metavar="MS", help="from a request to its first token")
     add("--rate", type=float, default=50, metavar="N", help="tokens per second after it")
-    add("--load", type=float, default=0, metavar="MS", help="how much longer the very first request takes")
+    add("--load", type=float, default=0, metavar="MS", help="how long after the very first request the model is loaded; until then nothing is replied")
     add("--reply", default="You said: {echo}", metavar="TEXT", help="{echo}: the last message; {n}: the request's number")
     add("--replies", metavar="FILE", help="lines, or a JSON list, that take turns; or a JSON object of replies (or lists) by\n"
         "what is to stand in the last message")
@@ -395,6 +414,7 @@ def parse():
     add("--after", type=int, default=3, metavar="N", help="after how many tokens it breaks off")
     add("--retry-after", type=float, default=1, metavar="S", help="what it says with 429")
     add("--arguments", default='{"city": "Paris"}', metavar="JSON", help="of the function that it calls")
+    add("--keep", type=int, default=0, metavar="N", help="show at /stats what the last N requests said, and when each token\nof their replies went out")
     add("--key", help="the key that it wants")
     add("--model", default="scripted", help="the name that it is listed under")
     options = parser.parse_args()

@@ -21,8 +21,6 @@ import json
 import math
 import pathlib
 import re
-import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -34,53 +32,10 @@ import websockets
 
 import scoring
 from realtime_eval import COMPLETED, FAILED, read_wav, speak
+from running import PATIENCE_SECONDS, check, get, pool, server
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 EVAL = ROOT / "tests" / "recordings" / "eval"
-PATIENCE_SECONDS = 30.0
-
-
-def check(claim, holds, detail=""):
-    print(f"  {'ok  ' if holds else 'FAIL'} {claim}{': ' if detail else ''}{detail}", flush=True)
-    check.failed |= not holds
-
-
-check.failed = False
-
-
-@contextlib.contextmanager
-def server(binary, *flags):
-    """A server on a free port, ready to take work."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    command = [binary, "--log", "warn", "serve", "--bind", address, "--model", "demo", *flags]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
-    try:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not is_ready(address):
-            assert process.poll() is None and time.monotonic() < deadline, "the server does not start"
-            time.sleep(0.05)
-        yield address
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(PATIENCE_SECONDS)
-
-
-def get(address, path):
-    with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
-        return answer.read().decode()
-
-
-def pool(address):
-    return json.loads(get(address, "/pool"))
-
-
-def is_ready(address):
-    try:
-        return get(address, "/readyz") == "ready\n"
-    except OSError:
-        return False
 
 
 class Client:
