@@ -39,8 +39,10 @@ pub(super) fn verdict(error: &LlmError, patience: Duration) -> Verdict {
         (_, Some(wait)) if wait > patience => Verdict::Rest(wait.min(LONGEST_REST)),
         (LlmError::Unauthorized { .. }, _) => Verdict::Served,
         (LlmError::Refused { status, .. }, _) if *status < 500 => Verdict::Served,
-        // A long reply that ran out of time.
-        (LlmError::Timeout { .. }, _) => Verdict::Unknown,
+        // Many servers answer so to what one client has put in: tools that their template lacks, a schema they cannot read, too
+        // long a context. The others shall not go without for it.
+        // Nor is a long reply that ran out of time the endpoint's failure.
+        (LlmError::Refused { status: 500 | 501, .. } | LlmError::Timeout { .. }, _) => Verdict::Unknown,
         _ => Verdict::Failed,
     }
 }
@@ -115,7 +117,8 @@ mod tests {
         for (error, expected) in [
             (unauthorized(), Verdict::Served),
             (refused(404, None), Verdict::Served),
-            (refused(500, None), Verdict::Failed),
+            (refused(500, None), Verdict::Unknown),
+            (refused(502, None), Verdict::Failed),
             (refused(503, Some(60)), Verdict::Rest(60 * second)),
             (limited(None), Verdict::Failed),
             (limited(Some(1)), Verdict::Failed),

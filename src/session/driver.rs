@@ -179,7 +179,11 @@ impl Driver {
 
     async fn abandon(&mut self) {
         self.backlog.clear();
-        for item in mem::take(&mut self.owed) {
+        if self.end_talk().await.is_err() {
+            return;
+        }
+        let owed = mem::take(&mut self.owed);
+        for item in owed.into_iter().filter(|item| !self.is_held(*item)).collect::<Vec<_>>() {
             if self.tell(SessionEvent::Unread { item, error: AsrError::Cancelled }).await.is_err() {
                 return;
             }
@@ -233,10 +237,7 @@ impl Driver {
             Command::Append(bytes) => self.append(bytes, origin).await,
             Command::Commit => self.commit(origin).await,
             Command::Clear => self.clear().await,
-            Command::Configure(settings) => {
-                self.configure(*settings);
-                Ok(())
-            }
+            Command::Configure(settings) => self.configure(*settings).await,
             command => self.converse(command, origin).await,
         }
     }
@@ -267,6 +268,7 @@ impl Driver {
     }
 
     async fn commit(&mut self, origin: Option<String>) -> Result<(), End> {
+        self.release_all().await?;
         let samples = if self.settings.endpoint.automatic { self.pending() } else { self.uncut };
         let buffered = duration_of(samples);
         // A commit brings no bytes, so there is nothing in it that could fail to be audio.
@@ -286,7 +288,7 @@ impl Driver {
         self.tell(SessionEvent::Cleared).await
     }
 
-    fn configure(&mut self, settings: SessionSettings) {
+    async fn configure(&mut self, settings: SessionSettings) -> Result<(), End> {
         let ear = self.ear.as_mut().expect(EAR_IS_HOME);
         if settings.format != self.settings.format {
             ear.set_format(settings.format);
@@ -307,9 +309,10 @@ impl Driver {
             // Nothing more is to be read, and nobody waits for what is.
             self.interpreter.rest();
         }
-        self.configure_talk(settings.talk.as_deref());
+        self.configure_talk(settings.talk.as_deref()).await?;
         self.settings = settings;
         self.note_speaking();
+        Ok(())
     }
 
     /// Lets the ear hear something, and follows what it heard; gives the number of utterances that were cut.
@@ -420,6 +423,9 @@ impl Driver {
     fn forget_turn(&mut self) {
         self.turns.clear();
         self.interpreter.forget();
+        // What is committed already is still owed its text.
+        let owed = &self.owed;
+        self.held.retain(|held| owed.contains(&held.item));
         self.heard = None;
         self.note_speaking();
     }

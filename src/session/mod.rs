@@ -26,9 +26,9 @@ pub use live::{
 pub use patience::{Closing, Patience, closing};
 pub use recording::{Part, Recording, RecordingError, recording_endpoints};
 pub use talk::{
-    Assistant, Body, Content, EchoSettings, Epoch, History, Item, ItemError, ItemStatus, Latency, Manners,
-    Origin, Part as ReplyPart, Place, Reason, ReplyEvent, ReplyId, ReplyRequest, ReplyStatus, ReplyView,
-    Role, Script, TalkSettings, TalkTerms,
+    Assistant, Body, Content, EchoSettings, Epoch, History, Input, Item, ItemError, ItemStatus, Latency,
+    Manners, Origin, Part as ReplyPart, Place, Reason, ReplyEvent, ReplyId, ReplyRequest, ReplyStatus,
+    ReplyView, Role, Script, TalkSettings, TalkTerms,
 };
 pub use turns::ItemId;
 pub(crate) use waiting::at;

@@ -200,6 +200,7 @@ fn refused(refusal: &Refusal) -> Fault {
     let fault = Fault::invalid(refusal.code(), refusal.to_string());
     match refusal {
         Refusal::Item(ItemError::TooShort { .. }) => fault.in_param("audio_end_ms"),
+        Refusal::Item(ItemError::NoPlace { .. }) => fault.in_param("previous_item_id"),
         Refusal::Item(ItemError::Taken { .. }) => fault.in_param("item.id"),
         Refusal::Item(_) => fault.in_param("item_id"),
         Refusal::Speechless => fault.in_param("type"),

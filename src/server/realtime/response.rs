@@ -7,7 +7,7 @@ use super::item::{Item, read_item, required};
 use super::talk::TalkConfig;
 use crate::llm;
 use crate::server::pool::whole_millis;
-use crate::session::{Latency, Reason, ReplyRequest, ReplyStatus, ReplyView};
+use crate::session::{Input, Latency, Reason, ReplyRequest, ReplyStatus, ReplyView};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -191,7 +191,7 @@ pub(super) fn read_request(
     if let Some(response) = response.filter(|response| !response.is_null()) {
         talk.update(response)?;
         if let Some(items) = response.get("input")?.filter(|items| !items.is_null()) {
-            input = Some(items.elements()?.map(|item| read_item(&item)).collect::<Result<_, _>>()?);
+            input = Some(items.elements()?.map(|item| read_input(&item)).collect::<Result<_, _>>()?);
         }
         if let Some(conversation) = response.get("conversation")?.filter(|field| !field.is_null()) {
             outside = conversation.choice(&[("auto", false), ("none", true)])?;
@@ -201,6 +201,15 @@ pub(super) fn read_request(
         }
     }
     Ok(ReplyRequest { settings: Box::new(talk.settings()), input, outside, metadata })
+}
+
+/// An item, or the name of one of the conversation.
+fn read_input(field: &Field<'_>) -> Result<Input, Fault> {
+    let kind = required(field, "type")?;
+    if kind.text()? == "item_reference" {
+        return Ok(Input::Reference(required(field, "id")?.text()?.to_owned()));
+    }
+    read_item(field).map(|item| Input::Item(Box::new(item)))
 }
 
 fn read_metadata(field: &Field<'_>) -> Result<Vec<(String, String)>, Fault> {

@@ -2,6 +2,7 @@
 
 use super::{Driver, EAR_IS_HOME, End};
 use crate::audio::Span;
+use crate::session::ItemId;
 use crate::session::live::{Command, Refusal, SessionEvent};
 use crate::session::talk::{Held, History, Item, ReplyEvent, Talk, TalkSettings, Verdict, is_surely_speech};
 use std::future::pending;
@@ -60,6 +61,7 @@ impl Driver {
             Verdict::Speech => self.release(place).await,
             Verdict::Nothing => {
                 self.held.remove(place);
+                self.talk.iter_mut().for_each(|talk| talk.never_said());
                 Ok(())
             }
         }
@@ -76,6 +78,19 @@ impl Driver {
             return self.release(last).await;
         }
         Ok(())
+    }
+
+    /// Tells all that was held back: a client that commits knows that somebody spoke.
+    pub(super) async fn release_all(&mut self) -> Result<(), End> {
+        match self.held.len().checked_sub(1) {
+            Some(last) => self.release(last).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether nobody was told of an item.
+    pub(super) fn is_held(&self, item: ItemId) -> bool {
+        self.held.iter().any(|held| held.item == item)
     }
 
     /// Tells what was held back of an item, and of those before it.
@@ -142,7 +157,10 @@ impl Driver {
                 let previous = self.history.add(&place, (*item).clone())?;
                 SessionEvent::ItemAdded { previous, item }
             }
-            Command::ShowItem(id) => SessionEvent::ItemShown(Box::new(self.history.get(&id)?.clone())),
+            Command::ShowItem(id) => {
+                self.talk.iter().for_each(|talk| talk.note(&mut self.history));
+                SessionEvent::ItemShown(Box::new(self.history.get(&id)?.clone()))
+            }
             Command::DeleteItem(id) => {
                 self.history.remove(&id)?;
                 SessionEvent::ItemDeleted { id }
@@ -159,21 +177,21 @@ impl Driver {
             Command::CancelReply(reply) => talk.cancel(reply.as_deref(), history),
             Command::ClearOutput => talk.clear_output(history),
             Command::Played { item, heard } => talk.played(&item, heard).map(|()| Vec::new()),
-            Command::Truncate { item, heard } => Ok(vec![talk.truncate(&item, heard, history)?]),
+            Command::Truncate { item, heard } => talk.truncate(&item, heard, history),
             other => unreachable!("{other:?} is about no reply"),
         }
     }
 
     /// Goes on with other settings, with or without a conversation.
-    pub(super) fn configure_talk(&mut self, settings: Option<&TalkSettings>) {
+    pub(super) async fn configure_talk(&mut self, settings: Option<&TalkSettings>) -> Result<(), End> {
         match (&mut self.talk, settings) {
             (Some(talk), Some(settings)) => talk.configure(settings.clone()),
             (None, Some(settings)) => {
                 self.talk = Some(Box::new(Talk::new(self.assistant.clone(), settings.clone())));
             }
-            // The type of a session changes only before its first audio; a reply to written text is broken off.
-            (_, None) => self.talk = None,
+            (_, None) => return self.end_talk().await,
         }
+        Ok(())
     }
 
     /// Nothing is said any more.

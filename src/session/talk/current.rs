@@ -13,6 +13,7 @@ use crate::session::ItemId;
 use crate::tts::TtsError;
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::warn;
 use uuid::Uuid;
 
 /// The longest piece of sound in one event.
@@ -142,6 +143,8 @@ impl Current {
             Piece::Unsaid(error) => self.mark(Mark::Unsaid(error)),
             Piece::PhraseEnd => self.mark(Mark::PhraseEnd),
             Piece::End(end) => self.mark(Mark::End(end)),
+            Piece::Message => return self.open_message(history).into_iter().collect(),
+            Piece::Written => return self.close(ItemStatus::Completed, |open| open.call.is_some(), history),
             Piece::Text(text) => return self.write(text, history),
             Piece::Call { index, id, name } => return self.call(index, id, name, history),
             Piece::Arguments { index, piece } => return self.argue(index, piece),
@@ -196,20 +199,27 @@ impl Current {
 
     /// The message in progress, which is opened by the first text that is more than white space.
     fn message_for(&mut self, text: &str, history: &mut History) -> (Vec<ReplyEvent>, Option<&mut Open>) {
-        let mut events = Vec::new();
-        if self.message().is_none() && !text.trim().is_empty() {
-            let content = if self.request.settings.spoken {
-                Content::OutputAudio(Script::default())
-            } else {
-                Content::OutputText(String::new())
-            };
-            let body = Body::Message { role: Role::Assistant, content: vec![content] };
-            events.push(self.open(body, None, history));
+        let is_text = !text.trim().is_empty();
+        let opened = is_text.then(|| self.open_message(history)).flatten();
+        (opened.into_iter().collect(), self.open.iter_mut().find(|open| open.call.is_none()))
+    }
+
+    fn open_message(&mut self, history: &mut History) -> Option<ReplyEvent> {
+        if self.message().is_some() {
+            return None;
         }
-        (events, self.open.iter_mut().find(|open| open.call.is_none()))
+        let content = if self.request.settings.spoken {
+            Content::OutputAudio(Script::default())
+        } else {
+            Content::OutputText(String::new())
+        };
+        let body = Body::Message { role: Role::Assistant, content: vec![content] };
+        Some(self.open(body, None, history))
     }
 
     fn call(&mut self, index: u32, id: String, name: String, history: &mut History) -> Vec<ReplyEvent> {
+        // Some endpoints number the calls of each reply anew.
+        let id = if history.has_call(&id) { format!("call_{}", Uuid::new_v4().simple()) } else { id };
         let call = ToolCall { id, name, arguments: String::new() };
         vec![self.open(Body::Call(call), Some(index), history)]
     }
@@ -256,13 +266,15 @@ impl Current {
         let (status, usage) = match end {
             Ok((finish, usage)) => (self.status(finish), usage),
             Err(error) => {
-                let (code, message) = (error.code(), error.to_string());
+                // Where the endpoint is, and what it said, is nothing for clients.
+                warn!(%error, code = error.code(), reply = %self.id, "a reply failed");
+                let (code, message) = (error.code(), "the language model did not give a whole reply".into());
                 (ReplyStatus::Failed { code, message }, None)
             }
         };
         let whole = status == ReplyStatus::Completed;
         let how = if whole { ItemStatus::Completed } else { ItemStatus::Incomplete };
-        let mut events = self.close(how, history);
+        let mut events = self.close(how, |_| true, history);
         events.push(ReplyEvent::Ended(self.view(status, usage)));
         events
     }
@@ -285,7 +297,7 @@ impl Current {
         let spoken = self.message().filter(|_| self.request.settings.spoken).map(|item| item.id.clone());
         let heard = self.playout.heard(now);
         self.playout.clear();
-        let mut events = self.close(ItemStatus::Incomplete, history);
+        let mut events = self.close(ItemStatus::Incomplete, |_| true, history);
         if let Some(item) = spoken.filter(|_| !self.request.outside) {
             events.extend(truncated(history, item, heard));
         }
@@ -293,9 +305,15 @@ impl Current {
         events
     }
 
-    fn close(&mut self, status: ItemStatus, history: &mut History) -> Vec<ReplyEvent> {
+    /// Closes those of the open items that are meant.
+    fn close(
+        &mut self,
+        status: ItemStatus,
+        mut meant: impl FnMut(&Open) -> bool,
+        history: &mut History,
+    ) -> Vec<ReplyEvent> {
         let mut events = Vec::new();
-        for Open { part, previous, mut item, .. } in std::mem::take(&mut self.open) {
+        for Open { part, previous, mut item, .. } in self.open.extract_if(.., |open| meant(open)) {
             item.status = status;
             history.change(&item.id, |kept| *kept = item.clone());
             self.done.push((part.index, item.clone()));

@@ -188,7 +188,7 @@ impl Dialogue {
             }
             Cue::Read { words } => {
                 self.unread = self.unread.saturating_sub(1);
-                self.words |= words;
+                self.words |= words && self.owes;
                 Ok(self.text_came())
             }
             Cue::Cleared => {
@@ -196,13 +196,13 @@ impl Dialogue {
                 Ok(self.answer())
             }
             Cue::TimedOut => {
-                self.words = true;
+                self.words |= self.manners.create;
                 Ok(Vec::new())
             }
             Cue::Create if self.current.is_some() => Err(Untimely::ReplyActive),
             Cue::Create => Ok(self.begin(Origin::Client)),
             Cue::Cancel => {
-                self.owes = false;
+                (self.owes, self.words) = (false, false);
                 self.stop(Reason::Cancelled).map(|stop| vec![stop]).ok_or(Untimely::NoReply)
             }
             Cue::Ended => {

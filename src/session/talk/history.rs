@@ -12,6 +12,9 @@ use std::time::Duration;
 /// How many items a session keeps; older ones are forgotten.
 const KEPT_ITEMS: usize = 256;
 
+/// And how many bytes of text.
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
+
 /// One thing in a conversation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
@@ -105,6 +108,12 @@ pub enum ItemError {
         /// The name that was given.
         id: String,
     },
+    /// The item that a new one was to follow is not kept.
+    #[error("there is no item \"{id}\" in this session to put another behind")]
+    NoPlace {
+        /// The name that was given.
+        id: String,
+    },
     /// There is one already.
     #[error("there is an item \"{id}\" already")]
     Taken {
@@ -133,7 +142,7 @@ impl ItemError {
     /// The stable name of this error on the wire, in logs and in metrics.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Unknown { .. } => "item_not_found",
+            Self::Unknown { .. } | Self::NoPlace { .. } => "item_not_found",
             Self::Taken { .. } => "item_exists",
             Self::NotSpoken { .. } => "item_not_spoken",
             Self::TooShort { .. } => "invalid_audio_end",
@@ -146,6 +155,20 @@ impl Item {
     pub fn heard(id: String) -> Self {
         let content = vec![Content::InputAudio { transcript: None, withheld: None }];
         Self { id, body: Body::Message { role: Role::User, content }, status: ItemStatus::Completed }
+    }
+
+    /// Whether it says how the assistant is to behave.
+    fn is_prompt(&self) -> bool {
+        matches!(self.body, Body::Message { role: Role::System, .. })
+    }
+
+    /// How much text is in it.
+    fn bytes(&self) -> usize {
+        match &self.body {
+            Body::Message { content, .. } => content.iter().map(|part| part.words().len()).sum(),
+            Body::Call(call) => call.arguments.len(),
+            Body::Output { output, .. } => output.len(),
+        }
     }
 
     fn input_audio(&mut self) -> Option<(&mut Option<String>, &mut Option<Withheld>)> {
@@ -195,19 +218,37 @@ impl History {
         let at = match place {
             Place::End => self.items.len(),
             Place::Root => 0,
-            Place::After(id) => self.find(id)? + 1,
+            Place::After(id) => self.position(id).ok_or_else(|| ItemError::NoPlace { id: id.clone() })? + 1,
         };
         let previous = at.checked_sub(1).map(|before| self.items[before].id.clone());
+        let id = item.id.clone();
         self.items.insert(at, item);
-        if self.items.len() > KEPT_ITEMS {
-            self.items.pop_front();
-        }
+        self.forget_oldest(&id);
         Ok(previous)
     }
 
-    /// Keeps an item whose name nobody else has, after all others; gives the name of the one before it.
+    /// Keeps an item of ours, after all others; gives the name of the one before it. Clients know such names before the items
+    /// are kept: an item that one made under the same name has to go.
     pub fn append(&mut self, item: Item) -> Option<String> {
-        self.add(&Place::End, item).expect("names that we make are new")
+        self.items.retain(|kept| kept.id != item.id);
+        let previous = self.items.back().map(|before| before.id.clone());
+        let id = item.id.clone();
+        self.items.push_back(item);
+        self.forget_oldest(&id);
+        previous
+    }
+
+    /// Makes room for the item that has just come, which stays however large it is. A prompt goes after everything else.
+    fn forget_oldest(&mut self, newest: &str) {
+        let mut bytes: usize = self.items.iter().map(Item::bytes).sum();
+        while self.items.len() > KEPT_ITEMS || bytes > KEPT_BYTES {
+            let may_go = |item: &&Item| item.id != newest;
+            let oldest = |items: &VecDeque<Item>, prompts: bool| {
+                items.iter().position(|item| may_go(&item) && (prompts || !item.is_prompt()))
+            };
+            let Some(at) = oldest(&self.items, false).or_else(|| oldest(&self.items, true)) else { return };
+            bytes -= self.items.remove(at).map_or(0, |item| item.bytes());
+        }
     }
 
     /// An item.
@@ -267,6 +308,11 @@ impl History {
     /// The conversation, as a language model is shown it.
     pub fn messages(&self) -> Vec<Message> {
         messages(self.items.iter())
+    }
+
+    /// Whether a function was called under this name.
+    pub(super) fn has_call(&self, id: &str) -> bool {
+        self.items.iter().any(|item| item.calls() == Some(id))
     }
 
     fn position(&self, id: &str) -> Option<usize> {
@@ -404,6 +450,29 @@ mod tests {
         let mut history = History::default();
         (0..=KEPT_ITEMS).for_each(|n| drop(history.append(written(&n.to_string(), Role::User, "x"))));
         assert!(history.get("0").is_err() && history.get("1").is_ok());
+        history.add(&Place::Root, written("first", Role::System, "x")).unwrap();
+        assert!(history.get("first").is_ok() && history.get("1").is_err());
+        history.append(written("last", Role::User, "x"));
+        assert!(history.get("first").is_ok() && history.get("2").is_err(), "a prompt goes last");
+    }
+
+    #[test]
+    fn the_oldest_items_make_room_for_long_ones() {
+        let mut history = History::default();
+        let long = "x".repeat(KEPT_BYTES / 4);
+        (0..6).for_each(|n| drop(history.append(written(&n.to_string(), Role::User, &long))));
+        assert_eq!(names(&history), "2 3 4 5");
+        history.append(written("huge", Role::User, &"x".repeat(KEPT_BYTES * 2)));
+        assert_eq!(names(&history), "huge");
+    }
+
+    #[test]
+    fn what_was_spoken_is_kept_though_a_client_took_its_name() {
+        let mut history = History::default();
+        history.add(&Place::End, written("spoken", Role::User, "mine")).unwrap();
+        history.append(written("other", Role::User, "x"));
+        assert_eq!(history.append(Item::heard("spoken".into())), Some("other".into()));
+        assert_eq!(names(&history), "other spoken");
     }
 
     #[test]

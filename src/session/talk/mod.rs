@@ -20,7 +20,7 @@ pub(super) use echo::{Held, Verdict, is_surely_speech};
 pub use event::{Latency, Part, ReplyEvent, ReplyId, ReplyStatus, ReplyView};
 pub use history::{Body, Content, History, Item, ItemError, ItemStatus, Place, Role};
 pub use script::Script;
-pub use settings::{Assistant, EchoSettings, ReplyRequest, TalkSettings, TalkTerms};
+pub use settings::{Assistant, EchoSettings, Input, ReplyRequest, TalkSettings, TalkTerms};
 
 use super::live::Refusal;
 use super::waiting::at;
@@ -39,6 +39,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::trace;
 
+/// How long a reply that was begun in a pause is kept.
+const GUESS_LASTS: Duration = Duration::from_secs(5);
+
 /// Tells sessions apart for those who take turns in fair order.
 static ASKERS: AtomicU64 = AtomicU64::new(1);
 
@@ -51,8 +54,12 @@ struct Tail {
 
 /// A reply that was asked for before anybody knew whether it is wanted.
 struct Guessed {
+    /// For these settings.
+    settings: Box<TalkSettings>,
     request: ChatRequest,
     reply: Reply,
+    /// When it is given up: whoever paused has neither ended nor gone on, and somebody else may need the place.
+    until: Instant,
 }
 
 /// When somebody stopped speaking, and what the way to the text was spent on.
@@ -97,6 +104,9 @@ impl Talk {
     /// Goes on with other settings. A reply that has begun keeps its own.
     pub(super) fn configure(&mut self, settings: TalkSettings) {
         self.dialogue.behave(settings.manners);
+        if *self.settings != settings {
+            self.guessed = None;
+        }
         *self.settings = settings;
     }
 
@@ -163,11 +173,15 @@ impl Talk {
 
     /// The oldest item that was committed and not read has its text, or never will.
     pub(super) fn read(&mut self, words: bool, history: &mut History) -> Vec<ReplyEvent> {
-        self.cue(Cue::Read { words }, history)
+        let events = self.cue(Cue::Read { words }, history);
+        // What was not wanted now never will be.
+        self.guessed = None;
+        events
     }
 
     /// What was being said is forgotten.
     pub(super) fn cleared(&mut self, history: &mut History) -> Vec<ReplyEvent> {
+        self.guessed = None;
         self.cue(Cue::Cleared, history)
     }
 
@@ -185,12 +199,17 @@ impl Talk {
             return;
         }
         let reply = self.ask(&settings, request.clone());
-        self.guessed = Some(Guessed { request, reply });
+        self.guessed = Some(Guessed { settings, request, reply, until: Instant::now() + GUESS_LASTS });
     }
 
     /// It was not all.
     pub(super) fn resumed(&mut self) {
         self.guessed = None;
+    }
+
+    /// It was an echo: nobody said anything.
+    pub(super) fn never_said(&mut self) {
+        (self.guessed, self.turn) = (None, None);
     }
 
     // What clients want.
@@ -199,12 +218,17 @@ impl Talk {
     ///
     /// # Errors
     ///
-    /// When there is one.
+    /// When there is one, or the request refers to an item that is not there.
     pub(super) fn create(
         &mut self,
-        request: ReplyRequest,
+        mut request: ReplyRequest,
         history: &mut History,
     ) -> Result<Vec<ReplyEvent>, Refusal> {
+        for input in request.input.iter_mut().flatten() {
+            if let Input::Reference(id) = input {
+                *input = Input::Item(Box::new(history.get(id)?.clone()));
+            }
+        }
         let acts = self.dialogue.take(Cue::Create).map_err(refusal)?;
         Ok(self.act(acts, Some(request), history))
     }
@@ -223,6 +247,7 @@ impl Talk {
         if reply.is_some() && reply != current.as_deref() {
             return Err(Refusal::NoReply);
         }
+        self.guessed = None;
         let acts = self.dialogue.take(Cue::Cancel).map_err(refusal)?;
         Ok(self.act(acts, None, history))
     }
@@ -261,7 +286,7 @@ impl Talk {
         Ok(())
     }
 
-    /// A client says how much of a message was heard, and that there will be no more.
+    /// A client says how much of a message was heard, and that there will be no more: if it is being said, that ends.
     ///
     /// # Errors
     ///
@@ -271,13 +296,24 @@ impl Talk {
         item: &str,
         heard: Duration,
         history: &mut History,
-    ) -> Result<ReplyEvent, ItemError> {
-        if let Some(current) = &self.current {
-            current.note(history);
-        }
+    ) -> Result<Vec<ReplyEvent>, Refusal> {
+        self.note(history);
         history.truncate(item, heard)?;
-        let _ = self.played(item, heard);
-        Ok(ReplyEvent::Truncated { item: item.to_owned(), heard })
+        let is_current =
+            self.current.as_ref().and_then(|current| current.message()).is_some_and(|it| it.id == item);
+        if is_current {
+            self.played(item, heard)?;
+            return self.cancel(None, history);
+        }
+        if self.tail.as_ref().is_some_and(|tail| tail.item == item) {
+            self.tail = None;
+        }
+        Ok(vec![ReplyEvent::Truncated { item: item.to_owned(), heard }])
+    }
+
+    /// Has the history know what was told so far of the current reply.
+    pub(super) fn note(&self, history: &mut History) {
+        self.current.iter().for_each(|current| current.note(history));
     }
 
     /// The session ends: nothing is said any more.
@@ -295,7 +331,11 @@ impl Talk {
     /// Dropping this future loses nothing.
     pub(super) async fn next(&mut self, history: &mut History) -> Vec<ReplyEvent> {
         loop {
-            let Some(current) = &mut self.current else { return pending().await };
+            let Some(current) = &mut self.current else {
+                at(self.guessed.as_ref().map(|guessed| guessed.until)).await;
+                self.guessed = None;
+                continue;
+            };
             let now = Instant::now();
             if let Some(cargo) = current.playout.due(now) {
                 let events = self.deliver(cargo, now, history);
@@ -424,11 +464,12 @@ impl Talk {
         };
         let settings = &current.request.settings;
         let messages = match &current.request.input {
-            Some(input) => history::messages(input.iter()),
+            Some(input) => history::messages(input.iter().filter_map(Input::item)),
             None => history.messages(),
         };
         let request = self.request(settings, messages);
-        let guessed = self.guessed.take().filter(|guessed| guessed.request == request);
+        let is_it = |guessed: &Guessed| guessed.request == request && guessed.settings == *settings;
+        let guessed = self.guessed.take().filter(is_it);
         let reply = guessed.map(|guessed| guessed.reply);
         current.reply = Some(reply.unwrap_or_else(|| self.ask(settings, request)));
         self.current = Some(current);

@@ -33,6 +33,8 @@ const LONGEST: usize = 64 * 1024;
 pub(super) enum Piece {
     /// The model has begun to answer.
     FirstToken(Instant),
+    /// The model writes something that will be spoken.
+    Message,
     /// Text that is not spoken.
     Text(String),
     /// A phrase, whose sound follows.
@@ -52,6 +54,8 @@ pub(super) enum Piece {
     Call { index: u32, id: String, name: String },
     /// More of the arguments of a call.
     Arguments { index: u32, piece: String },
+    /// The model has written all that it will, so that every call is whole. There may be more to be said.
+    Written,
     /// Nothing follows.
     End(Result<(Finish, Option<Usage>), LlmError>),
 }
@@ -70,6 +74,7 @@ pub(super) struct Speaking {
 #[derive(Debug)]
 pub(super) struct Reply {
     pieces: mpsc::Receiver<Piece>,
+    has_ended: bool,
     ahead: Arc<Semaphore>,
     _task: AbortOnDropHandle<()>,
 }
@@ -80,22 +85,22 @@ impl Reply {
         let deltas = model.reply(request);
         let (pieces, taken) = mpsc::channel(PIECES);
         let ahead = Arc::new(Semaphore::new(AHEAD));
-        let writer = Writer { deltas, pieces: pieces.clone(), written: 0, has_begun: false };
+        let writer = Writer { deltas, pieces: pieces.clone(), written: 0, has_begun: false, has_text: false };
         let permits = Arc::clone(&ahead);
         let run = async move {
             let end = match speaking {
                 None => writer.write().await,
                 Some(speaking) => {
-                    let (phrases, cut) = mpsc::channel(PHRASES);
+                    let (to_voice, cut) = mpsc::channel(PHRASES);
                     let voice = speak(speaking.clone(), cut, permits, pieces.clone());
                     let phraser = Phraser::new(speaking.language.as_deref());
-                    tokio::join!(writer.dictate(phraser, phrases), voice).0
+                    tokio::join!(writer.dictate(phraser, to_voice), voice).0
                 }
             };
             let _ = pieces.send(Piece::End(end)).await;
         };
         let task = tokio::spawn(run.instrument(info_span!("llm.reply")));
-        Self { pieces: taken, ahead, _task: AbortOnDropHandle::new(task) }
+        Self { pieces: taken, has_ended: false, ahead, _task: AbortOnDropHandle::new(task) }
     }
 
     /// The next piece; after the last, never one.
@@ -104,10 +109,13 @@ impl Reply {
     ///
     /// Dropping this future loses nothing.
     pub(super) async fn next(&mut self) -> Piece {
-        match self.pieces.recv().await {
-            Some(piece) => piece,
-            None => std::future::pending().await,
+        if self.has_ended {
+            return std::future::pending().await;
         }
+        let broken = || LlmError::Client("the reply's task ended without a word".into());
+        let piece = self.pieces.recv().await.unwrap_or_else(|| Piece::End(Err(broken())));
+        self.has_ended = matches!(piece, Piece::End(_));
+        piece
     }
 
     /// A phrase has been sent: another may be spoken.
@@ -124,6 +132,7 @@ struct Writer {
     pieces: mpsc::Sender<Piece>,
     written: usize,
     has_begun: bool,
+    has_text: bool,
 }
 
 /// The next thing that the model has to say.
@@ -171,18 +180,34 @@ impl Writer {
     }
 
     /// Cuts phrases. What was written before the model failed is said all the same.
-    async fn dictate(mut self, mut phraser: Phraser, phrases: mpsc::Sender<(Phrase, Instant)>) -> End {
+    async fn dictate(mut self, mut phraser: Phraser, to_voice: mpsc::Sender<(Phrase, Instant)>) -> End {
         loop {
             let (cut, end) = match self.next().await {
-                Written::Text(text) => (phraser.push(&text), None),
-                Written::End(end) => (phraser.finish(), Some(end)),
+                Written::Text(text) => {
+                    self.announce(&text).await;
+                    (phraser.push(&text), None)
+                }
+                Written::End(end) => {
+                    if end.is_ok() {
+                        self.pass(Piece::Written).await;
+                    }
+                    (phraser.finish(), Some(end))
+                }
             };
             for phrase in cut {
-                let _ = phrases.send((phrase, Instant::now())).await;
+                let _ = to_voice.send((phrase, Instant::now())).await;
             }
             if let Some(end) = end {
                 return end;
             }
+        }
+    }
+
+    /// A message takes its place before calls that follow it, long before its first phrase is whole.
+    async fn announce(&mut self, text: &str) {
+        if !self.has_text && !text.trim().is_empty() {
+            self.has_text = true;
+            self.pass(Piece::Message).await;
         }
     }
 

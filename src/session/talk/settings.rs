@@ -94,13 +94,29 @@ impl Default for EchoSettings {
     }
 }
 
+/// Something that a reply may be to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// This.
+    Item(Box<Item>),
+    /// The item of the conversation that has this name.
+    Reference(String),
+}
+
+impl Input {
+    /// The item itself, where it is here.
+    pub(super) fn item(&self) -> Option<&Item> {
+        if let Self::Item(item) = self { Some(item) } else { None }
+    }
+}
+
 /// What a client wants a reply to be like.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReplyRequest {
     /// As the session's, with what the client has otherwise for this reply.
     pub settings: Box<TalkSettings>,
     /// What it is a reply to, if not to the conversation.
-    pub input: Option<Vec<Item>>,
+    pub input: Option<Vec<Input>>,
     /// Whether it stays outside of the conversation.
     pub outside: bool,
     /// The client's own notes, which come back with the reply.

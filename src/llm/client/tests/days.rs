@@ -289,7 +289,7 @@ async fn an_endpoint_that_fails_again_and_again_is_left_alone_and_then_probed_on
     let gate = CancellationToken::new();
     let opened = gate.clone();
     let server = Server::new(move |asked| match asked.nth {
-        0 | 1 => response(500, "", "no memory"),
+        0 | 1 => response(503, "", "no memory"),
         2 => [vec![Step::Hold(opened.clone())], reply("Again.")].concat(),
         _ => reply("Again."),
     })

@@ -9,7 +9,7 @@ use super::*;
 use crate::llm::fake::{Play, ScriptedModel};
 use crate::llm::{LlmError, Message};
 use crate::session::talk::{
-    Body, Content, EchoSettings, Item, ItemStatus, Manners, Place, Reason, ReplyEvent, ReplyRequest,
+    Body, Content, EchoSettings, Input, Item, ItemStatus, Manners, Place, Reason, ReplyEvent, ReplyRequest,
     ReplyStatus, Role, TalkSettings, TalkTerms,
 };
 use crate::tts::fake::{Act as Saying, FakeStudio};
@@ -30,6 +30,13 @@ fn talk() -> TalkSettings {
         temperature: None,
         manners: Manners::default(),
         terms: TalkTerms::default(),
+    }
+}
+
+/// Lets the clock move on, millisecond by millisecond, until this is so.
+async fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -120,9 +127,7 @@ impl Scene {
 
     /// Waits until neither the model nor the voice does anything for anybody.
     async fn quiet(&self) {
-        while self.model.open() > 0 || self.studio.open() > 0 {
-            tokio::task::yield_now().await;
-        }
+        until(|| self.model.open() + self.studio.open() == 0).await;
     }
 }
 

@@ -67,9 +67,7 @@ async fn a_session_that_is_closed_while_a_reply_is_spoken_leaves_no_request_open
     scene.until(|event| matches!(event, ReplyEvent::Audio { .. })).await;
     let told = scene.rest().await;
     assert!(told.ends_with("cancelled"), "{told}");
-    while model.open() + studio.open() > 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| model.open() + studio.open() == 0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,9 +76,7 @@ async fn a_driver_that_is_dropped_in_the_middle_of_a_reply_leaves_no_request_ope
         Scene::new(ScriptedModel::new(|_| Play::silent()), FakeStudio::default(), talking(true, talk()));
     scene.ask().await;
     scene.until(|event| matches!(event, ReplyEvent::Began(_))).await;
-    while scene.model.open() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| scene.model.open() == 1).await;
     scene.stage.driving.abort();
     scene.quiet().await;
     assert_eq!(scene.model.cancelled(), 1);

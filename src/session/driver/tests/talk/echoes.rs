@@ -95,3 +95,19 @@ async fn when_nothing_is_heard_nothing_is_held_back() {
     scene.stage.second(true).await;
     assert_eq!(scene.stage.told(1).await, "started0");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_cleared_before_anybody_was_told_of_it_was_never_said() {
+    let mut scene = listening(Duration::from_secs(9), "").await;
+    for command in Command::appends(&20_000_i16.to_le_bytes().repeat(8_000)) {
+        scene.stage.command(command).await;
+    }
+    scene.stage.command(Command::Clear).await;
+    scene.stage.command(Command::CancelReply(None)).await;
+    let told = scene.reply().await;
+    assert!(told.contains("cleared") && !told.contains("started"), "{told}");
+    scene.stage.second(false).await;
+    scene.ask().await;
+    let told = scene.until(|event| matches!(event, ReplyEvent::Began(_))).await;
+    assert!(!told.contains("started"), "{told}");
+}

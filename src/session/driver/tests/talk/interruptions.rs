@@ -174,3 +174,50 @@ async fn after_a_thousand_interruptions_not_one_stale_piece_of_sound_was_told() 
     scene.quiet().await;
     assert_eq!(scene.model.requests().len(), 1_000);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_cuts_what_is_being_said_hears_no_more_of_it() {
+    let model = ScriptedModel::in_turn(vec![Play::saying(LONG), Play::saying("Yes.")]);
+    let studio = FakeStudio::default().per_character(Duration::from_millis(100));
+    let mut scene = Scene::new(model, studio, talking(true, talk()));
+    scene.ask().await;
+    let item = loop {
+        if let SessionEvent::Reply(event) = scene.stage.event().await
+            && let ReplyEvent::Audio { part, .. } = *event
+        {
+            break part.item;
+        }
+    };
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    scene.stage.command(Command::Truncate { item, heard: Duration::from_millis(1_300) }).await;
+    let told = scene.reply().await;
+    assert!(told.ends_with("-broken cut@1300 cancelled"), "{told}");
+    scene.ask().await;
+    scene.reply().await;
+    assert_eq!(scene.shown(), ["s:Be brief.", "a:This is a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_says_was_heard_of_the_last_reply_is_not_overruled_by_the_clock() {
+    let model = ScriptedModel::in_turn(vec![Play::saying("This is all there is."), Play::saying("Yes.")]);
+    let studio = FakeStudio::default().per_character(Duration::from_millis(100));
+    let mut scene = Scene::new(model, studio, talking(true, talk()));
+    scene.ask().await;
+    let mut item = String::new();
+    loop {
+        if let SessionEvent::Reply(event) = scene.stage.event().await {
+            match *event {
+                ReplyEvent::Audio { part, .. } => item = part.item,
+                ReplyEvent::Ended(_) => break,
+                _ => {}
+            }
+        }
+    }
+    scene.stage.command(Command::Truncate { item, heard: Duration::from_millis(900) }).await;
+    scene.stage.second(true).await;
+    scene.ask().await;
+    let told = scene.until(|event| matches!(event, ReplyEvent::Began(_))).await;
+    assert_eq!(told.matches("cut@").count(), 1, "{told}");
+    until(|| scene.model.requests().len() == 2).await;
+    assert_eq!(scene.shown(), ["s:Be brief.", "a:This is"]);
+}

@@ -1,4 +1,5 @@
 use super::*;
+use crate::llm::Delta;
 
 #[tokio::test(start_paused = true)]
 async fn a_written_turn_is_answered_when_the_client_asks() {
@@ -119,7 +120,8 @@ async fn a_reply_outside_of_the_conversation_leaves_no_trace_in_it() {
     };
     let settings = scene.settings.talk.clone().unwrap();
     let metadata = vec![("topic".to_owned(), "x".to_owned())];
-    let request = ReplyRequest { settings, input: Some(vec![input]), outside: true, metadata };
+    let request =
+        ReplyRequest { settings, input: Some(vec![Input::Item(Box::new(input))]), outside: true, metadata };
     scene.stage.command(Command::Reply(Box::new(request))).await;
     scene.reply().await;
     assert_eq!(scene.shown(), ["s:Be brief.", "u:Other"]);
@@ -182,4 +184,94 @@ async fn a_reply_that_was_begun_in_the_pause_is_told_when_the_pause_was_the_end(
         r#"started0 stopped0 committed0 read0 began +message says"Hello." ♪60 -whole completed"#
     );
     assert_eq!(scene.model.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_before_a_call_comes_before_it_and_the_call_does_not_wait_until_it_is_said() {
+    let said = Play::saying("Let me check that.").deltas.into_iter();
+    let call = Play::calling("call_1", "light", "{}").deltas;
+    let deltas = said.filter(|delta| matches!(delta, Ok(Delta::Text(_)))).chain(call).collect();
+    let first = Play { deltas, ..Play::silent() };
+    let model = ScriptedModel::in_turn(vec![first, Play::saying("It is on.")]);
+    let studio = FakeStudio::default().per_character(Duration::from_millis(200));
+    let mut scene = Scene::new(model, studio, talking(true, talk()));
+    scene.write("Is the light on?").await;
+    scene.ask().await;
+    let told = scene.reply().await;
+    let expected =
+        r#"kept began +message +call:light args{} -whole says"Let me check that." ♪3600 -whole completed"#;
+    assert_eq!(told, expected);
+    let body = Body::Output { call_id: "call_1".into(), output: "yes".into() };
+    let item = Item { id: "out".into(), body, status: ItemStatus::Completed };
+    scene.stage.command(Command::AddItem(Place::End, Box::new(item))).await;
+    scene.ask().await;
+    scene.reply().await;
+    let shown = ["s:Be brief.", "u:Is the light on?", "a:Let me check that.[light]", "t:yes"];
+    assert_eq!(scene.shown(), shown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_may_be_to_items_of_the_conversation() {
+    let mut scene = Scene::saying("A greeting.", talking(true, talk()));
+    let body = Body::Message { role: Role::User, content: vec![Content::InputText("Hi".into())] };
+    let item = Item { id: "mine".into(), body, status: ItemStatus::Completed };
+    scene.write("Other").await;
+    scene.stage.command(Command::AddItem(Place::End, Box::new(item))).await;
+    let ask = |id: &str| {
+        let settings = scene.settings.talk.clone().unwrap();
+        let input = Some(vec![Input::Reference(id.into())]);
+        Command::Reply(Box::new(ReplyRequest { settings, input, outside: true, metadata: Vec::new() }))
+    };
+    let (known, unknown) = (ask("mine"), ask("nobody's"));
+    scene.stage.command(unknown).await;
+    scene.stage.command(known).await;
+    assert!(scene.reply().await.starts_with("kept kept refused:item_not_found began"));
+    assert_eq!(scene.shown(), ["s:Be brief.", "u:Hi"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_only_transcribes_from_now_on_ends_its_reply() {
+    let mut scene =
+        Scene::new(ScriptedModel::new(|_| Play::silent()), FakeStudio::default(), talking(true, talk()));
+    scene.ask().await;
+    scene.until(|event| matches!(event, ReplyEvent::Began(_))).await;
+    scene.stage.command(Command::Configure(Box::new(settings(true)))).await;
+    assert_eq!(scene.reply().await, "cancelled");
+    scene.quiet().await;
+}
+
+/// A guess that is under way, in a session that is set like this.
+async fn guessing() -> Scene {
+    let mut scene = Scene::new(ScriptedModel::new(|_| Play::silent()), FakeStudio::default(), speculative());
+    scene.stage.second(true).await;
+    // Longer than the pause in which the model is asked, and shorter than the end of the turn.
+    for command in Command::appends(&0_i16.to_le_bytes().repeat(16 * 250)) {
+        scene.stage.command(command).await;
+    }
+    assert_eq!(scene.stage.told(1).await, "started0");
+    until(|| scene.model.open() == 1).await;
+    scene
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guess_that_no_turn_follows_is_given_up() {
+    guessing().await.quiet().await;
+    let cleared = guessing().await;
+    cleared.stage.command(Command::Clear).await;
+    cleared.quiet().await;
+    let resumed = guessing().await;
+    resumed.stage.second(true).await;
+    resumed.quiet().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guess_is_not_told_in_a_session_that_is_set_otherwise_by_then() {
+    let mut scene = guessing().await;
+    let text = TalkSettings { spoken: false, ..*scene.settings.talk.clone().unwrap() };
+    let settings = SessionSettings { talk: Some(Box::new(text)), ..scene.settings.clone() };
+    scene.stage.command(Command::Configure(Box::new(settings))).await;
+    scene.stage.second(false).await;
+    let told = scene.until(|event| matches!(event, ReplyEvent::Began(_))).await;
+    assert_eq!(told, "stopped0 committed0 read0 began");
+    until(|| scene.model.cancelled() == 1 && scene.model.requests().len() == 2).await;
 }
