@@ -39,7 +39,7 @@ pub(super) fn tell(event: ReplyEvent, conversation: &str, dialect: Dialect) -> V
             let shown = Item::of(&item);
             // Beta has one event for both ends of an item.
             let joined = (joins && dialect == Dialect::Current)
-                .then(|| ServerEvent::ItemDone { previous_item_id: previous, item: shown });
+                .then_some(ServerEvent::ItemDone { previous_item_id: previous, item: shown });
             done(&part, joined, &item)
         }
         ReplyEvent::Truncated { item, heard } => vec![ServerEvent::ItemTruncated {
