@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A spoken conversation of six turns, held by the unmodified `openai` package (PyPI), to check it and to listen to it.
 
-    scripts/converse.py [--two] [--wav talk.wav]     # with servers of its own: Stenopool with the demo model and espeak-ng,
+    scripts/converse.py [--two] [--short] [--wav talk.wav]     # with servers of its own: Stenopool with the demo model and espeak-ng,
                                                      # and a scripted language model
     scripts/converse.py --url http://127.0.0.1:8080/v1 [--key KEY]     # with a running server and whoever replies there
 
@@ -10,7 +10,7 @@ interrupted; what it was interrupted with; a question in writing; one that needs
 types and the order of all events, what was understood and replied, that an interrupted reply falls silent at once and is
 closed upstream, that the language model is shown what was heard and no more, and that each phrase sounds as
 /v1/audio/speech says it. With --url it is only known that the protocol is kept. With --two two people talk at the same
-time, in other words, to other voices, and nothing of one may reach the other.
+time, in other words, to other voices, and nothing of one may reach the other. With --short the last turn is left out.
 
 What both sides sounded like is written as a stereo file: the person on the left, the assistant on the right, on one time
 line, as somebody heard it who listened. Needs target/python (scripts/test-tools.sh) or `pip install 'openai[realtime]'`,
@@ -82,7 +82,8 @@ class Scene:
 
     name: str
     voice: str
-    # Of the five spoken turns: the second is long in its reply, the third interrupts that, the fourth needs the function.
+    # Of the spoken turns: the second is long in its reply, the third interrupts that, the fourth needs the function. There
+    # may be a fifth.
     files: list
     replies: list
     written: str
@@ -101,7 +102,7 @@ class Scene:
 
     def expected(self):
         """The texts of all replies; None where a function is called."""
-        return [*self.replies[:3], self.written_reply, None, f"The function says: {self.found}", self.replies[4]]
+        return [*self.replies[:3], self.written_reply, None, f"The function says: {self.found}", *self.replies[4:]]
 
 
 ONE = {
@@ -198,7 +199,7 @@ async def hold(person, scene, own):
     audio = {"input": {"transcription": TRANSCRIBED}, "output": {"voice": scene.voice} if own else {}}
     await person.send({"type": "session.update", "session": {"type": "realtime", "instructions": scene.instructions, "tools": [TOOL], "audio": audio}})
     await person.next("session.updated")
-    first, asked, instead, needing, last = scene.sounds
+    first, asked, instead, needing, *last = scene.sounds
     replies = [await person.ask(first)]
     replies += await person.interrupt(asked, 4.0 if own else 1.0, instead)
     since = len(person.told)
@@ -212,7 +213,8 @@ async def hold(person, scene, own):
         await person.send({"type": "conversation.item.create", "item": output})
         await person.send({"type": "response.create"})
         replies.append(await person.replied(since))
-    replies.append(await person.ask(last))
+    for sound in last:
+        replies.append(await person.ask(sound))
     return replies
 
 
@@ -277,7 +279,7 @@ def check_words(person, scene, replies):
     """What was understood and what was replied is what was said."""
     heard = [event["transcript"] for _, event in person.events(COMPLETED)]
     check("what was understood is what was said", heard == scene.texts, "" if heard == scene.texts else str(heard))
-    statuses = ["completed"] + ["cancelled"] + ["completed"] * 5
+    statuses = ["completed", "cancelled"] + ["completed"] * len(scene.texts)
     check("one reply was interrupted, the others were whole", [reply["status"] for reply in replies] == statuses, ", ".join(reply["status"] for reply in replies))
     for reply, text in zip(replies, scene.expected()):
         output = reply["output"][0]
@@ -335,14 +337,15 @@ def check_history(person, scene, shown, bounds):
     sure, begun = bounds
     fits = cut.startswith(sure) and begun.startswith(cut) and cut != scene.replies[1]
     check("the language model is shown what was heard of what was interrupted", fits, f"“…{cut[-50:]}”" if fits else f"{cut!r}, heard between {sure!r} and {begun!r}")
+    last = [("assistant", f"The function says: {scene.found}"), *(("user", text) for text in scene.texts[4:])]
     expected = [
         ("system", scene.instructions),
         ("user", scene.texts[0]), ("assistant", scene.replies[0]),
         ("user", scene.texts[1]), ("assistant", cut),
         ("user", scene.texts[2]), ("assistant", scene.replies[2]),
         ("user", scene.written), ("assistant", scene.written_reply),
-        ("user", scene.texts[3]), ("assistant", ""), ("tool", scene.found), ("assistant", f"The function says: {scene.found}"),
-        ("user", scene.texts[4]),
+        ("user", scene.texts[3]), ("assistant", ""), ("tool", scene.found),
+        *(last if scene.texts[4:] else []),
     ]
     check("the language model is shown the rest of the conversation as it was", roles == expected, "" if roles == expected else str(roles))
     calls = [(one["id"], one["function"]["name"]) for message in shown["messages"] for one in message.get("tool_calls") or ()]
@@ -476,9 +479,11 @@ def main():
     parser.add_argument("--key", help="its key, when it asks for one")
     parser.add_argument("--model", default="gpt-realtime")
     parser.add_argument("--two", action="store_true", help="two conversations at the same time")
+    parser.add_argument("--short", action="store_true", help="without the last turn")
     parser.add_argument("--wav", type=pathlib.Path, default=pathlib.Path("converse.wav"), help="what it sounded like [%(default)s]")
     args = parser.parse_args()
-    scenes = [Scene(**scene) for scene in ([ONE, TWO] if args.two else [ONE])]
+    turns = slice(4 if args.short else None)
+    scenes = [Scene(**{**scene, "files": scene["files"][turns], "replies": scene["replies"][turns]}) for scene in ([ONE, TWO] if args.two else [ONE])]
     if args.url:
         asyncio.run(run(args, scenes, args.url.rstrip("/")))
     else:

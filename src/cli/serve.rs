@@ -42,9 +42,11 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     // Voices that live on a device are there before the slots are counted.
     let stopping = CancellationToken::new();
     let studio = voices::for_server(&settings).await?;
-    let model = language_model(settings.llm.clone(), &settings.server.limits.talk.instructions, &stopping)?;
+    let (model, warm_up) =
+        language_model(settings.llm.clone(), &settings.server.limits.talk.instructions, &stopping)?;
     let assistant = Assistant { model, studio };
     let assembly = assemble(&settings, Purpose::Server).await?;
+    warm_up.ended().await;
     if settings.log.format.is_for_people() {
         // A server whose banner nobody reads serves all the same.
         let _ = output::print(&banner(&assembly, &settings, &assistant, address, certificate.as_ref()));

@@ -58,7 +58,7 @@ pub struct ToolCall {
     pub id: String,
     /// The function's name.
     pub name: String,
-    /// JSON, as the model wrote it.
+    /// JSON, as the model wrote it. Nothing at all is sent as `{}`.
     pub arguments: String,
 }
 
@@ -118,7 +118,7 @@ pub enum Delta {
         /// The function's name.
         name: String,
     },
-    /// More of the arguments of a call that has begun.
+    /// More of the arguments of a call that has begun. A whole call without any has the piece `{}`, right before the end.
     Arguments {
         /// [`Delta::Call::index`].
         index: u32,

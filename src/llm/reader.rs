@@ -132,6 +132,10 @@ impl Reader {
             Finish::Stop if self.calls.any() => Finish::Calls,
             finish => finish,
         };
+        // What was cut off may have been about to have arguments.
+        if matches!(finish, Finish::Calls | Finish::Stop) {
+            self.calls.complete(&mut self.ready);
+        }
         self.is_over = true;
         self.ready.push_back(Delta::End { finish, usage: self.usage });
         Ok(())

@@ -63,7 +63,9 @@ fn message(message: &Message) -> Value {
 }
 
 fn call(call: &ToolCall) -> Value {
-    let function = json!({ "name": call.name, "arguments": call.arguments });
+    // Endpoints read them as JSON, which nothing at all is not.
+    let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
+    let function = json!({ "name": call.name, "arguments": arguments });
     json!({ "id": call.id, "type": "function", "function": function })
 }
 
@@ -110,6 +112,14 @@ mod tests {
             "stream_options": { "include_usage": true },
         });
         assert_eq!(written(&request, "http://llm/v1"), expected);
+    }
+
+    #[test]
+    fn a_call_without_arguments_is_sent_with_empty_ones() {
+        for arguments in ["", " \n"] {
+            let told = call(&ToolCall { id: "c1".into(), name: "now".into(), arguments: arguments.into() });
+            assert_eq!(told["function"]["arguments"], "{}", "{arguments:?}");
+        }
     }
 
     #[test]

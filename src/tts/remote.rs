@@ -15,6 +15,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, Url};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -184,9 +185,7 @@ struct Asking {
 
 impl Asking {
     async fn run(mut self, order: Arc<Semaphore>, phrase: Phrase, voice: Voice, rate: SampleRate) {
-        let patience = self.way.settings.total_timeout;
-        let asked = timeout(patience, self.ask(order, &phrase, &voice, rate)).await;
-        let result = asked.unwrap_or(Err(TtsError::Timeout { waited: patience }));
+        let result = self.ask(order, &phrase, &voice, rate).await;
         self.account.close(&result);
         if let Err(error) = result {
             // Whoever does not listen any more has no use for the error.
@@ -201,31 +200,64 @@ impl Asking {
         voice: &Voice,
         rate: SampleRate,
     ) -> Result<(), TtsError> {
-        let waited = self.way.settings.first_sound_timeout;
-        let (deadline, late) = (Instant::now() + waited, || TtsError::Timeout { waited });
+        // The phrases before this one take as long as somebody listens to them: no time runs yet.
         let _mine = order.acquire_owned().await.map_err(|_| TtsError::Closed)?;
-        let turns = Arc::clone(&self.way.turns);
-        let turn = timeout_at(deadline, turns.acquire_owned()).await.map_err(|_| late())?;
+        let (first, mut whole) = self.patience();
+        let turn = first.within(Arc::clone(&self.way.turns).acquire_owned()).await?;
         let _turn = turn.map_err(|_| TtsError::Closed)?;
-        let answer = timeout_at(deadline, self.way.send(phrase, voice)).await.map_err(|_| late())??;
-        let mut body = answer.bytes_stream();
+        let mut body = first.within(self.way.send(phrase, voice)).await??.bytes_stream();
         let mut sound = Sound::new(rate);
         // The first bytes have a deadline of their own.
-        let mut next = timeout_at(deadline, body.next()).await.map_err(|_| late())?;
+        let mut next = first.within(body.next()).await?;
         while let Some(bytes) = next {
             let bytes = bytes.map_err(|error| TtsError::Unreachable(told(&error)))?;
-            self.deliver(sound.take(&bytes)?).await?;
-            next = body.next().await;
+            self.deliver(sound.take(&bytes)?, &mut whole).await?;
+            next = whole.within(body.next()).await?;
         }
-        self.deliver(sound.finish()?).await
+        self.deliver(sound.finish()?, &mut whole).await
     }
 
-    async fn deliver(&mut self, pcm: Pcm) -> Result<(), TtsError> {
+    /// How long the first sound and the whole phrase may take from now on.
+    fn patience(&self) -> (Patience, Patience) {
+        let settings = &self.way.settings;
+        let whole = Patience::begin(settings.total_timeout);
+        (Patience::begin(settings.first_sound_timeout.min(settings.total_timeout)), whole)
+    }
+
+    async fn deliver(&mut self, pcm: Pcm, patience: &mut Patience) -> Result<(), TtsError> {
         if pcm.samples.is_empty() {
             return Ok(());
         }
         self.account.piece(&pcm);
-        self.pieces.send(Ok(pcm)).await.map_err(|_| TtsError::Cancelled)
+        patience.beside(self.pieces.send(Ok(pcm))).await?.map_err(|_| TtsError::Cancelled)
+    }
+}
+
+/// How long the server may take. What the listener takes does not count.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    limit: Duration,
+    deadline: Instant,
+}
+
+impl Patience {
+    fn begin(limit: Duration) -> Self {
+        Self { limit, deadline: Instant::now() + limit }
+    }
+
+    /// Waits for the server, until its time is up.
+    async fn within<T>(self, waiting: impl Future<Output = T>) -> Result<T, TtsError> {
+        let late = |_| TtsError::Timeout { waited: self.limit };
+        timeout_at(self.deadline, waiting).await.map_err(late)
+    }
+
+    /// Waits for the listener, and gives the server that time in addition. A listener who takes as long as a whole phrase
+    /// may take has gone.
+    async fn beside<T>(&mut self, waiting: impl Future<Output = T>) -> Result<T, TtsError> {
+        let since = Instant::now();
+        let taken = timeout(self.limit, waiting).await.map_err(|_| TtsError::Cancelled);
+        self.deadline += since.elapsed();
+        taken
     }
 }
 

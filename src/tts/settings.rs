@@ -108,9 +108,10 @@ pub struct RemoteSettings {
     pub voices: Vec<String>,
     /// How long a connection may take.
     pub connect_timeout: Duration,
-    /// How long the first sound of a phrase may take, waiting for one's turn included.
+    /// How long the first sound of a phrase may take, once the phrases before it were said; waiting until the server has
+    /// room is included.
     pub first_sound_timeout: Duration,
-    /// How long a whole phrase may take.
+    /// How long a whole phrase may take, less the time in which its listener does not take the sound.
     pub total_timeout: Duration,
     /// Requests at the same time; more wait for their turn.
     pub concurrency: usize,

@@ -13,8 +13,14 @@ use std::process::Command;
 /// What `scripts/test-tools.sh` makes.
 const PYTHON: &str = "target/python/bin/python";
 
-/// Fails with what the script printed unless all its checks passed.
+/// Fails with what the script printed unless all its checks of this server passed.
 fn assert_passes(script: &str, server: &Server, arguments: &[&str]) {
+    let url = format!("http://{}/v1", server.address);
+    assert_succeeds(script, &[&[url.as_str()], arguments].concat());
+}
+
+/// Fails with what the script printed unless all its checks passed.
+fn assert_succeeds(script: &str, arguments: &[&str]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     assert!(
         root.join(PYTHON).exists(),
@@ -22,7 +28,6 @@ fn assert_passes(script: &str, server: &Server, arguments: &[&str]) {
     );
     let output = Command::new(root.join(PYTHON))
         .arg(root.join("scripts").join(script))
-        .arg(format!("http://{}/v1", server.address))
         .args(arguments)
         .output()
         .unwrap();
@@ -41,4 +46,18 @@ fn the_openai_package_holds_transcription_sessions() {
 fn the_openai_package_transcribes_files() {
     let server = Server::start(&[]);
     assert_passes("openai_rest.py", &server, &[]);
+}
+
+#[test]
+fn the_openai_package_holds_a_spoken_conversation() {
+    if Command::new("espeak-ng").arg("--version").output().is_err() {
+        let is_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+        assert!(!is_ci, "espeak-ng is missing: scripts/setup.sh installs it");
+        eprintln!("skipped: espeak-ng, which speaks in this test, is not installed");
+        return;
+    }
+    // It starts servers of its own: ours, and a language model that is scripted.
+    let wav = Path::new(env!("CARGO_TARGET_TMPDIR")).join("converse.wav");
+    let (binary, wav) = (env!("CARGO_BIN_EXE_stenopool"), wav.to_str().unwrap());
+    assert_succeeds("converse.py", &["--short", "--binary", binary, "--wav", wav]);
 }

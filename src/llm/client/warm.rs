@@ -5,9 +5,11 @@ use super::{Client, Patience};
 use crate::llm::{ChatRequest, LlmError, Message};
 use crate::telemetry::metrics;
 use futures_util::StreamExt as _;
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::PoisonError;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -54,22 +56,32 @@ impl Client {
 
     /// Warms up at once, and again whenever nobody has asked anything for
     /// [`LlmSettings::keep_warm`](crate::llm::LlmSettings::keep_warm), until it is told to stop. A warm-up that fails is
-    /// logged and tried again: the endpoint may start later than we do.
-    pub async fn keep_warm(self, system: String, stop: CancellationToken) {
-        stop.run_until_cancelled(self.stay_warm(&system)).await;
+    /// logged and tried again: the endpoint may start later than we do. `tried` is dropped once the first one has ended,
+    /// well or not.
+    pub async fn keep_warm(
+        self,
+        system: String,
+        stop: CancellationToken,
+        tried: oneshot::Sender<Infallible>,
+    ) {
+        stop.run_until_cancelled(self.stay_warm(&system, tried)).await;
     }
 
-    async fn stay_warm(&self, system: &str) {
+    async fn stay_warm(&self, system: &str, tried: oneshot::Sender<Infallible>) {
+        let mut tried = Some(tried);
         loop {
-            self.warm_up_at_last(system).await;
+            self.warm_up_at_last(system, &mut tried).await;
             let Some(pause) = self.shared.settings.keep_warm else { return };
             self.silence(pause).await;
         }
     }
 
-    async fn warm_up_at_last(&self, system: &str) {
+    async fn warm_up_at_last(&self, system: &str, tried: &mut Option<oneshot::Sender<Infallible>>) {
         let mut pause = PAUSE;
-        while let Err(error) = self.warm_up(system).await {
+        loop {
+            let result = self.warm_up(system).await;
+            drop(tried.take());
+            let Err(error) = result else { return };
             warn!(code = error.code(), %error, "the language model is not warm");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);

@@ -27,6 +27,8 @@ struct Call {
     is_named: bool,
     /// Arguments that came before the name.
     held: String,
+    /// Whether any came that are more than space.
+    has_arguments: bool,
 }
 
 impl Calls {
@@ -53,7 +55,9 @@ impl Calls {
             let id = call.id.get_or_insert_with(|| format!("call_{}", Uuid::new_v4().simple())).clone();
             ready.push_back(Delta::Call { index, id, name });
         }
-        call.held.push_str(&function.arguments());
+        let arguments = function.arguments();
+        call.has_arguments |= !arguments.trim().is_empty();
+        call.held.push_str(&arguments);
         if call.is_named && !call.held.is_empty() {
             ready.push_back(Delta::Arguments { index, piece: std::mem::take(&mut call.held) });
         }
@@ -66,6 +70,14 @@ impl Calls {
             return Ok(());
         }
         Err(Fault::Garbage("a function call has no name".into()))
+    }
+
+    /// Gives whole calls that need no arguments an empty object of them: whoever reads arguments reads them as JSON.
+    pub(super) fn complete(&mut self, ready: &mut VecDeque<Delta>) {
+        for (index, call) in self.all.iter_mut().enumerate().filter(|(_, call)| !call.has_arguments) {
+            call.has_arguments = true;
+            ready.push_back(Delta::Arguments { index: index as u32, piece: "{}".into() });
+        }
     }
 
     /// Which call a piece belongs to, if it is no new one.
@@ -89,7 +101,7 @@ impl Calls {
         if self.all.len() >= MOST {
             return Err(Fault::Garbage(format!("more than {MOST} function calls")));
         }
-        self.all.push(Call { index, id, is_named: false, held: String::new() });
+        self.all.push(Call { index, id, is_named: false, held: String::new(), has_arguments: false });
         Ok(self.all.len() - 1)
     }
 }

@@ -186,7 +186,33 @@ fn a_call_without_an_id_gets_one_of_its_own() {
 #[test]
 fn a_reply_with_calls_ends_with_them_even_if_it_says_otherwise() {
     let whole = delta(&json!({ "tool_calls": [{ "id": "a", "function": { "name": "f" } }] }));
-    assert_eq!(read(&[&whole, &finish("stop")]).unwrap(), [call(0, "a", "f"), end(Finish::Calls)]);
+    let expected = [call(0, "a", "f"), arguments(0, "{}"), end(Finish::Calls)];
+    assert_eq!(read(&[&whole, &finish("stop")]).unwrap(), expected);
+}
+
+#[test]
+fn a_call_without_arguments_is_told_with_empty_ones() {
+    let piece = |id: &str, arguments: &Value| json!({ "index": 0, "id": id, "function": { "name": "f", "arguments": arguments } });
+    for none in [json!(null), json!("")] {
+        let expected = [call(0, "a", "f"), arguments(0, "{}"), end(Finish::Calls)];
+        assert_eq!(calls(&[piece("a", &none)]).unwrap(), expected, "{none}");
+    }
+    let expected = [
+        call(0, "a", "f"),
+        arguments(0, " \n"),
+        call(1, "b", "f"),
+        arguments(1, "{}"),
+        arguments(0, "{}"),
+        end(Finish::Calls),
+    ];
+    assert_eq!(calls(&[piece("a", &json!(" \n")), piece("b", &json!("{}"))]).unwrap(), expected);
+}
+
+#[test]
+fn arguments_that_were_cut_off_are_not_made_up() {
+    let begun = delta(&json!({ "tool_calls": [{ "id": "a", "function": { "name": "f" } }] }));
+    let expected = [call(0, "a", "f"), end(Finish::Length)];
+    assert_eq!(read(&[&begun, &finish("length")]).unwrap(), expected);
 }
 
 #[test]

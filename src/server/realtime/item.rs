@@ -8,8 +8,11 @@ use crate::session::{self, Body, ItemStatus, Place, Role};
 use serde::Serialize;
 use uuid::Uuid;
 
-/// The longest text in an item, in bytes; a session keeps some hundred items.
+/// The longest text in an item, and the most text in all parts of a message, in bytes; a session keeps some hundred items.
 const LONGEST_TEXT: usize = 256 * 1024;
+
+/// The most parts of a message.
+const MOST_PARTS: usize = 64;
 
 /// The longest name of an item; OpenAI's limit is 32, and ours are longer.
 const LONGEST_ID: usize = 64;
@@ -176,14 +179,39 @@ pub(super) fn read_place(field: Option<Field<'_>>) -> Result<Place, Fault> {
 fn read_message(field: &Field<'_>) -> Result<Body, Fault> {
     let roles = [("system", Role::System), ("user", Role::User), ("assistant", Role::Assistant)];
     let role = required(field, "role")?.choice(&roles)?;
-    let content: Vec<_> = required(field, "content")?
-        .elements()?
-        .map(|part| read_part(&part, role))
-        .collect::<Result<_, _>>()?;
+    let content = read_content(&required(field, "content")?, role)?;
     if content.is_empty() {
         return Err(field.fault("invalid_value", "a message needs content"));
     }
     Ok(Body::Message { role, content })
+}
+
+/// Reads the parts of a message as long as they are not too many, and not too much together.
+fn read_content(field: &Field<'_>, role: Role) -> Result<Vec<session::Content>, Fault> {
+    let (mut content, mut bytes) = (Vec::new(), 0);
+    for part in field.elements()? {
+        if content.len() == MOST_PARTS {
+            return Err(field.fault("invalid_value", format!("a message has at most {MOST_PARTS} parts")));
+        }
+        let part = read_part(&part, role)?;
+        bytes += length(&part);
+        if bytes > LONGEST_TEXT {
+            let message = format!("the texts of a message have at most {LONGEST_TEXT} bytes together");
+            return Err(field.fault("item_too_large", message));
+        }
+        content.push(part);
+    }
+    Ok(content)
+}
+
+/// In bytes.
+fn length(part: &session::Content) -> usize {
+    match part {
+        session::Content::InputText(text) | session::Content::OutputText(text) => text.len(),
+        session::Content::InputAudio { transcript, .. } => transcript.as_ref().map_or(0, String::len),
+        // Clients do not make these.
+        session::Content::OutputAudio(_) => 0,
+    }
 }
 
 fn read_part(part: &Field<'_>, role: Role) -> Result<session::Content, Fault> {
@@ -223,7 +251,12 @@ pub(super) fn required<'a>(field: &Field<'a>, key: &str) -> Result<Field<'a>, Fa
     found.ok_or_else(|| missing().in_param(field.path_to(key)))
 }
 
-fn named(field: &Field<'_>) -> Result<String, Fault> {
+/// A name that is not too long to keep.
+///
+/// # Errors
+///
+/// When it is, or is empty, or no text.
+pub(super) fn named(field: &Field<'_>) -> Result<String, Fault> {
     let name = field.text()?;
     match name.len() {
         1..=LONGEST_ID => Ok(name.to_owned()),
@@ -267,6 +300,7 @@ mod tests {
     fn items_of_clients_are_taken_or_refused_with_the_field_that_is_wrong() {
         let message =
             |role: &str, content: Value| json!({"type": "message", "role": role, "content": content});
+        let part = |n: usize| json!({"type": "input_text", "text": "x".repeat(n)});
         let table = [
             (
                 message("user", json!([{"type": "input_text", "text": "hi"}])),
@@ -295,6 +329,12 @@ mod tests {
             (message("user", json!([{"type": "input_text"}])), "invalid_value in item.content[0]"),
             (message("user", json!([])), "invalid_value in item"),
             (message("user", json!("hi")), "invalid_value in item.content"),
+            (message("user", json!(vec![part(1); MOST_PARTS + 1])), "invalid_value in item.content"),
+            (message("user", json!([part(LONGEST_TEXT), part(1)])), "item_too_large in item.content"),
+            (
+                message("user", json!([part(1), part(LONGEST_TEXT + 1)])),
+                "invalid_value in item.content[1].text",
+            ),
             (message("robot", json!([])), "invalid_value in item.role"),
             (json!({"type": "function_call_output", "output": "42"}), "invalid_value in item.call_id"),
             (json!({"type": "coffee"}), "invalid_value in item.type"),
@@ -305,5 +345,14 @@ mod tests {
         for (item, expected) in table {
             assert_eq!(taken(&item), expected, "{item}");
         }
+    }
+
+    #[test]
+    fn an_item_may_be_as_large_as_one_text_and_no_larger() {
+        let part = |n: usize| json!({"type": "input_text", "text": "x".repeat(n)});
+        let message = |content: Value| json!({"type": "message", "role": "user", "content": content});
+        let whole = message(json!([part(LONGEST_TEXT / 2), part(LONGEST_TEXT / 2)]));
+        assert!(read_item(&Field::root("item", &whole)).is_ok());
+        assert!(read_item(&Field::root("item", &message(json!(vec![part(1); MOST_PARTS])))).is_ok());
     }
 }

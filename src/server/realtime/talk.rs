@@ -3,7 +3,7 @@
 use super::config::AudioFormat;
 use super::fault::Fault;
 use super::field::Field;
-use super::item::{required, text};
+use super::item::{named, required, text};
 use crate::llm::{Tool, ToolChoice};
 use crate::server::TalkDefaults;
 use crate::session::{Assistant, Manners, TalkSettings, TalkTerms};
@@ -19,6 +19,12 @@ const MAX_TOKENS: RangeInclusive<u64> = 1..=128_000;
 
 /// How daring a model may be; OpenAI's limits.
 const TEMPERATURE: RangeInclusive<f64> = 0.0..=2.0;
+
+/// The most functions that a model may be offered; OpenAI's limit.
+const MOST_TOOLS: usize = 128;
+
+/// The longest description of a function with its parameters, in bytes.
+const LONGEST_TOOL: usize = 64 * 1024;
 
 /// How a session replies, as its client set it.
 #[derive(Debug, Clone)]
@@ -135,7 +141,7 @@ impl TalkConfig {
         // A voice is a name, or an object with one.
         let id = if field.is_object() { required(field, "id")? } else { field.clone() };
         let name = id.text()?;
-        let Some(studio) = &self.assistant.studio else { return Ok((name.to_owned(), name.to_owned())) };
+        let Some(studio) = &self.assistant.studio else { return named(&id).map(|name| (name.clone(), name)) };
         let voice = studio.voice(name).map_err(|error| id.fault(error.code(), error.to_string()))?;
         Ok((name.to_owned(), voice))
     }
@@ -178,6 +184,10 @@ fn max_tokens(field: &Field<'_>) -> Result<Option<u32>, Fault> {
 }
 
 fn tools(field: &Field<'_>) -> Result<Vec<Tool>, Fault> {
+    let n_tools = field.elements()?.count();
+    if n_tools > MOST_TOOLS {
+        return Err(field.fault("invalid_value", format!("{n_tools} tools are more than {MOST_TOOLS}")));
+    }
     field.elements()?.map(|tool| read_tool(&tool)).collect()
 }
 
@@ -190,16 +200,22 @@ fn read_tool(field: &Field<'_>) -> Result<Tool, Fault> {
     kind.choice(&[("function", ())])?;
     let description = field.get("description")?.filter(|description| !description.is_null());
     let parameters = field.get("parameters")?.filter(|parameters| !parameters.is_null());
-    Ok(Tool {
-        name: required(field, "name")?.text()?.to_owned(),
+    let tool = Tool {
+        name: named(&required(field, "name")?)?,
         description: description.map(|description| text(&description)).transpose()?,
         parameters: parameters.map(|parameters| parameters.object_as_text()).transpose()?,
-    })
+    };
+    let length = [&tool.description, &tool.parameters].into_iter().flatten().map(String::len).sum::<usize>();
+    if length > LONGEST_TOOL {
+        let message = format!("a tool of {length} bytes is longer than {LONGEST_TOOL} bytes");
+        return Err(field.fault("invalid_value", message));
+    }
+    Ok(tool)
 }
 
 fn tool_choice(field: &Field<'_>) -> Result<ToolChoice, Fault> {
     if field.is_object() {
-        return Ok(ToolChoice::Function(required(field, "name")?.text()?.to_owned()));
+        return Ok(ToolChoice::Function(named(&required(field, "name")?)?));
     }
     field.choice(&[("auto", 0), ("none", 1), ("required", 2)]).map(|choice| match choice {
         0 => ToolChoice::Auto,
@@ -219,5 +235,34 @@ fn shown_choice(choice: &ToolChoice) -> Value {
         ToolChoice::None => "none".into(),
         ToolChoice::Required => "required".into(),
         ToolChoice::Function(name) => json!({ "type": "function", "name": name }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(tools: &Value) -> Option<String> {
+        let fault = super::tools(&Field::root("tools", tools)).err()?;
+        Some(format!("{} in {}", fault.code, fault.param.unwrap_or_default()))
+    }
+
+    #[test]
+    fn tools_are_few_and_short() {
+        let tool = |name: &str, description: usize, parameters: usize| {
+            json!({
+                "type": "function", "name": name, "description": "x".repeat(description),
+                "parameters": { "description": "x".repeat(parameters) },
+            })
+        };
+        let short = tool("now", 9, 9);
+        assert_eq!(refused(&json!(vec![short.clone(); MOST_TOOLS])), None);
+        let (many, half) = (vec![short.clone(); MOST_TOOLS + 1], LONGEST_TOOL / 2);
+        assert_eq!(refused(&json!(many)).as_deref(), Some("invalid_value in tools"));
+        let long = json!([short, tool("now", half, half)]);
+        assert_eq!(refused(&long).as_deref(), Some("invalid_value in tools[1]"));
+        assert_eq!(refused(&json!([tool("now", half, half - 100)])), None);
+        let named = json!([tool(&"x".repeat(65), 9, 9)]);
+        assert_eq!(refused(&named).as_deref(), Some("invalid_value in tools[0].name"));
     }
 }

@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 enum Reply {
     /// Sends this head and body, and keeps the connection open.
     Whole(&'static str, Vec<u8>),
+    /// Sends the first half of this sound, and the rest when it is told to.
+    Halves(Vec<u8>, Arc<Notify>),
     /// Begins to send sound, and does not go on; tells when the client has hung up.
     Half(Arc<Notify>),
     /// Hangs up in the middle.
@@ -61,6 +63,14 @@ async fn serve(mut socket: TcpStream, seen: Arc<Seen>, reply: Arc<impl Fn(usize)
                 let head = format!("{head}content-length: {}\r\n\r\n", body.len());
                 socket.write_all(head.as_bytes()).await.ok()?;
                 socket.write_all(&body).await.ok()?;
+            }
+            Reply::Halves(body, go_on) => {
+                let head = format!("{OK}content-length: {}\r\n\r\n", body.len());
+                let (first, rest) = body.split_at(body.len() / 2);
+                socket.write_all(head.as_bytes()).await.ok()?;
+                socket.write_all(first).await.ok()?;
+                go_on.notified().await;
+                socket.write_all(rest).await.ok()?;
             }
             Reply::Half(hung_up) => {
                 socket.write_all(format!("{OK}content-length: 9999\r\n\r\n").as_bytes()).await.ok()?;
@@ -189,6 +199,49 @@ async fn a_silent_server_is_given_up_after_its_time() {
     let remote = Remote::new(RemoteSettings { total_timeout: patience, ..settings }, None).unwrap();
     assert_eq!(hear(say(&remote.narrator(), "hello", 24_000)).await, late);
     timeout(Duration::from_secs(20), hung_up.notified()).await.expect("the request is closed");
+}
+
+#[tokio::test]
+async fn the_next_phrase_has_all_its_time_however_long_the_one_before_it_takes() {
+    let go_on = Arc::new(Notify::new());
+    let told = Arc::clone(&go_on);
+    let (settings, _) = server(move |n| match n {
+        0 => Reply::Halves(sound(&[7; 4_000]), Arc::clone(&told)),
+        _ => Reply::Whole(OK, sound(&[7; 10])),
+    })
+    .await;
+    let too_long = settings.first_sound_timeout + Duration::from_secs(1);
+    let narrator = Remote::new(settings, None).unwrap().narrator();
+    let mut first = say(&narrator, "first", 24_000);
+    assert!(first.next().await.unwrap().is_ok());
+    let second = say(&narrator, "second", 24_000);
+    // It asks for its place behind the first one.
+    tokio::task::yield_now().await;
+    tokio::time::pause();
+    tokio::time::advance(too_long).await;
+    tokio::time::resume();
+    go_on.notify_one();
+    hear(first).await.unwrap();
+    assert_eq!(hear(second).await.unwrap().len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_listener_takes_is_not_the_servers_time() {
+    let second = Duration::from_secs(1);
+    let mut patience = Patience::begin(second);
+    assert!(patience.within(tokio::time::sleep(second * 9 / 10)).await.is_ok());
+    for _ in 0..5 {
+        patience.beside(tokio::time::sleep(second * 9 / 10)).await.unwrap();
+    }
+    assert!(patience.within(tokio::time::sleep(second / 20)).await.is_ok());
+    let late = patience.within(tokio::time::sleep(second / 10)).await;
+    assert_eq!(late, Err(TtsError::Timeout { waited: second }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_who_takes_nothing_any_more_is_given_up() {
+    let mut patience = Patience::begin(Duration::from_secs(1));
+    assert_eq!(patience.beside(std::future::pending::<()>()).await, Err(TtsError::Cancelled));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::server::{Server, reply, response};
 use super::*;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
@@ -22,7 +23,8 @@ async fn who_keeps_it_warm_asks_again_until_it_is_told_to_stop() {
     let keep_warm = Some(Duration::from_millis(20));
     let client = Client::new(LlmSettings { keep_warm, ..settings(&[&server]) }).unwrap();
     let stop = CancellationToken::new();
-    let keeping = tokio::spawn(client.clone().keep_warm("Be brief.".into(), stop.clone()));
+    let (tried, _) = oneshot::channel();
+    let keeping = tokio::spawn(client.clone().keep_warm("Be brief.".into(), stop.clone(), tried));
     server.requests(3).await;
     stop.cancel();
     keeping.await.unwrap();
