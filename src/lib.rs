@@ -29,7 +29,7 @@
 //! | [`asr`] | an utterance and a slot → a hypothesis | `audio`, `pool`, `gpu`, `telemetry` |
 //! | [`llm`] | one shared client for streamed chat completions | `telemetry` |
 //! | [`tts`] | a session's voice: phrases → sound | `audio`, `onnx`, `telemetry` |
-//! | [`session`] | one live conversation or one recording: audio in, text out | `audio`, `vad`, `asr`, `llm`, `tts`, `pool`, `telemetry` |
+//! | [`session`] | one live conversation or one recording: audio in, text and replies out | `audio`, `vad`, `asr`, `llm`, `tts`, `pool`, `telemetry` |
 //! | [`server`] | HTTP and WebSocket edge, wire formats, keys | `session`, `asr`, `vad`, `llm`, `tts`, `audio`, `telemetry`, snapshots of `pool` and `gpu` |
 //! | [`store`] | models: manifest, search path, download, checksums, the embedded demo model | nothing of ours |
 //! | [`load`] | load test, soak, knee, plan: drives servers from outside, and the real [`pool::Ledger`] in simulation | `audio`, `vad`, `pool`, `telemetry` |
@@ -71,6 +71,9 @@
 //! | [`llm::ChatModel`], [`llm::Delta`] | who replies; one increment of a reply |
 //! | [`llm::Client`], [`llm::Endpoint`], [`llm::Echo`] | the client that all sessions share; where models are; the persona where there are none |
 //! | [`session::Patience`], [`session::Closing`] | how much silence ends what was said; what its text ends like |
+//! | `Dialogue`, [`session::Epoch`], `Playout` | whose turn it is, purely; counts replies and interruptions; when sound is sent, and what was heard of it |
+//! | [`session::History`], [`session::Item`], [`session::Script`] | what was said and written; one thing in it; what an assistant says, and how much of it belongs to so much sound |
+//! | [`session::Assistant`], [`session::TalkSettings`], [`session::ReplyEvent`] | who replies, the same for everybody; how a session replies; what becomes of a reply |
 //! | [`session::Recording`], [`session::Part`] | a file being transcribed; the text of one stretch of it |
 //! | [`tts::Phrase`], [`tts::Voice`], [`tts::Synthesizer`] | a speakable unit; a session's speaker; a blocking engine that says one in the other |
 //! | [`tts::Studio`], [`tts::Narrator`] | what speaks for everybody; one session's way to it, which takes turns with the others |
@@ -111,6 +114,22 @@
 //! A file takes the same way, as [`session::Recording`]: cut at silences, decoded on as many slots as are free, told in
 //! order, in bounded memory.
 //!
+//! # How a reply travels
+//!
+//! ```text
+//!  Hypothesis ──► Dialogue ──► llm::Client ──► Phraser ──► Narrator ──► Playout ──► ws writer
+//!                    ▲          one for all      words       PCM          │
+//!                    └──────── speech, cancel, truncate ◄─────────────────┘ what was heard
+//! ```
+//!
+//! `Dialogue` begins a reply when a turn has words, or when a client wants one, and stops it when somebody speaks. The reply
+//! is a task of its own: the language model is read as fast as it writes, phrases are cut (a short first one), and the
+//! session's [`tts::Narrator`] says at most two more than were sent. `Playout` sends sound 200 ms before it is played, and
+//! knows what was heard. An interruption drops the task, and with it the request upstream and the work of the voice; the
+//! [`session::History`] keeps what was heard. All that a session tells comes from its driver, in one order: after
+//! `speech_started` there is no sound of the reply that gave way to it. While a reply is heard, speech is held back until it
+//! is too long and too loud for an echo, or has words that are not the reply's own.
+//!
 //! # The pool
 //!
 //! [`pool::Ledger`] is pure: who holds which slot, and who is next. Each [`pool::Class`] is served by start-time fair
@@ -148,6 +167,7 @@
 //! | `frontend-N` | 1 or 2 | decode, resample, VAD | wait for a slot |
 //! | `asr-slot-N` | one for each slot | owns one Whisper state; one job at a time | touch a socket |
 //! | `tts-N` | 1 or 2, or one for each narrator | owns one synthesizer; says one phrase at a time | wait for whoever does not read |
+//! | `tts-N` | 1, or as many as are wanted | owns one synthesizer, which all sessions share phrase by phrase | – |
 //! | `gpu-probe` | 1 | reads the device's memory, again and again | keep anybody waiting |
 //!
 //! On a CPU, slots × threads per slot ≤ cores, unless the user wants it otherwise.
@@ -161,7 +181,8 @@
 //!
 //! # Start and stop
 //!
-//! Start: parse → resolve settings → telemetry → bind (so that an address in use is told at once) → VAD → weights →
+//! Start: parse → resolve settings → telemetry → bind (so that an address in use is told at once) → voices → language model
+//! (warming up meanwhile) → VAD → weights →
 //! open the first slot and size the pool → accept, while the others open. Stop: `/readyz` says no → no new flows → sessions are told and commit what is being said → what
 //! was admitted is served, within the grace period → slots close, threads join. A second signal exits at once.
 
