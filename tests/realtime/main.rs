@@ -185,7 +185,7 @@ async fn every_bad_input_gets_its_error_and_the_session_goes_on() {
             "item_not_found",
             json!("g"),
         ),
-        (Message::text(r#"{"type":"conversation.item.create","item":{}}"#), "event_unavailable", Value::Null),
+        (Message::text(r#"{"type":"conversation.item.create","item":{}}"#), "invalid_value", Value::Null),
     ];
     for (message, code, event_id) in table {
         let sent = format!("{message:?}");
