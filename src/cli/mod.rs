@@ -229,6 +229,7 @@ mod tests {
             "--session-lifetime-s=1",
             "--slow-client-s=1",
             "--shutdown-grace-s=1",
+            "--tls-self-signed",
             "--model=m",
             "--models-dir=d",
             "--slots=1",
@@ -304,7 +305,8 @@ mod tests {
         assert!(!settings.log.format.is_for_people());
         let mut serve = Cli::command();
         let known = serve.find_subcommand_mut("serve").expect("it is a command").get_arguments().count();
-        // All but `--key-file`, which would have to exist; and the two of the log, which are not the command's own.
-        assert_eq!(values.len(), known - 1 + 2, "a flag is missing above");
+        // All but `--key-file`, which would have to exist, and the two of a certificate, which is made here; and the two of the
+        // log, which are not the command's own.
+        assert_eq!(values.len(), known - 3 + 2, "a flag is missing above");
     }
 }

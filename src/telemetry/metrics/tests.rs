@@ -87,7 +87,14 @@ const CATALOGUE: &[Entry] = &[
     ("stenopool_tts_audio_seconds_total", "counter", &[]),
     ("stenopool_tts_first_audio_seconds", "histogram", &[("engine", &["espeak-ng", "kokoro", "remote"])]),
     ("stenopool_tts_phrases_total", "counter", &[("outcome", &["cancelled", "failed", "said"])]),
-    ("stenopool_turn_latency_seconds", "histogram", &[("stage", &["decode", "endpoint", "total", "wait"])]),
+    (
+        "stenopool_turn_latency_seconds",
+        "histogram",
+        &[(
+            "stage",
+            &["decode", "endpoint", "first_audio", "first_phrase", "first_token", "reply", "total", "wait"],
+        )],
+    ),
     ("stenopool_vad_speech_seconds_total", "counter", &[]),
 ];
 
