@@ -14,8 +14,10 @@ use crate::telemetry::metrics::Speaker;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -84,14 +86,27 @@ fn client(settings: &RemoteSettings) -> Result<Client, String> {
     }
     // Whoever set one up before us chose it; one is enough.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = Client::builder()
+    let mut builder = Client::builder()
         .default_headers(headers)
+        // A redirected request would arrive as another one, or with the key at another place.
+        .redirect(Policy::none())
         .connect_timeout(settings.connect_timeout)
         .pool_max_idle_per_host(settings.concurrency.max(1))
         .pool_idle_timeout(Duration::from_secs(300))
         .tcp_keepalive(Duration::from_secs(30))
         .tcp_nodelay(true);
+    if is_local(&settings.base_url) {
+        builder = builder.no_proxy();
+    }
     builder.build().map_err(|error| told(&error))
+}
+
+/// Whether an address is on this machine, which no proxy reaches.
+fn is_local(url: &str) -> bool {
+    let url = Url::parse(url).ok();
+    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Opens a connection, so that the first phrase does not wait for it. What the server answers does not matter.
