@@ -131,18 +131,30 @@ async fn a_reply_outside_of_the_conversation_leaves_no_trace_in_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_that_lasts_too_long_is_answered_and_not_while_a_reply_is_heard() {
+async fn silence_that_lasts_too_long_is_answered() {
     let settings = SessionSettings { idle_timeout: Some(Duration::from_secs(5)), ..talking(true, talk()) };
     let mut scene = Scene::saying("Are you there?", settings);
     for _ in 0..6 {
         scene.stage.second(false).await;
     }
     let told = scene.reply().await;
-    assert!(
-        told.starts_with("timed_out0 committed0 read0 began") || told.starts_with("timed_out0 committed0"),
-        "{told}"
-    );
-    assert!(told.ends_with("completed"), "{told}");
+    let expected = r#"timed_out0 committed0 read0 began +message says"Are you there?" ♪140 -whole completed"#;
+    assert_eq!(told, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_while_a_reply_is_heard_is_not_too_long() {
+    let settings = SessionSettings { idle_timeout: Some(Duration::from_secs(5)), ..talking(true, talk()) };
+    let studio = FakeStudio::default().per_character(Duration::from_secs(30));
+    let mut scene = Scene::new(ScriptedModel::saying("A long story."), studio, settings);
+    scene.ask().await;
+    scene.until(|event| matches!(event, ReplyEvent::Audio { .. })).await;
+    for _ in 0..8 {
+        scene.stage.second(false).await;
+    }
+    scene.stage.command(Command::CancelReply(None)).await;
+    let told = scene.reply().await;
+    assert!(!told.contains("timed_out") && told.ends_with("cancelled"), "{told}");
 }
 
 #[tokio::test(start_paused = true)]
