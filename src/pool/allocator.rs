@@ -7,8 +7,8 @@
 use super::books::{Answer, Books, EndedLease, InLine};
 use super::lease::LeaseKey;
 use super::{
-    Ask, Class, Flow, FlowInfo, Generation, Lease, LedgerSettings, Place, Retirement, SlotId, Slots,
-    Snapshot, Standing, Ticket,
+    Ask, Bank, Class, Departure, Flow, FlowInfo, Generation, Lease, LedgerSettings, Left, Place, Retirement,
+    SlotId, Slots, Snapshot, Standing, Ticket,
 };
 use crate::telemetry::metrics::{self, WaitOutcome};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -88,7 +88,7 @@ impl AcquireError {
 #[derive(Debug)]
 pub(super) struct Shared {
     books: Mutex<Books>,
-    retirements: mpsc::UnboundedSender<SlotId>,
+    departures: mpsc::UnboundedSender<Departure>,
     /// Something happened that moves those who wait.
     moved: Notify,
 }
@@ -102,12 +102,12 @@ pub struct Allocator {
 impl Allocator {
     /// An empty pool, and where the slots that leave it are announced.
     ///
-    /// That channel needs no bound of its own: a slot stands in it at most once, and is rebuilt only by its reader.
-    pub fn new(settings: PoolSettings) -> (Self, mpsc::UnboundedReceiver<SlotId>) {
-        let (retirements, retired) = mpsc::unbounded_channel();
+    /// That channel needs no bound of its own: a slot stands in it at most once, and comes back only by its reader.
+    pub fn new(settings: PoolSettings) -> (Self, mpsc::UnboundedReceiver<Departure>) {
+        let (departures, departed) = mpsc::unbounded_channel();
         let books = Books::new(settings.ledger, settings.queue_limit, Instant::now());
-        let shared = Shared { books: Mutex::new(books), retirements, moved: Notify::new() };
-        (Self { shared: Arc::new(shared) }, retired)
+        let shared = Shared { books: Mutex::new(books), departures, moved: Notify::new() };
+        (Self { shared: Arc::new(shared) }, departed)
     }
 
     /// Enters a flow into the books.
@@ -237,6 +237,22 @@ impl Allocator {
         self.shared.lock().change_slots(Instant::now(), |ledger| ledger.close(slot))
     }
 
+    /// The next slot of this bank that is released leaves the pool, and is announced as
+    /// [taken back](Departure::TakenBack), unless [`keep`](Self::keep) comes first.
+    pub fn take_back(&self, bank: Bank) {
+        self.shared.lock().change_slots(Instant::now(), |ledger| ledger.take_back(bank));
+    }
+
+    /// No slot of this bank need leave the pool any more.
+    pub fn keep(&self, bank: Bank) {
+        self.shared.lock().change_slots(Instant::now(), |ledger| ledger.keep(bank));
+    }
+
+    /// How many slots of this bank nobody holds.
+    pub fn idle_in(&self, bank: Bank) -> usize {
+        self.shared.lock().idle_in(bank)
+    }
+
     /// Lends an idle slot to the house itself, past the line and charged to nobody; `name` is what `/pool` calls the
     /// holder. `None` when the slot is not idle.
     pub fn lend(&self, slot: SlotId, name: &str) -> Option<Lease> {
@@ -339,10 +355,12 @@ impl Shared {
     /// Ends a lease, and serves whoever is next.
     pub(super) fn release(self: &Arc<Self>, lease: LeaseKey) {
         let ended = self.lock().release(lease, Instant::now());
-        if let Some(ended) = ended {
-            ended.record();
-            self.serve();
+        let Some(ended) = ended else { return };
+        ended.record();
+        if ended.left == Left::Closed {
+            self.announce(Departure::TakenBack(lease.slot));
         }
+        self.serve();
     }
 
     /// Ends a lease and takes its slot out of service. `false` when it had ended before.
@@ -355,10 +373,14 @@ impl Shared {
         metrics::slot_retired(cause.name());
         warn!(slot = lease.slot.0, cause = cause.name(), detail, "slot retired");
         self.moved.notify_one();
-        // Nobody rebuilds once the supervisor is gone, and then nobody needs the slot.
-        let _ = self.retirements.send(lease.slot);
+        self.announce(Departure::Lost(lease.slot));
         self.serve();
         true
+    }
+
+    /// Nobody hears this once the supervisor is gone, and then nobody needs the slot.
+    fn announce(&self, departure: Departure) {
+        let _ = self.departures.send(departure);
     }
 }
 

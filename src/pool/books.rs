@@ -9,7 +9,9 @@ pub(super) use leases::EndedLease;
 pub(super) use line::InLine;
 
 use super::service::ServiceLog;
-use super::{AcquireError, FlowId, FlowInfo, Lease, LeaseScope, Ledger, LedgerSettings, SlotId, Ticket};
+use super::{
+    AcquireError, Bank, FlowId, FlowInfo, Lease, LeaseScope, Ledger, LedgerSettings, SlotId, Ticket,
+};
 use leases::Holding;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -154,6 +156,10 @@ impl Books {
         let changed = change(&mut self.ledger);
         self.count_work(now);
         changed
+    }
+
+    pub(super) fn idle_in(&self, bank: Bank) -> usize {
+        self.ledger.idle_in(bank)
     }
 
     pub(super) fn add(&mut self, slot: SlotId, now: Instant) {

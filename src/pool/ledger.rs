@@ -31,9 +31,11 @@ mod virtual_time;
 #[cfg(test)]
 mod tests;
 
-use super::{Ask, Class, Cost, FlowId, Generation, KeyCap, SlotId, Ticket, Weight};
+use super::{Ask, Bank, Class, Cost, FlowId, Generation, KeyCap, SlotId, Ticket, Weight};
 use order::Order;
+pub use slots::Left;
 use slots::{LentTo, SlotBook};
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 /// How the ledger weighs those who wait.
@@ -43,11 +45,13 @@ pub struct LedgerSettings {
     pub starvation: Duration,
     /// What batch work gets at least of the work that is granted while it waits, in percent, at most 50.
     pub batch_share: u8,
+    /// So many numbers, from each multiple of this on, are of slots that share a [`Bank`]; `None` when all share one.
+    pub bank: Option<NonZeroU16>,
 }
 
 impl Default for LedgerSettings {
     fn default() -> Self {
-        Self { starvation: Duration::from_secs(30), batch_share: 10 }
+        Self { starvation: Duration::from_secs(30), batch_share: 10, bank: None }
     }
 }
 
@@ -94,7 +98,7 @@ pub struct Ledger {
 impl Ledger {
     /// A ledger without slots.
     pub fn new(settings: LedgerSettings) -> Self {
-        Self { slots: SlotBook::default(), order: Order::new(settings) }
+        Self { slots: SlotBook::new(settings.bank), order: Order::new(settings) }
     }
 
     /// Counts a slot that is being opened or rebuilt: a new one, or one that was retired or closed. It cannot be lent
@@ -126,23 +130,39 @@ impl Ledger {
         self.slots.close(slot)
     }
 
-    /// Takes a slot back that was held for `held`, which replaces the estimate its holder was charged with. `false`, and
+    /// The next slot of this bank that is released leaves the pool, unless [`keep`](Self::keep) comes first. Where all
+    /// are at work without a break, none would ever be idle and could be [closed](Self::close).
+    pub fn take_back(&mut self, bank: Bank) {
+        self.slots.take_back(bank);
+    }
+
+    /// No slot of this bank need leave the pool any more.
+    pub fn keep(&mut self, bank: Bank) {
+        self.slots.keep(bank);
+    }
+
+    /// Takes a slot back that was held for `held`, which replaces the estimate its holder was charged with. `None`, and
     /// nothing happens, for an older generation or a slot nobody holds.
-    pub fn release(&mut self, slot: SlotId, generation: Generation, held: Cost) -> bool {
+    pub fn release(&mut self, slot: SlotId, generation: Generation, held: Cost) -> Option<Left> {
         self.end(slot, generation, held, false)
     }
 
     /// Takes a leased slot out of service; otherwise as [`release`](Self::release).
-    pub fn retire(&mut self, slot: SlotId, generation: Generation, held: Cost) -> bool {
+    pub fn retire(&mut self, slot: SlotId, generation: Generation, held: Cost) -> Option<Left> {
         self.end(slot, generation, held, true)
     }
 
-    fn end(&mut self, slot: SlotId, generation: Generation, held: Cost, retired: bool) -> bool {
-        let ended = self.slots.end(slot, generation, retired);
-        if let Some(LentTo::Flow(charge)) = ended {
+    fn end(&mut self, slot: SlotId, generation: Generation, held: Cost, retired: bool) -> Option<Left> {
+        let (holder, left) = self.slots.end(slot, generation, retired)?;
+        if let LentTo::Flow(charge) = holder {
             self.order.settle(charge, held);
         }
-        ended.is_some()
+        Some(left)
+    }
+
+    /// How many slots of this bank nobody holds.
+    pub fn idle_in(&self, bank: Bank) -> usize {
+        self.slots.idle_in(bank)
     }
 
     /// The slots that nobody holds, in order.

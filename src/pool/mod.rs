@@ -18,7 +18,7 @@ pub use allocator::{AcquireError, Allocator, PoolSettings};
 pub use figures::{jain, percentile};
 pub use flow::{Flow, FlowInfo, FlowKind, Tier};
 pub use lease::Lease;
-pub use ledger::{Enqueued, Grant, Ledger, LedgerSettings, Outlook};
+pub use ledger::{Enqueued, Grant, Ledger, LedgerSettings, Left, Outlook};
 pub use snapshot::{Holder, Queue, Service, Slots, Snapshot, Talkers, Waiter};
 pub use standing::{Place, Standing};
 
@@ -28,6 +28,28 @@ use std::time::Duration;
 /// One slot: the right to one decode at a time on shared weights, and the memory that decode needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotId(pub u16);
+
+/// Slots that share one device: the less of them are busy, the faster is each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Bank(pub u16);
+
+/// A slot that has left the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Departure {
+    /// It does not work any more, or nobody knows: it was retired, and should be rebuilt.
+    Lost(SlotId),
+    /// It was free, and [wanted back](Allocator::take_back): it is no part of the pool any more.
+    TakenBack(SlotId),
+}
+
+impl Departure {
+    /// The slot that has left.
+    pub fn slot(self) -> SlotId {
+        match self {
+            Self::Lost(slot) | Self::TakenBack(slot) => slot,
+        }
+    }
+}
 
 /// How often a slot was rebuilt. A lease of an older generation gives nothing back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -46,7 +46,7 @@ impl Line for Ledger {
 
     fn release(&mut self, grant: Grant, held: Cost) {
         let released = Self::release(self, grant.slot, grant.generation, held);
-        debug_assert!(released, "the simulation holds what it gives back");
+        debug_assert!(released.is_some(), "the simulation holds what it gives back");
     }
 }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A pool with room for two in line.
-fn pool(slots: u16) -> (Allocator, mpsc::UnboundedReceiver<SlotId>) {
+fn pool(slots: u16) -> (Allocator, mpsc::UnboundedReceiver<Departure>) {
     let (allocator, retired) = Allocator::new(PoolSettings { queue_limit: 2, ..PoolSettings::default() });
     for slot in 0..slots {
         allocator.add(SlotId(slot));
@@ -83,11 +83,25 @@ async fn a_retired_slot_serves_nobody_until_it_is_rebuilt() {
     let mut waiting = wait(&allocator, "waiting");
     assert!(!is_served(&mut waiting));
     assert_eq!(allocator.slots().retired, 1);
-    let slot = retired.recv().await.expect("the retirement is announced");
-    allocator.warm(slot);
+    assert_eq!(retired.recv().await, Some(Departure::Lost(SlotId(0))));
+    allocator.warm(SlotId(0));
     assert_eq!(allocator.slots().warming, 1);
-    allocator.add(slot);
+    allocator.add(SlotId(0));
     assert!(is_served(&mut waiting));
+}
+
+#[tokio::test]
+async fn a_slot_that_is_wanted_back_leaves_when_its_lease_ends_whoever_waits_for_it() {
+    let (allocator, mut departed) = pool(2);
+    let (first, second) = (lease(&allocator).await, lease(&allocator).await);
+    let mut waiting = wait(&allocator, "waiting");
+    allocator.take_back(Bank(0));
+    drop(first);
+    assert!(!is_served(&mut waiting));
+    assert_eq!(departed.recv().await, Some(Departure::TakenBack(SlotId(0))));
+    assert_eq!((allocator.slots().total, allocator.slots().leased), (1, 1));
+    drop(second);
+    assert!(is_served(&mut waiting), "only one was wanted back");
 }
 
 #[tokio::test]
@@ -96,7 +110,8 @@ async fn a_lease_that_was_retired_over_its_holders_head_gives_nothing_back() {
     let stuck = lease(&allocator).await;
     assert!(allocator.retire(stuck.slot(), stuck.generation(), Retirement::Stuck, "test"));
     assert!(!allocator.retire(stuck.slot(), stuck.generation(), Retirement::Stuck, "test"), "only once");
-    allocator.add(retired.recv().await.expect("the retirement is announced"));
+    assert_eq!(retired.recv().await, Some(Departure::Lost(SlotId(0))));
+    allocator.add(SlotId(0));
     let current = lease(&allocator).await;
     drop(stuck);
     assert_eq!((allocator.slots().leased, allocator.slots().idle), (1, 0));

@@ -2,7 +2,7 @@
 
 use super::Books;
 use crate::pool::lease::LeaseKey;
-use crate::pool::{Cost, FlowId, FlowInfo, Generation, LeaseScope, Ledger, SlotId};
+use crate::pool::{Cost, FlowId, FlowInfo, Generation, LeaseScope, Ledger, Left, SlotId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -34,6 +34,8 @@ pub(in crate::pool) struct EndedLease {
     pub(in crate::pool) held: Duration,
     /// Whether the house itself had it.
     pub(in crate::pool) by_house: bool,
+    /// What became of its slot.
+    pub(in crate::pool) left: Left,
 }
 
 impl Holding {
@@ -93,12 +95,13 @@ impl Books {
         &mut self,
         lease: LeaseKey,
         now: Instant,
-        end: fn(&mut Ledger, SlotId, Generation, Cost) -> bool,
+        end: fn(&mut Ledger, SlotId, Generation, Cost) -> Option<Left>,
     ) -> Option<EndedLease> {
         self.holding_mut(lease)?;
         let holding = self.holdings.remove(&lease.slot).expect("it was just looked at");
         let held = now.saturating_duration_since(holding.since);
-        end(&mut self.ledger, lease.slot, lease.generation, Cost(held));
+        let left = end(&mut self.ledger, lease.slot, lease.generation, Cost(held));
+        let left = left.expect("a slot that is held is leased in the ledger");
         let by_house = matches!(holding.by, HeldBy::House(_));
         if let HeldBy::Flow(flow, info) = holding.by {
             if holding.scope == LeaseScope::Utterance {
@@ -107,7 +110,7 @@ impl Books {
             self.wants_less(flow, holding.scope, now);
         }
         self.count_work(now);
-        Some(EndedLease { scope: holding.scope, held, by_house })
+        Some(EndedLease { scope: holding.scope, held, by_house, left })
     }
 
     fn holding_mut(&mut self, lease: LeaseKey) -> Option<&mut Holding> {

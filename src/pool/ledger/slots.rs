@@ -1,8 +1,9 @@
 //! The slots themselves: which exist, who holds them, and which generation they are in.
 
 use super::order::Charge;
-use crate::pool::{Generation, SlotId};
+use crate::pool::{Bank, Generation, SlotId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
 
 /// Whom a slot is lent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,23 @@ enum SlotState {
     Closed,
 }
 
+impl SlotState {
+    fn is_in_service(self) -> bool {
+        matches!(self, Self::Idle | Self::Leased(_))
+    }
+}
+
+/// What became of a slot whose lease ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Nobody holds it.
+    Idle,
+    /// It is out of service.
+    Retired,
+    /// It is no part of the pool any more.
+    Closed,
+}
+
 #[derive(Debug)]
 struct Slot {
     state: SlotState,
@@ -36,9 +54,29 @@ struct Slot {
 pub(super) struct SlotBook {
     slots: BTreeMap<SlotId, Slot>,
     idle: BTreeSet<SlotId>,
+    /// How many numbers a bank has; `None` for one bank of all.
+    bank: Option<NonZeroU16>,
+    /// The banks of which the next free slot leaves.
+    taken_back: BTreeSet<Bank>,
 }
 
 impl SlotBook {
+    pub(super) fn new(bank: Option<NonZeroU16>) -> Self {
+        Self { bank, ..Self::default() }
+    }
+
+    fn bank_of(&self, id: SlotId) -> Bank {
+        Bank(self.bank.map_or(0, |bank| id.0 / bank))
+    }
+
+    pub(super) fn take_back(&mut self, bank: Bank) {
+        self.taken_back.insert(bank);
+    }
+
+    pub(super) fn keep(&mut self, bank: Bank) {
+        self.taken_back.remove(&bank);
+    }
+
     pub(super) fn warm(&mut self, id: SlotId) {
         let slot = self.slots.entry(id).or_insert(Slot { state: SlotState::Closed, generation: None });
         if matches!(slot.state, SlotState::Retired | SlotState::Closed) {
@@ -71,12 +109,29 @@ impl SlotBook {
         true
     }
 
-    /// The idle slot of the lowest number, so that the high ones stay idle and the pool can shrink; `avoid` only when
-    /// no other is idle.
+    /// The idle slot of the lowest number, so that the high ones stay idle and the pool can shrink, in the bank that is
+    /// busy least; `avoid` only when no other is idle.
     pub(super) fn choose(&self, avoid: Option<SlotId>) -> Option<SlotId> {
-        let mut idle = self.idle.iter().copied();
-        let first = idle.next()?;
-        if Some(first) == avoid { Some(idle.next().unwrap_or(first)) } else { Some(first) }
+        let others = self.idle.iter().copied().filter(|id| Some(*id) != avoid);
+        let chosen = match self.bank {
+            None => others.min(),
+            Some(_) => {
+                let busy = self.busy();
+                others.min_by_key(|id| (busy.get(&self.bank_of(*id)).copied(), *id))
+            }
+        };
+        chosen.or_else(|| self.idle.first().copied())
+    }
+
+    /// How busy each bank is: its leased slots in 65536ths of those in service. O(n) in slots.
+    fn busy(&self) -> BTreeMap<Bank, u64> {
+        let mut counts: BTreeMap<Bank, (u64, u64)> = BTreeMap::new();
+        for (id, slot) in &self.slots {
+            let (leased, in_service) = counts.entry(self.bank_of(*id)).or_default();
+            *leased += u64::from(matches!(slot.state, SlotState::Leased(_)));
+            *in_service += u64::from(slot.state.is_in_service());
+        }
+        counts.into_iter().map(|(bank, (leased, all))| (bank, (leased << 16) / all.max(1))).collect()
     }
 
     /// Leases an idle slot; `None`, and nothing happens, when it is not idle.
@@ -87,16 +142,33 @@ impl SlotBook {
         slot.generation
     }
 
-    /// Ends a lease and tells who held it; `None`, and nothing happens, for an older generation or
-    /// a slot nobody holds.
-    pub(super) fn end(&mut self, id: SlotId, generation: Generation, retired: bool) -> Option<LentTo> {
+    /// Ends a lease and tells who held it and what became of the slot; `None`, and nothing happens, for an older
+    /// generation or a slot nobody holds.
+    pub(super) fn end(
+        &mut self,
+        id: SlotId,
+        generation: Generation,
+        retired: bool,
+    ) -> Option<(LentTo, Left)> {
+        let bank = self.bank_of(id);
+        // The last one that serves is of more use here than its memory is to others.
+        let is_last = self.count(SlotState::is_in_service) == 1;
         let slot = self.slots.get_mut(&id).filter(|slot| slot.generation == Some(generation))?;
         let SlotState::Leased(holder) = slot.state else { return None };
-        slot.state = if retired { SlotState::Retired } else { SlotState::Idle };
-        if !retired {
+        let (state, left) = if retired {
+            (SlotState::Retired, Left::Retired)
+        } else if !is_last && self.taken_back.remove(&bank) {
+            (SlotState::Closed, Left::Closed)
+        } else {
             self.idle.insert(id);
-        }
-        Some(holder)
+            (SlotState::Idle, Left::Idle)
+        };
+        slot.state = state;
+        Some((holder, left))
+    }
+
+    pub(super) fn idle_in(&self, bank: Bank) -> usize {
+        self.idle.iter().filter(|id| self.bank_of(**id) == bank).count()
     }
 
     pub(super) fn total(&self) -> usize {
@@ -172,6 +244,44 @@ mod tests {
         for (steps, expected) in cases {
             assert_eq!(life(steps), expected, "{steps}");
         }
+    }
+
+    #[test]
+    fn of_a_bank_that_is_to_give_one_back_the_next_slot_that_comes_free_leaves() {
+        let mut slots = SlotBook::new(NonZeroU16::new(2));
+        let generations = [0, 1, 2].map(|id| slots.add(SlotId(id)));
+        for id in [0, 1, 2] {
+            slots.lease(SlotId(id), LentTo::House);
+        }
+        slots.take_back(Bank(0));
+        let mut end = |id: u16, retired| {
+            let ended = slots.end(SlotId(id), generations[usize::from(id)], retired);
+            ended.map(|(_, left)| left)
+        };
+        assert_eq!(end(2, false), Some(Left::Idle), "it is of another bank");
+        assert_eq!(end(1, true), Some(Left::Retired), "one that is lost is not one that is given back");
+        assert_eq!(end(0, false), Some(Left::Closed));
+        assert_eq!((slots.total(), slots.idle_in(Bank(0)), slots.idle_in(Bank(1))), (2, 0, 1));
+        assert_eq!(slots.add(SlotId(0)), Generation(1), "it can come back, and only one was wanted");
+        slots.lease(SlotId(0), LentTo::House);
+        slots.take_back(Bank(0));
+        slots.keep(Bank(0));
+        assert_eq!(slots.end(SlotId(0), Generation(1), false).map(|(_, left)| left), Some(Left::Idle));
+    }
+
+    #[test]
+    fn work_goes_to_the_bank_that_is_busy_least() {
+        // Four slots on one device and two on another.
+        let mut slots = SlotBook::new(NonZeroU16::new(4));
+        for id in [0, 1, 2, 3, 4, 5] {
+            slots.add(SlotId(id));
+        }
+        let mut taken = Vec::new();
+        while let Some(slot) = slots.choose(None) {
+            slots.lease(slot, LentTo::House);
+            taken.push(slot.0);
+        }
+        assert_eq!(taken, [0, 4, 1, 2, 5, 3]);
     }
 
     #[test]

@@ -35,7 +35,7 @@ fn cap(key: u32, leases: u16) -> KeyCap {
 
 /// A ledger whose slots are in service.
 fn ledger(slots: u16, starvation: Duration, batch_share: u8) -> Ledger {
-    let mut ledger = Ledger::new(LedgerSettings { starvation, batch_share });
+    let mut ledger = Ledger::new(LedgerSettings { starvation, batch_share, bank: None });
     for slot in 0..slots {
         ledger.add(SlotId(slot));
     }
@@ -53,5 +53,5 @@ fn served(ledger: &mut Ledger, held: Duration) -> Vec<Ticket> {
 }
 
 fn release(ledger: &mut Ledger, grant: Grant, held: Duration) -> bool {
-    ledger.release(grant.slot, grant.generation, Cost(held))
+    ledger.release(grant.slot, grant.generation, Cost(held)).is_some()
 }

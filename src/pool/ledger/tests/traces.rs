@@ -86,7 +86,7 @@ impl Player {
             Step::Release(which, held) if which < self.held.len() => self.release(which, ms(held)),
             Step::Retire(which) if which < self.held.len() => {
                 let (slot, generation) = self.held.remove(which);
-                assert!(self.ledger.retire(slot, generation, Cost(ms(100))));
+                assert!(self.ledger.retire(slot, generation, Cost(ms(100))).is_some());
                 self.trace.push(Event::Retired(slot));
             }
             Step::Wait(millis) => self.now += ms(millis),
@@ -179,8 +179,8 @@ impl Player {
 
     fn release(&mut self, which: usize, held: Duration) {
         let (slot, generation) = self.held.remove(which);
-        assert!(self.ledger.release(slot, generation, Cost(held)));
-        assert!(!self.ledger.release(slot, generation, Cost(held)), "released twice");
+        assert!(self.ledger.release(slot, generation, Cost(held)).is_some());
+        assert_eq!(self.ledger.release(slot, generation, Cost(held)), None, "released twice");
         self.trace.push(Event::Released(slot));
     }
 
