@@ -3,16 +3,19 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 BINARY := target/release/stenopool
 
-.PHONY: help setup build run test bench lint
+.PHONY: help setup build build-cuda run test bench lint
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 
 setup: ## Install what is missing: compilers, ONNX Runtime, Silero VAD
 	@scripts/setup.sh
 
 build: ## Build target/release/stenopool, and nothing else
 	@cargo build --release --locked
+
+build-cuda: setup ## Build target/cuda/release/stenopool for NVIDIA GPUs: see scripts/build-cuda.sh
+	@scripts/build-cuda.sh
 
 run: setup build ## Start the server; flags for `serve` go into ARGS="..."
 	@exec $(BINARY) serve $(ARGS)

@@ -3,7 +3,7 @@
 //! The commit is `unknown` outside a checkout of this repository; packagers set `STENOPOOL_COMMIT`. "Dirty" looks at
 //! what the binary is made of and nothing else, and so does the question when to run this again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What the binary is made of.
@@ -19,6 +19,64 @@ fn main() {
     println!("cargo:rustc-env=STENOPOOL_BUILD_COMMIT={}", commit());
     println!("cargo:rustc-env=STENOPOOL_BUILD_FEATURES={}", features());
     println!("cargo:rustc-env=STENOPOOL_BUILD_TARGET={}", env("TARGET"));
+    if !env("CARGO_FEATURE_CUDA").is_empty() {
+        cuda();
+    }
+}
+
+/// What a build for GPUs links beside whisper.cpp, and what it says of itself: the version of CUDA, and the
+/// architectures that it has code for, in CMake's notation.
+fn cuda() {
+    const SOURCE: &str = "src/asr/cuda_libraries.c";
+    for name in ["CUDA_HOME", "CUDA_PATH", "CMAKE_CUDA_ARCHITECTURES", "DOCS_RS"] {
+        println!("cargo:rerun-if-env-changed={name}");
+    }
+    let given = env("CMAKE_CUDA_ARCHITECTURES");
+    let architectures = if given.is_empty() { "native" } else { &given };
+    println!("cargo:rustc-env=STENOPOOL_CUDA_ARCHITECTURES={architectures}");
+    // whisper-rs-sys compiles nothing then, so that the Rust code can be checked without a toolkit.
+    if !env("DOCS_RS").is_empty() {
+        println!("cargo:rustc-env=STENOPOOL_CUDA_VERSION=0");
+        return;
+    }
+    let toolkit = toolkit();
+    println!("cargo:rustc-env=STENOPOOL_CUDA_VERSION={}", cuda_version(&toolkit));
+    let mut build = cc::Build::new();
+    build.file(SOURCE).include(toolkit.join("include")).std("gnu11").warnings(true).cargo_metadata(false);
+    build.define("TOOLKIT", format!("{:?}", toolkit.to_string_lossy()).as_str()).compile("cuda_libraries");
+    println!("cargo:rustc-link-search=native={}", env("OUT_DIR"));
+    for folder in ["lib64", "lib64/stubs", "lib"] {
+        println!("cargo:rustc-link-search=native={}", toolkit.join(folder).display());
+    }
+    // Whole, because what refers to them comes behind them. With their functions at hand the linker needs none of the
+    // shared libraries that whisper-rs-sys names.
+    for library in ["cuda_libraries", "cudart_static"] {
+        println!("cargo:rustc-link-lib=static:+whole-archive={library}");
+    }
+    for library in ["dl", "rt", "pthread"] {
+        println!("cargo:rustc-link-lib=dylib={library}");
+    }
+}
+
+/// The folder of the CUDA toolkit; `make build-cuda` says which.
+fn toolkit() -> PathBuf {
+    let given = ["CUDA_HOME", "CUDA_PATH"].map(env);
+    let named = given.iter().map(String::as_str).find(|folder| !folder.is_empty());
+    let folder = PathBuf::from(named.unwrap_or("/usr/local/cuda"));
+    assert!(
+        folder.join("include/cublas_v2.h").exists(),
+        "no CUDA toolkit in {}: build with `make build-cuda`, which finds or fetches one, or set CUDA_HOME",
+        folder.display()
+    );
+    folder
+}
+
+/// As in `13.0`, from the toolkit's header.
+fn cuda_version(toolkit: &Path) -> String {
+    let header = std::fs::read_to_string(toolkit.join("include/cuda.h")).unwrap_or_default();
+    let number = header.lines().find_map(|line| line.strip_prefix("#define CUDA_VERSION "));
+    let number: u32 = number.and_then(|number| number.trim().parse().ok()).expect("cuda.h tells its version");
+    format!("{}.{}", number / 1000, number % 1000 / 10)
 }
 
 fn commit() -> String {
