@@ -34,7 +34,7 @@ async fn start(window: EncoderWindow, settings: WhisperSettings, slots: u16) -> 
     let (whisper, model) =
         Whisper::load("demo.en", WeightsSource::Bytes(weights()), window, settings).unwrap();
     let settings = fake::fixed(slots);
-    Supervisor::start(Arc::new(ThreadEngine::new(whisper)), model, settings).await.unwrap()
+    Supervisor::start(fake::alone(Arc::new(ThreadEngine::new(whisper))), model, settings).await.unwrap()
 }
 
 async fn text(lanes: &Lanes, file: &str, options: DecodeOptions) -> String {

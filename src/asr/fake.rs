@@ -1,8 +1,8 @@
 //! A scripted engine for tests: it takes time, obeys cancellation, and fails when it is told to.
 
 use super::{
-    Alerts, AsrError, Capacity, DecodeOptions, Device, Engine, Hypothesis, Job, Outcome, Segment,
-    SupervisorSettings, Token,
+    Alerts, AsrError, Capacity, DecodeOptions, Device, Engine, Hypothesis, Job, Knee, Outcome, Segment, Site,
+    SiteCapacity, SupervisorSettings, Token,
 };
 use crate::audio::{Span, Utterance};
 use crate::gpu::fake::FakeProbe;
@@ -18,20 +18,30 @@ use tokio_util::sync::CancellationToken;
 
 /// So many slots, whatever the memory says, and nothing that goes on by itself but the rebuilding of lost slots.
 pub fn fixed(slots: u16) -> SupervisorSettings {
-    let info = DeviceInfo { kind: DeviceKind::Cpu, name: "unmeasured".into(), uuid: None };
-    let boundless = Arc::new(FakeProbe::new(Bytes(u64::MAX), Bytes(u64::MAX)));
-    let settings = SupervisorSettings::new(Device { info, probe: boundless }, Bytes(0));
+    let settings = SupervisorSettings::default();
     SupervisorSettings { max_slots: slots, readings: None, elastic: false, canary: None, ..settings }
+}
+
+/// A device whose memory never ends.
+pub fn boundless() -> Device {
+    let info = DeviceInfo { kind: DeviceKind::Cpu, name: "unmeasured".into(), uuid: None };
+    Device { info, probe: Arc::new(FakeProbe::new(Bytes(u64::MAX), Bytes(u64::MAX))) }
+}
+
+/// This engine on a [boundless] device, and nothing else.
+pub fn alone(engine: Arc<dyn Engine>) -> Vec<Site> {
+    vec![Site { engine, device: boundless(), reserve: Bytes(0), knee: Knee::Off }]
 }
 
 /// What one slot has and needs of which nothing was measured, for servers without a supervisor.
 pub fn capacity() -> watch::Receiver<Capacity> {
-    let Device { info, probe } = fixed(1).device;
+    let Device { info, probe } = boundless();
     let memory = probe.memory().expect("nobody told this probe to fail");
     let sizing = MemoryBudget::up_to(NonZeroU16::MIN, Bytes(0))
         .size(memory, Footprint::default(), Loaded::Nothing)
         .expect("it says that everything fits");
-    watch::channel(Capacity { device: info, memory, sizing, alerts: Alerts::default() }).1
+    let site = SiteCapacity { device: info, memory, sizing, alerts: Alerts::default() };
+    watch::channel(Capacity { sites: vec![site] }).1
 }
 
 /// What the fake does with one utterance.

@@ -26,10 +26,14 @@ pub use lane::{Lane, LaneEvent, LaneSettings, Lanes, Transcript};
 pub use seam::{Repeat, Seam, seam, without_repeat};
 pub use spoken::append;
 pub use stabilizer::{Ending, Stabilizer};
-pub use supervisor::{Alerts, Capacity, Device, Knee, KneeFound, StartError, Supervisor, SupervisorSettings};
+pub use supervisor::{
+    Alerts, Capacity, Device, Knee, KneeFound, Site, SiteCapacity, StartError, Supervisor, SupervisorSettings,
+};
 pub use thread_engine::{RecognizerFactory, ThreadEngine};
 pub use watch::JobLimits;
-pub use whisper::{WeightsSource, Whisper, WhisperSettings};
+#[cfg(feature = "cuda")]
+pub use whisper::missing_cuda_library;
+pub use whisper::{Placement, WeightsSource, Whisper, WhisperSettings};
 
 use crate::audio::Span;
 use crate::pool::AcquireError;

@@ -1,36 +1,39 @@
-//! Drives the engine and the pool: opens as many slots as fit and pay, rebuilds those that were lost, follows the
+//! Drives the engines and the pool: opens as many slots as fit and pay, rebuilds those that were lost, follows the
 //! memory, tries slots that nobody uses, and closes them all at the end.
+//!
+//! Each device is a [`Site`] with an engine of its own. Its slots are one [`Bank`](crate::pool::Bank): a stretch of the
+//! numbers that the one ledger of the pool has for all.
 
 mod canary;
 mod capacity;
+mod engines;
 mod keeper;
 mod knee;
 mod opener;
 mod roster;
 mod settings;
+mod site_pool;
 #[cfg(test)]
 mod tests;
 mod trial;
 
-pub use capacity::{Alerts, Capacity};
+pub use capacity::{Alerts, Capacity, SiteCapacity};
 pub use knee::KneeFound;
-pub use settings::{Device, Knee, StartError, SupervisorSettings};
+pub use settings::{Device, Knee, Site, StartError, SupervisorSettings};
 
 use super::{Engine, Lanes, ModelInfo};
-use crate::gpu::{
-    DeviceMemory, Elasticity, ElasticitySettings, Footprint, Loaded, MemoryBudget, ProbeThread, Sizing,
-};
-use crate::pool::{Allocator, SlotId};
-use keeper::{Keeper, opening_limit, trial_limit};
-use opener::Opener;
-use roster::Roster;
-use std::num::NonZeroU16;
+use crate::gpu::{DeviceInfo, DeviceMemory, ProbeThread, Sizing};
+use crate::pool::{Allocator, Bank, Departure, LedgerSettings, PoolSettings, SlotId};
+use engines::{Banks, Engines};
+use keeper::trial_limit;
+use site_pool::SitePool;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
-use tracing::{error, info, warn};
+use tokio::time::timeout;
+use tracing::{error, warn};
 use trial::Trial;
 
 /// What is decoded when a slot is opened.
@@ -44,46 +47,49 @@ pub struct Supervisor {
     engine: Arc<dyn Engine>,
     lanes: Lanes,
     capacity: watch::Receiver<Capacity>,
-    knee_found: Option<KneeFound>,
-    /// Slots have numbers below this.
-    most_slots: u16,
-    probe: Option<ProbeThread>,
+    knees_found: Vec<(DeviceInfo, KneeFound)>,
+    /// All numbers that slots may have.
+    slots: Vec<SlotId>,
+    probes: Vec<ProbeThread>,
     /// Rebuilding, news for those who wait, canaries.
     tasks: JoinSet<()>,
 }
 
 impl Supervisor {
-    /// Opens the first slot (blocking work, done off the runtime), sizes the pool by what it took, measures the knee if
-    /// that is asked for, and returns; the other slots follow one by one in the background.
+    /// Opens the first slot of each device (blocking work, done off the runtime), sizes the pool by what it took, measures
+    /// the knee if that is asked for, and returns; the other slots follow one by one in the background.
     ///
     /// A slot that cannot be opened stays out, with an error in the log, and is tried again after a second, then two, and
-    /// so on up to a minute.
+    /// so on up to a minute. A device whose first slot cannot be opened is left out, as long as there is another one.
     ///
     /// # Errors
     ///
-    /// [`StartError`] when the first slot cannot be opened or does not fit, or the memory cannot be read. All slots are
+    /// [`StartError`] when on no device the first slot can be opened or fits, or the memory cannot be read. All slots are
     /// closed then.
     ///
     /// # Cancel safety
     ///
-    /// Dropping this future leaves the slots open that it had opened; they end with the engine.
+    /// Dropping this future leaves the slots open that it had opened; they end with their engines.
+    ///
+    /// # Panics
+    ///
+    /// Without a site.
     pub async fn start(
-        engine: Arc<dyn Engine>,
+        sites: Vec<Site>,
         model: ModelInfo,
         settings: SupervisorSettings,
     ) -> Result<Self, StartError> {
-        let pool = Pool::open(engine, &settings).await?;
-        let probe = Arc::clone(&settings.device.probe);
-        let reading = |every| ProbeThread::start(probe, pool.sizing.memory, every);
-        let thread = match settings.readings.map(reading).transpose() {
-            Ok(thread) => thread,
-            Err(error) => {
-                pool.opener.close_all(0..pool.open).await;
-                return Err(error.into());
+        let pool = Pool::open(sites, &settings).await?;
+        match pool.read_again(settings.readings) {
+            Ok(probes) => {
+                let readings = probes.iter().map(ProbeThread::readings).collect();
+                Ok(Self { probes, ..pool.keep(model, settings, readings) })
             }
-        };
-        let readings = thread.as_ref().map(ProbeThread::readings);
-        Ok(Self { probe: thread, ..pool.keep(model, &settings, readings) })
+            Err(error) => {
+                site_pool::close_all(pool.sites).await;
+                Err(error)
+            }
+        }
     }
 
     /// Lanes to the slots.
@@ -98,12 +104,12 @@ impl Supervisor {
 
     /// How many slots there are to be, and why.
     pub fn sizing(&self) -> Sizing {
-        self.capacity.borrow().sizing
+        self.capacity.borrow().sizing()
     }
 
-    /// The knee, if it was measured at the start.
-    pub fn knee_found(&self) -> Option<KneeFound> {
-        self.knee_found
+    /// The knees that were measured at the start, each with its device.
+    pub fn knees_found(&self) -> &[(DeviceInfo, KneeFound)] {
+        &self.knees_found
     }
 
     /// Serves nobody any more, closes all slots and waits for their threads, and so for the decodes that still run. One
@@ -117,8 +123,8 @@ impl Supervisor {
         self.tasks.shutdown().await;
         self.lanes.allocator().close();
         let closing = move || {
-            (0..self.most_slots).for_each(|slot| self.engine.close(SlotId(slot)));
-            self.probe.into_iter().for_each(ProbeThread::stop);
+            self.slots.into_iter().for_each(|slot| self.engine.close(slot));
+            self.probes.into_iter().for_each(ProbeThread::stop);
         };
         match timeout(CLOSING_LIMIT, tokio::task::spawn_blocking(closing)).await {
             Ok(Ok(())) => {}
@@ -128,107 +134,87 @@ impl Supervisor {
     }
 }
 
-/// A pool with its first slots, before anybody looks after it.
+/// The pool with the first slots of its devices, before anybody looks after it.
 struct Pool {
-    opener: Opener,
-    retired: mpsc::UnboundedReceiver<SlotId>,
-    trial: Trial,
-    budget: MemoryBudget,
-    sizing: Sizing,
-    /// The slots below this are open.
-    open: u16,
-    knee_found: Option<KneeFound>,
-    /// How long it took to open the first.
-    warm_up: Duration,
+    sites: Vec<SitePool>,
+    /// Of all devices as one.
+    engine: Arc<dyn Engine>,
+    allocator: Allocator,
+    departed: mpsc::UnboundedReceiver<Departure>,
+    banks: Banks,
 }
 
 impl Pool {
-    async fn open(engine: Arc<dyn Engine>, settings: &SupervisorSettings) -> Result<Self, StartError> {
-        let (allocator, retired) = Allocator::new(settings.pool);
-        let probe = Arc::clone(&settings.device.probe);
-        let opener = Opener { engine: Arc::clone(&engine), allocator: allocator.clone(), probe };
-        let begun = Instant::now();
-        let footprint = opener.open_alone(SlotId(0)).await?;
-        let warm_up = begun.elapsed();
-        let limit = trial_limit(warm_up);
-        let budget = budget(settings);
-        let sizing = match size(&opener, &budget, footprint).await {
-            Ok(sizing) => sizing,
-            Err(error) => {
-                opener.close_all(0..1).await;
-                return Err(error);
-            }
-        };
-        allocator.add(SlotId(0));
-        let trial = Trial { engine, allocator, limit, abort_grace: settings.lanes.limits.abort_grace };
-        let mut pool = Self { opener, retired, trial, budget, sizing, open: 1, knee_found: None, warm_up };
-        if matches!(settings.knee, Knee::Measure { beyond } if sizing.slots > beyond.max(1)) {
-            pool.settle_at_the_knee().await?;
-        }
-        info!("pool sized: {}", pool.sizing);
-        Ok(pool)
+    async fn open(sites: Vec<Site>, settings: &SupervisorSettings) -> Result<Self, StartError> {
+        let banks = Banks::new(sites.len(), settings.max_slots);
+        let engine = Engines::of(&sites, banks);
+        let ledger = LedgerSettings { bank: banks.size, ..settings.pool.ledger };
+        let (allocator, departed) = Allocator::new(PoolSettings { ledger, ..settings.pool });
+        let sites = site_pool::open_all(sites, &allocator, banks, settings).await?;
+        Ok(Self { sites, engine, allocator, departed, banks })
     }
 
-    /// Measures the knee, sizes the pool anew, and closes the slots that were opened only for that; all of them, if the
-    /// pool cannot be sized.
-    async fn settle_at_the_knee(&mut self) -> Result<(), StartError> {
-        let (found, open) = knee::find(&self.opener, &self.trial, &self.sizing).await;
-        self.knee_found = Some(found);
-        let sized = self.size_anew(found);
-        self.open = if sized.is_ok() { open.min(self.sizing.slots) } else { 0 };
-        self.opener.close_all(self.open..open).await;
-        sized
+    /// Reads the memory of all devices from now on.
+    fn read_again(&self, every: Option<Duration>) -> Result<Vec<ProbeThread>, StartError> {
+        let Some(every) = every else { return Ok(Vec::new()) };
+        self.sites.iter().map(|site| site.read_every(every)).collect()
     }
 
-    fn size_anew(&mut self, found: KneeFound) -> Result<(), StartError> {
-        if let Some(knee) = found.knee {
-            self.budget = self.budget.with_knee(knee);
-            let Sizing { memory, footprint, .. } = self.sizing;
-            self.sizing = self.budget.size(memory, footprint, Loaded::Weights { slots: 1 })?;
-        }
-        Ok(())
-    }
-
-    /// Looks after the pool from now on.
+    /// Looks after the pool from now on. `readings` are of the devices in their order, or there are none.
     fn keep(
         self,
         model: ModelInfo,
-        settings: &SupervisorSettings,
-        readings: Option<watch::Receiver<DeviceMemory>>,
+        settings: SupervisorSettings,
+        readings: Vec<watch::Receiver<DeviceMemory>>,
     ) -> Supervisor {
-        let Self { opener, retired, trial, budget, sizing, open, knee_found, warm_up } = self;
-        let most_slots = sizing.max_slots.min(sizing.knee.unwrap_or(u16::MAX));
-        let (engine, allocator) = (Arc::clone(&opener.engine), opener.allocator.clone());
-        let (capacity, watched) = watch::channel(Capacity::new(&settings.device, sizing));
-        let elasticity = settings.elastic.then(|| {
-            let slot = sizing.footprint.slot;
-            Elasticity::new(ElasticitySettings::new(sizing.reserve, slot, 1, most_slots))
-        });
-        let (roster, begun) = (Roster::new(open, sizing.slots), Instant::now());
-        let (limit, late) = (opening_limit(warm_up), JoinSet::new());
-        let keeper =
-            Keeper { opener, retired, readings, elasticity, budget, roster, capacity, begun, limit, late };
+        let Self { sites, engine, allocator, departed, banks } = self;
+        let warm_up = sites.iter().map(|site| site.warm_up).max().unwrap_or_default();
+        let knees_found = sites.iter().filter_map(SitePool::knee_found).collect();
+        let slots = sites.iter().flat_map(SitePool::numbers).map(SlotId).collect();
         let mut tasks = JoinSet::new();
-        tasks.spawn(keeper.run());
+        let capacity = look_after(&mut tasks, sites, readings, (departed, banks), settings.elastic);
         tasks.spawn(allocator.clone().keep_informed());
+        let (limit, abort_grace) = (trial_limit(warm_up), settings.lanes.limits.abort_grace);
+        let trial = Trial { engine: Arc::clone(&engine), allocator: allocator.clone(), limit, abort_grace };
         settings.canary.map(|period| tasks.spawn(canary::run(trial, period)));
-        let lanes = Lanes::new(Arc::clone(&engine), allocator, model).with_settings(settings.lanes.clone());
+        let lanes = Lanes::new(Arc::clone(&engine), allocator, model).with_settings(settings.lanes);
         lanes.guess_cost(WIDEST, warm_up);
-        Supervisor { engine, lanes, capacity: watched, knee_found, most_slots, probe: None, tasks }
+        Supervisor { engine, lanes, capacity, knees_found, slots, probes: Vec::new(), tasks }
     }
 }
 
-fn budget(settings: &SupervisorSettings) -> MemoryBudget {
-    let max_slots = NonZeroU16::new(settings.max_slots).unwrap_or(NonZeroU16::MIN);
-    let budget = MemoryBudget::up_to(max_slots, settings.reserve);
-    match settings.knee {
-        Knee::Known(knee) => budget.with_knee(knee),
-        Knee::Off | Knee::Measure { .. } => budget,
+/// Sets a keeper over each device, and tells what they know.
+fn look_after(
+    tasks: &mut JoinSet<()>,
+    sites: Vec<SitePool>,
+    readings: Vec<watch::Receiver<DeviceMemory>>,
+    (departed, banks): (mpsc::UnboundedReceiver<Departure>, Banks),
+    elastic: bool,
+) -> watch::Receiver<Capacity> {
+    let (capacity, watched) =
+        watch::channel(Capacity { sites: sites.iter().map(SitePool::capacity).collect() });
+    let mut readings = readings.into_iter();
+    let mut desks = HashMap::new();
+    for (at, site) in sites.into_iter().enumerate() {
+        // As bounded as the channel that it is filled from.
+        let (desk, departed) = mpsc::unbounded_channel();
+        desks.insert(site.bank, desk);
+        tasks.spawn(site.keeper(departed, readings.next(), (capacity.clone(), at), elastic).run());
     }
+    tasks.spawn(send_on(departed, desks, banks));
+    watched
 }
 
-/// Sizes the pool with its first slot open.
-async fn size(opener: &Opener, budget: &MemoryBudget, footprint: Footprint) -> Result<Sizing, StartError> {
-    let memory = opener.memory().await?;
-    Ok(budget.size(memory, footprint, Loaded::Weights { slots: 1 })?)
+/// Tells each keeper of its own slots.
+async fn send_on(
+    mut departed: mpsc::UnboundedReceiver<Departure>,
+    desks: HashMap<Bank, mpsc::UnboundedSender<Departure>>,
+    banks: Banks,
+) {
+    while let Some(departure) = departed.recv().await {
+        if let Some(desk) = desks.get(&banks.of(departure.slot())) {
+            // A keeper lives as long as this does.
+            let _ = desk.send(departure);
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! whisper.cpp: one context (the weights), and for every slot a state (the working memory of one decode).
 //!
 //! The only file that knows `whisper-rs`, and the only one with `unsafe`: whisper.cpp asks through a raw pointer whether
-//! to stop, because whisper-rs 0.16's safe version of that callback is broken.
+//! to stop, because whisper-rs 0.16's safe version of that callback is broken, and in a build for GPUs two functions are
+//! called that it does not have.
 
 use super::guard::{IMPROBABLE, REPETITIVE, compression_ratio, mean_logprob};
 use super::noise::noise;
@@ -10,7 +11,7 @@ use super::words::timed_words;
 use super::{AsrError, DecodeOptions, EncoderWindow, Hypothesis, ModelInfo, Recognizer, Segment};
 use super::{Stability, Task, Timestamps, Token};
 use crate::audio::{SampleRate, Span, Utterance};
-use crate::gpu::{self, Bytes, Footprint};
+use crate::gpu::{Bytes, Footprint, HostProbe, Meter};
 use crate::pool::SlotId;
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
@@ -33,11 +34,29 @@ pub struct WhisperSettings {
     pub best_of: usize,
     /// Beams; 1 is greedy decoding, up to 8.
     pub beam: usize,
+    /// Attention without its large intermediate matrices: less memory, and on a GPU faster.
+    pub flash_attention: bool,
+}
+
+/// Where the weights and the slots are.
+#[derive(Clone)]
+pub struct Placement {
+    /// The GPU, by the number that CUDA has for it; `None` for the CPU.
+    pub gpu: Option<u32>,
+    /// Tells what they take.
+    pub meter: Meter,
+}
+
+impl Placement {
+    /// The cores, and the memory of this process.
+    pub fn cpu() -> Self {
+        Self { gpu: None, meter: Meter::of(Arc::new(HostProbe::new())) }
+    }
 }
 
 impl Default for WhisperSettings {
     fn default() -> Self {
-        Self { threads: 1, best_of: 1, beam: 1 }
+        Self { threads: 1, best_of: 1, beam: 1, flash_attention: false }
     }
 }
 
@@ -52,6 +71,9 @@ pub enum WeightsSource<'a> {
 
 /// The encoder's positions for 30 seconds; a position is 20 ms.
 const FULL_AUDIO_CTX: c_int = 1500;
+
+/// A token that every model has.
+const LEAST_TOKEN: c_int = 0;
 
 /// More words of prompt than this never reach the model (half its text context is 224 tokens).
 const LONGEST_PROMPT_BYTES: usize = 2_000;
@@ -70,16 +92,33 @@ pub struct Whisper {
     context: Arc<WhisperContext>,
     window: EncoderWindow,
     settings: WhisperSettings,
+    meter: Meter,
     weights: Bytes,
 }
 
 impl Whisper {
-    /// Loads the weights, once for all slots. Blocks for as long as that takes.
+    /// Loads the weights for the CPU; otherwise as [`load_on`](Self::load_on).
     ///
     /// # Errors
     ///
-    /// [`AsrError::Load`] when they cannot be read or are no Whisper model.
+    /// As [`load_on`](Self::load_on).
     pub fn load(
+        name: &str,
+        source: WeightsSource<'_>,
+        window: EncoderWindow,
+        settings: WhisperSettings,
+    ) -> Result<(Self, ModelInfo), AsrError> {
+        Self::load_on(Placement::cpu(), name, source, window, settings)
+    }
+
+    /// Loads the weights, once for all slots of a device. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    ///
+    /// [`AsrError::Load`] when they cannot be read or are no Whisper model, or when whisper.cpp does not find the GPU,
+    /// where it would quietly take the CPU.
+    pub fn load_on(
+        Placement { gpu, meter }: Placement,
         name: &str,
         source: WeightsSource<'_>,
         window: EncoderWindow,
@@ -87,17 +126,27 @@ impl Whisper {
     ) -> Result<(Self, ModelInfo), AsrError> {
         static LOG_HOOKS: Once = Once::new();
         LOG_HOOKS.call_once(whisper_rs::install_logging_hooks);
-        let before = gpu::process_memory();
-        let parameters = WhisperContextParameters::default();
+        let not_loaded = |reason: String| AsrError::Load { model: name.into(), reason };
+        let before = meter.taken();
+        let mut parameters = WhisperContextParameters::default();
+        parameters.use_gpu(gpu.is_some()).flash_attn(settings.flash_attention);
+        if let Some(gpu) = gpu {
+            let found = cuda::device_count();
+            if gpu >= found {
+                return Err(not_loaded(format!(
+                    "there is no cuda:{gpu} among the {found} that it could use"
+                )));
+            }
+            parameters.gpu_device(gpu as c_int);
+        }
         let loaded = match source {
             WeightsSource::File(path) => WhisperContext::new_with_params(path, parameters),
             WeightsSource::Bytes(bytes) => WhisperContext::new_from_buffer_with_params(bytes, parameters),
         };
-        let context =
-            loaded.map_err(|error| AsrError::Load { model: name.into(), reason: error.to_string() })?;
-        let weights = gpu::process_memory().since(before);
+        let context = loaded.map_err(|error| not_loaded(error.to_string()))?;
+        let weights = meter.taken().since(before);
         let info = ModelInfo { name: name.into(), multilingual: context.is_multilingual(), window };
-        Ok((Self { context: Arc::new(context), window, settings, weights }, info))
+        Ok((Self { context: Arc::new(context), window, settings, meter, weights }, info))
     }
 }
 
@@ -105,7 +154,7 @@ impl RecognizerFactory for Whisper {
     fn make(&self, slot: SlotId) -> Result<(Box<dyn Recognizer>, Footprint), AsrError> {
         let failed =
             |error: &dyn std::fmt::Display| AsrError::Open { slot: slot.0, reason: error.to_string() };
-        let before = gpu::process_memory();
+        let before = self.meter.taken();
         let state = self.context.create_state().map_err(|error| failed(&error))?;
         let mut recognizer = WhisperRecognizer {
             context: Arc::clone(&self.context),
@@ -115,7 +164,7 @@ impl RecognizerFactory for Whisper {
             languages: HashMap::new(),
         };
         recognizer.warm_up().map_err(|error| failed(&error))?;
-        let working = gpu::process_memory().since(before);
+        let working = self.meter.taken().since(before);
         Ok((Box::new(recognizer), Footprint { weights: self.weights, slot: working }))
     }
 }
@@ -186,11 +235,14 @@ impl WhisperRecognizer {
         Ok(Hypothesis { segments, language: self.language(options), stability: options.stability })
     }
 
-    /// Does the widest decode that will ever be asked for, so that the state has all its memory from the start.
+    /// Does the widest decode that will ever be asked for, so that the state has all its memory from the start: on a GPU
+    /// the process ends when it cannot grow later.
     ///
-    /// A temperature above 0 is what brings all `best_of` decoders to work.
+    /// A temperature above 0 is what brings all `best_of` decoders to work, and the longest prompt is the widest batch.
     fn warm_up(&mut self) -> Result<(), AsrError> {
         let noise = noise(Duration::from_secs(30)).samples;
+        // Which words they are does not matter. Half of the text context is all that whisper.cpp takes.
+        let prompt = vec![LEAST_TOKEN; self.context.n_text_ctx().max(2) as usize / 2];
         let mut temperatures = vec![0.2];
         if self.settings.beam > 1 {
             temperatures.push(0.0);
@@ -199,6 +251,7 @@ impl WhisperRecognizer {
             let options =
                 DecodeOptions { temperature, language: Some("en".into()), ..DecodeOptions::default() };
             let mut params = self.params(&options)?;
+            params.set_tokens(&prompt);
             params.set_max_tokens(8);
             params.set_single_segment(true);
             self.run(params, &noise, &CancellationToken::new())?;
@@ -402,6 +455,45 @@ fn span_in(window: Span, start: i64, end: i64) -> Span {
 fn sound_of(utterance: &Utterance, span: Span) -> &[f32] {
     let at = |position: u64| (position - utterance.span.start) as usize;
     utterance.samples.get(at(span.start)..at(span.end)).unwrap_or_default()
+}
+
+/// What keeps this build from using GPUs: the library that is missing, in the loader's words. `None` when none is.
+#[cfg(feature = "cuda")]
+pub fn missing_cuda_library() -> Option<String> {
+    cuda::missing_library()
+}
+
+/// The CUDA part of whisper.cpp, as far as whisper-rs does not show it.
+#[cfg(feature = "cuda")]
+#[allow(unsafe_code)]
+mod cuda {
+    use std::ffi::{CStr, c_char, c_int};
+
+    unsafe extern "C" {
+        /// In `cuda_libraries.c`: a text that stays, or null.
+        safe fn stenopool_cuda_missing() -> *const c_char;
+        /// In ggml: 0 where there is no driver, or one that is too old.
+        safe fn ggml_backend_cuda_get_device_count() -> c_int;
+    }
+
+    /// How many GPUs whisper.cpp sees.
+    pub(super) fn device_count() -> u32 {
+        ggml_backend_cuda_get_device_count().max(0) as u32
+    }
+
+    pub(super) fn missing_library() -> Option<String> {
+        let text = stenopool_cuda_missing();
+        // SAFETY: it is null, or a text with an end that is written once, before the first call returns.
+        (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+    }
+}
+
+/// A build without CUDA sees no GPU.
+#[cfg(not(feature = "cuda"))]
+mod cuda {
+    pub(super) fn device_count() -> u32 {
+        0
+    }
 }
 
 /// Lets whisper.cpp ask `cancel` whether to stop.

@@ -1,15 +1,15 @@
 //! Puts the parts together that every recognizing command needs: models, ears, slots.
 
-use super::device;
+use super::device::{self, Found};
 use super::failure::Failure;
 use super::knees::KneeCache;
 use super::sizing::{CoreShare, cores, knee};
 use crate::asr::{
-    AsrError, Device, EncoderWindow, Engine, JobLimits, KneeFound, LaneSettings, ModelInfo, StartError,
+    AsrError, Device, EncoderWindow, Engine, JobLimits, LaneSettings, ModelInfo, Placement, Site, StartError,
     Supervisor, SupervisorSettings, ThreadEngine, WeightsSource, Whisper, WhisperSettings,
 };
 use crate::config::{ModelSettings, Settings, SlotSettings};
-use crate::gpu::{BudgetError, Bytes, DeviceMemory, Footprint, KneeKey, Loaded, MemoryBudget};
+use crate::gpu::{BudgetError, Bytes, DeviceInfo, DeviceMemory, Footprint, KneeKey, Loaded, MemoryBudget};
 use crate::session::Frontend;
 use crate::store::{ResolvedModel, Store, Weights, Window, demo_weights, search_path, user_cache};
 use crate::vad::{Detector, Silero, VadError};
@@ -48,7 +48,7 @@ pub(super) struct Assembly {
 /// A device, model or library that is missing or unusable, or not one slot that fits and opens.
 pub(super) async fn assemble(settings: &Settings, purpose: Purpose) -> anyhow::Result<Assembly> {
     let selector = settings.device.selector.clone();
-    let device = off_the_runtime(move || device::find(&selector)).await?;
+    let found = off_the_runtime(move || device::find(&selector)).await?;
     let store = open_store(&settings.models);
     let model = store.resolve(settings.models.model.as_deref()).map_err(Failure::from)?;
     let share = CoreShare::new(cores(), settings.slots.slots, settings.asr.threads);
@@ -58,8 +58,8 @@ pub(super) async fn assemble(settings: &Settings, purpose: Purpose) -> anyhow::R
     }
     let frontend = patiently("the voice detector", start_frontend(&store, share.cores)).await?;
     let what = format!("the model {}", model.name);
-    let slots = Slots { model: &model, device, share, settings, purpose };
-    let supervisor = patiently(&what, slots.start()).await?;
+    let slots = Slots { model: &model, share, settings, purpose };
+    let supervisor = patiently(&what, slots.start(found)).await?;
     Ok(Assembly { frontend, supervisor, model, share })
 }
 
@@ -86,8 +86,6 @@ async fn start_frontend(store: &Store, cores: u16) -> anyhow::Result<Frontend> {
 pub(super) struct Slots<'a> {
     /// The weights.
     pub(super) model: &'a ResolvedModel,
-    /// Where they are.
-    pub(super) device: Device,
     /// How the slots share the cores.
     pub(super) share: CoreShare,
     /// Everything else.
@@ -97,23 +95,55 @@ pub(super) struct Slots<'a> {
 }
 
 impl Slots<'_> {
-    /// Loads the weights and opens the slots.
-    async fn start(self) -> anyhow::Result<Supervisor> {
-        let probe = Arc::clone(&self.device.probe);
-        let memory = off_the_runtime(move || probe.memory().map_err(Failure::from)).await?;
-        let reserve = device::reserve(self.settings.device.reserve, self.device.info.kind, memory.total);
-        check_weights(self.model, memory, reserve).map_err(|error| Failure::from(StartError::from(error)))?;
-        let window = self.window();
-        let (model, threads) = (self.model.clone(), self.share.threads);
-        let (engine, info) = off_the_runtime(move || load_engine(&model, threads, window)).await?;
-        let (cache, key) = (KneeCache::of_user(), self.knee_key());
-        let settings = self.supervisor_settings(reserve, cache.get(&key));
-        let supervisor = Supervisor::start(engine, info, settings).await.map_err(Failure::from)?;
-        if let Some(found) = supervisor.knee_found() {
-            cache.put(&key, found);
+    /// Loads the weights, once on each device, and opens the slots. A device that has no room for them is left out as long
+    /// as there is another.
+    async fn start(self, found: Vec<Found>) -> anyhow::Result<Supervisor> {
+        let cache = KneeCache::of_user();
+        let (mut sites, mut loaded, mut refused) = (Vec::new(), None, None);
+        for found in found {
+            match self.site(&found, &cache).await {
+                Ok((site, info)) => {
+                    sites.push(site);
+                    loaded = Some(info);
+                }
+                Err(error) => {
+                    if let Some(former) = refused.replace(error) {
+                        warn!(error = %former, "device left out");
+                    }
+                }
+            }
+        }
+        let Some(info) = loaded else { return Err(refused.expect("there is a device, of use or not")) };
+        if let Some(error) = refused {
+            warn!(%error, "device left out");
+        }
+        let supervisor =
+            Supervisor::start(sites, info, self.supervisor_settings()).await.map_err(Failure::from)?;
+        for (device, found) in supervisor.knees_found() {
+            cache.put(&self.knee_key(device), *found);
         }
         self.warn_if_fewer(supervisor.sizing().slots);
         Ok(supervisor)
+    }
+
+    /// Loads the weights on one device.
+    async fn site(&self, found: &Found, cache: &KneeCache) -> anyhow::Result<(Site, ModelInfo)> {
+        let Device { info, probe } = found.device.clone();
+        let memory = {
+            let probe = Arc::clone(&probe);
+            off_the_runtime(move || probe.memory().map_err(Failure::from)).await?
+        };
+        let reserve = device::reserve(self.settings.device.reserve, info.kind, memory.total);
+        check_weights(self.model, memory, reserve).map_err(|error| Failure::from(StartError::from(error)))?;
+        let (model, window, placement) = (self.model.clone(), self.window(), found.placement());
+        let flash_attention = self.settings.asr.flash_attention.unwrap_or(found.gpu.is_some());
+        let threads = self.share.threads.into();
+        let settings = WhisperSettings { threads, flash_attention, ..WhisperSettings::default() };
+        let (engine, loaded) =
+            off_the_runtime(move || load_engine(&model, placement, window, settings)).await?;
+        let found_before = cache.get(&self.knee_key(&info));
+        let knee = knee(&self.settings.slots, self.purpose, info.kind, self.share, found_before);
+        Ok((Site { engine, device: Device { info, probe }, reserve, knee }, loaded))
     }
 
     /// The encoder's window: as asked for, else as the model was trained.
@@ -124,30 +154,27 @@ impl Slots<'_> {
         })
     }
 
-    /// What a knee that was measured with them is remembered under.
-    pub(super) fn knee_key(&self) -> KneeKey {
-        let info = &self.device.info;
+    /// What a knee that was measured with them on a device is remembered under.
+    pub(super) fn knee_key(&self, device: &DeviceInfo) -> KneeKey {
         KneeKey {
             model: self.model.name.clone(),
-            device: info.uuid.clone().unwrap_or_else(|| info.name.clone()),
+            device: device.uuid.clone().unwrap_or_else(|| device.name.clone()),
             threads: self.share.threads,
             window: self.window().as_str().into(),
         }
     }
 
-    fn supervisor_settings(&self, reserve: Bytes, found_before: Option<KneeFound>) -> SupervisorSettings {
-        let (slots, kind) = (&self.settings.slots, self.device.info.kind);
+    fn supervisor_settings(&self) -> SupervisorSettings {
+        let slots = &self.settings.slots;
         let for_long = self.purpose == Purpose::Server;
-        let defaults = SupervisorSettings::new(self.device.clone(), reserve);
+        let defaults = SupervisorSettings::default();
         SupervisorSettings {
             max_slots: slots.slots.unwrap_or(slots.max_slots),
-            knee: knee(slots, self.purpose, kind, self.share, found_before),
             pool: self.settings.pool,
             lanes: lane_settings(slots),
             readings: defaults.readings.filter(|_| for_long),
             elastic: slots.elastic && for_long,
             canary: slots.canary.filter(|_| for_long),
-            ..defaults
         }
     }
 
@@ -181,18 +208,17 @@ pub(super) fn check_weights(
     MemoryBudget::up_to(NonZeroU16::MIN, reserve).size(memory, footprint, Loaded::Nothing).map(|_| ())
 }
 
-/// Loads the weights, once for all slots.
+/// Loads the weights, once for all slots of a device.
 fn load_engine(
     model: &ResolvedModel,
-    threads: u16,
+    placement: Placement,
     window: EncoderWindow,
+    settings: WhisperSettings,
 ) -> Result<(Arc<dyn Engine>, ModelInfo), AsrError> {
-    let settings = WhisperSettings { threads: threads.into(), ..WhisperSettings::default() };
+    let load = |source: WeightsSource<'_>| Whisper::load_on(placement, &model.name, source, window, settings);
     let (whisper, info) = match &model.weights {
-        Weights::File(path) => Whisper::load(&model.name, WeightsSource::File(path), window, settings)?,
-        Weights::Embedded => {
-            Whisper::load(&model.name, WeightsSource::Bytes(&demo_weights()), window, settings)?
-        }
+        Weights::File(path) => load(WeightsSource::File(path))?,
+        Weights::Embedded => load(WeightsSource::Bytes(&demo_weights()))?,
     };
     Ok((Arc::new(ThreadEngine::new(whisper)), info))
 }

@@ -8,7 +8,7 @@ use super::voices;
 use super::{device, knees::KneeCache};
 use crate::asr::{Device, Knee};
 use crate::config::{ConfigError, Settings};
-use crate::gpu::{Bytes, DeviceKind, GpuError};
+use crate::gpu::{Bytes, CudaBuild, CudaVersion, DeviceKind, DeviceSelector, Driver, Gpu, GpuError};
 use crate::store::{ResolvedModel, Store, StoreError, Weights};
 use crate::tts::{EngineChoice, TtsError};
 use crate::vad::{Silero, VadError};
@@ -120,8 +120,10 @@ impl Report {
 async fn examine(settings: &Settings) -> Vec<Check> {
     let store = open_store(&settings.models);
     let mut checks = vec![check_cpu(settings)];
-    checks.extend(check_device(&store, settings));
-    checks.push(check_gpus());
+    checks.extend(check_devices(&store, settings));
+    checks.extend(check_cuda_build());
+    checks.extend(check_driver());
+    checks.extend(check_gpus());
     checks.extend(check_voice_detector(&store).await);
     checks.push(check_model(&store, settings));
     checks.push(check_voice(settings).await);
@@ -159,19 +161,27 @@ fn share(settings: &Settings) -> CoreShare {
     CoreShare::new(cores(), settings.slots.slots, settings.asr.threads)
 }
 
-/// The device that decodes, its memory, and how many slots it is known to carry.
-fn check_device(store: &Store, settings: &Settings) -> Vec<Check> {
-    let device = match device::find(&settings.device.selector) {
-        Ok(device) => device,
-        Err(error) => return vec![Check::missing("device", error.to_string(), error.hint())],
+/// The devices that decode, their memory, and how many slots they are known to carry.
+fn check_devices(store: &Store, settings: &Settings) -> Vec<Check> {
+    match device::find(&settings.device.selector) {
+        Ok(found) => found.iter().flat_map(|found| check_device(store, settings, &found.device)).collect(),
+        Err(error) => vec![Check::missing("device", error.to_string(), error.hint())],
+    }
+}
+
+fn check_device(store: &Store, settings: &Settings, device: &Device) -> Vec<Check> {
+    let info = &device.info;
+    let named = format!("{} {}", info.kind, info.name);
+    let device_check = match (device::build_decodes_on(), info.kind) {
+        (DeviceKind::Cpu, _) => Check::good("device", format!("{named} (this build decodes on the CPU)")),
+        (DeviceKind::Cuda, DeviceKind::Cpu) if settings.device.selector == DeviceSelector::Auto => {
+            let advice = "this build is for GPUs: what keeps it from using one is told below, under `gpus`";
+            Check::poor("device", format!("{named} (no GPU can be used)"), advice)
+        }
+        (DeviceKind::Cuda, _) => Check::good("device", named),
     };
-    let Device { info, .. } = &device;
-    let named = match device::build_decodes_on() {
-        DeviceKind::Cpu => format!("{} {} (this build decodes on the CPU)", info.kind, info.name),
-        DeviceKind::Cuda => format!("{} {}", info.kind, info.name),
-    };
-    let slots = check_slots(store, settings, &device);
-    [Check::good("device", named), check_memory(store, settings, &device)].into_iter().chain(slots).collect()
+    let slots = check_slots(store, settings, device);
+    [device_check, check_memory(store, settings, device)].into_iter().chain(slots).collect()
 }
 
 fn check_memory(store: &Store, settings: &Settings, device: &Device) -> Check {
@@ -195,8 +205,8 @@ fn check_memory(store: &Store, settings: &Settings, device: &Device) -> Check {
 fn check_slots(store: &Store, settings: &Settings, device: &Device) -> Option<Check> {
     let model = store.resolve(settings.models.model.as_deref()).ok()?;
     let (share, kind) = (share(settings), device.info.kind);
-    let slots = Slots { model: &model, device: device.clone(), share, settings, purpose: Purpose::Server };
-    let found_before = KneeCache::of_user().get(&slots.knee_key());
+    let slots = Slots { model: &model, share, settings, purpose: Purpose::Server };
+    let found_before = KneeCache::of_user().get(&slots.knee_key(&device.info));
     let most = settings.slots.slots.unwrap_or(settings.slots.max_slots);
     let knee = match knee(&settings.slots, Purpose::Server, kind, share, found_before) {
         Knee::Off => "no knee is asked for".into(),
@@ -209,17 +219,72 @@ fn check_slots(store: &Store, settings: &Settings, device: &Device) -> Option<Ch
     Some(Check::good("slots", format!("as many as fit, at most {most}; {knee}")))
 }
 
-/// The GPUs of this machine, of use or not.
-fn check_gpus() -> Check {
-    let detail = match device::list_gpus() {
-        Ok((_, gpus)) if gpus.is_empty() => "none".into(),
-        Ok((_, gpus)) => gpus.iter().map(device::describe).collect::<Vec<_>>().join("; "),
-        Err(GpuError::NoDriver { .. }) => "none (no NVIDIA driver)".into(),
-        Err(error) => return Check::poor("gpus", error.to_string(), error.hint().unwrap_or_default()),
+/// What this build can use: which CUDA, which GPUs.
+fn check_cuda_build() -> Option<Check> {
+    let build = device::cuda_build()?;
+    let version = build.version.map_or("an unknown version".into(), |version| version.to_string());
+    Some(Check::good("cuda_build", format!("CUDA {version}, code for {}", build.architectures)))
+}
+
+/// The driver, where this build needs one.
+fn check_driver() -> Option<Check> {
+    let build = device::cuda_build()?;
+    let needed = build.version.map_or(String::new(), |version| format!("CUDA {}", version.major));
+    let advice = || {
+        let container = "in a container: start it with its GPUs (--gpus all)";
+        format!("install an NVIDIA driver that speaks {needed}; {container}; without one the CPU decodes")
     };
-    match device::build_decodes_on() {
-        DeviceKind::Cpu => Check::good("gpus", format!("{detail}; this build needs none")),
-        DeviceKind::Cuda => Check::good("gpus", detail),
+    Some(match Driver::load() {
+        Ok(driver) => judge_driver(&driver.version(), driver.cuda_version(), build.version, advice),
+        Err(error) => Check::poor("driver", error.to_string(), advice()),
+    })
+}
+
+fn judge_driver(
+    version: &Option<String>,
+    speaks: Option<CudaVersion>,
+    needed: Option<CudaVersion>,
+    advice: impl Fn() -> String,
+) -> Check {
+    let version = version.as_deref().unwrap_or("of an unknown version");
+    let told =
+        speaks.map_or("it does not say which CUDA it speaks".into(), |cuda| format!("speaks CUDA {cuda}"));
+    let detail = format!("NVIDIA {version}, {told}");
+    match (speaks, needed) {
+        (Some(speaks), Some(needed)) if speaks.major < needed.major => {
+            Check::poor("driver", format!("{detail}; this build needs {}", needed.major), advice())
+        }
+        _ => Check::good("driver", detail),
+    }
+}
+
+/// The GPUs of this machine, of use or not.
+fn check_gpus() -> Vec<Check> {
+    let build = device::cuda_build();
+    match device::list_gpus() {
+        Ok(listed) if listed.gpus.is_empty() => vec![Check::good("gpus", "none")],
+        Ok(listed) => listed.gpus.iter().map(|gpu| judge_gpu(gpu, build.as_ref())).collect(),
+        Err(GpuError::NoDriver { .. }) if build.is_none() => {
+            vec![Check::good("gpus", "none (no NVIDIA driver); this build needs none")]
+        }
+        // What is wrong with the driver is told where the driver is.
+        Err(GpuError::NoDriver { .. }) => vec![Check::good("gpus", "none (no NVIDIA driver)")],
+        Err(error) => vec![Check::poor("gpus", error.to_string(), error.hint().unwrap_or_default())],
+    }
+}
+
+fn judge_gpu(gpu: &Gpu, build: Option<&CudaBuild>) -> Check {
+    let capability =
+        gpu.capability.map_or(String::new(), |capability| format!(", compute capability {capability}"));
+    let detail = format!("{}{capability}", device::describe(gpu));
+    match device::can_use(gpu, build) {
+        Ok(()) if build.is_none() => Check::poor(
+            "gpus",
+            format!("{detail}; this build does not use it"),
+            "build one that does: make build-cuda",
+        ),
+        Ok(()) => Check::good("gpus", detail),
+        Err(error) => Check::poor("gpus", format!("{detail}: {error}"), error.hint().unwrap_or_default()),
     }
 }
 
@@ -349,12 +414,44 @@ fn check_keys(settings: &Settings) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::{Capability, DeviceMemory, Mig};
 
     #[test]
     fn one_missing_thing_is_enough_to_keep_the_server_from_starting() {
         let poor = || Check::poor("memory", "little", "buy some");
         assert!(Report::new(vec![Check::good("cpu", "fine"), poor()]).ready);
         assert!(!Report::new(vec![poor(), Check::missing("silero", "gone", "make setup")]).ready);
+    }
+
+    #[test]
+    fn a_driver_or_a_gpu_that_does_not_fit_the_build_is_told_with_the_way_out() {
+        let cuda = |major, minor| Some(CudaVersion { major, minor });
+        let driver = |speaks| {
+            judge_driver(&Some("550.54".into()), speaks, cuda(13, 0), || "install a later driver".into())
+        };
+        let old = driver(cuda(12, 4));
+        assert_eq!((old.finding, old.advice.as_deref()), (Finding::Poor, Some("install a later driver")));
+        assert_eq!(old.detail, "NVIDIA 550.54, speaks CUDA 12.4; this build needs 13");
+        assert_eq!([driver(cuda(13, 0)), driver(None)].map(|check| check.finding), [Finding::Good; 2]);
+
+        let gpu = Gpu {
+            index: 0,
+            uuid: "GPU-a".into(),
+            name: "NVIDIA L4".into(),
+            memory: DeviceMemory::default(),
+            mig: Mig::Off,
+            capability: Some(Capability { major: 8, minor: 9 }),
+        };
+        let build = |architectures: &str| CudaBuild { version: None, architectures: architectures.into() };
+        assert_eq!(judge_gpu(&gpu, Some(&build("89-real"))).finding, Finding::Good);
+        let wrong = judge_gpu(&gpu, Some(&build("90-real")));
+        assert_eq!(wrong.finding, Finding::Poor);
+        assert!(
+            wrong.detail.contains("compute capability 8.9: this build has no code for NVIDIA L4"),
+            "{wrong:?}"
+        );
+        assert!(wrong.advice.unwrap().contains("CUDA_ARCHITECTURES=89-real"));
+        assert!(judge_gpu(&gpu, None).advice.unwrap().contains("make build-cuda"));
     }
 
     #[test]

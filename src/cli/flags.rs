@@ -200,6 +200,9 @@ pub(super) struct AsrFlags {
     /// How much the encoder looks at: the utterance (fit), 30 s (full) [default: auto, what the model was trained for]
     #[arg(long, value_name = "auto|fit|full", env = "STENOPOOL_WINDOW")]
     window: Option<String>,
+    /// Attention in less memory; on a GPU faster, too [default: auto, on GPUs]
+    #[arg(long, value_name = "auto|on|off", env = "STENOPOOL_FLASH_ATTENTION")]
+    flash_attention: Option<String>,
 }
 
 #[derive(Debug, Default, Args, Serialize)]
@@ -384,7 +387,8 @@ pub(super) struct VadFlags {
 #[derive(Debug, Default, Args, Serialize)]
 #[command(next_help_heading = "Device")]
 pub(super) struct GpuFlags {
-    /// Where to decode: auto, cpu, cuda:N, GPU-… or MIG-…; this build decodes on the CPU only [default: auto]
+    /// Where to decode: auto (the GPU with the most free memory, else the CPU), cpu, all (GPUs), or cuda:N, GPU-…, MIG-…,
+    /// several with commas between; GPUs need a build for them (`make build-cuda`) [default: auto]
     #[arg(long, value_name = "DEVICE", env = "STENOPOOL_DEVICE")]
     device: Option<String>,
     /// MiB of the device's memory that stay untouched [default: auto, a twentieth, at least 256 (512 on a GPU)]

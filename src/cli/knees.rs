@@ -74,8 +74,8 @@ fn write(path: &Path, entries: &BTreeMap<String, Entry>) -> std::io::Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::asr::fake::{FakeEngine, fixed};
-    use crate::asr::{EncoderWindow, ModelInfo, Supervisor, SupervisorSettings};
+    use crate::asr::fake::{FakeEngine, alone, fixed};
+    use crate::asr::{EncoderWindow, ModelInfo, Supervisor};
     use crate::cli::assembly::Purpose;
     use crate::cli::sizing::{CoreShare, knee};
     use crate::gpu::DeviceKind;
@@ -128,11 +128,12 @@ mod tests {
         let settings = crate::config::load(None, &BTreeMap::<String, String>::new()).unwrap().slots;
         let share = CoreShare::new(1, None, None);
         let knee = knee(&settings, Purpose::Server, DeviceKind::Cuda, share, cache.get(&key("demo")));
-        let settings = SupervisorSettings { knee, ..fixed(16) };
+        let mut sites = alone(Arc::new(engine));
+        sites[0].knee = knee;
         let model = ModelInfo { name: "demo".into(), multilingual: false, window: EncoderWindow::Fit };
-        let supervisor = Supervisor::start(Arc::new(engine), model, settings).await.unwrap();
-        if let Some(found) = supervisor.knee_found() {
-            cache.put(&key("demo"), found);
+        let supervisor = Supervisor::start(sites, model, fixed(16)).await.unwrap();
+        for (_, found) in supervisor.knees_found() {
+            cache.put(&key("demo"), *found);
         }
         supervisor.sizing().slots
     }

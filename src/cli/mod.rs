@@ -247,6 +247,7 @@ mod tests {
             "--keep-audio-s=60",
             "--tier=gold=4,silver=2",
             "--threads=1",
+            "--flash-attention=on",
             "--window=fit",
             "--interims=false",
             "--interim-ms=700",

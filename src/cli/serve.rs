@@ -7,9 +7,9 @@ use super::language_model::language_model;
 use super::output;
 use super::signals::on_first_signal;
 use super::voices;
-use crate::asr::Supervisor;
+use crate::asr::{Capacity, Supervisor};
 use crate::config::{EdgeSettings, Settings};
-use crate::gpu::{Binding, DeviceInfo, DeviceKind, Sizing};
+use crate::gpu::{Binding, DeviceKind, Sizing};
 use crate::pool::Allocator;
 use crate::server::{Keyring, ModelNames, Server, ServerSettings, serve_over};
 use crate::session::{Assistant, Frontend};
@@ -124,9 +124,10 @@ fn banner(
     certificate: Option<&Certificate>,
 ) -> String {
     let Assembly { model, supervisor, share, .. } = assembly;
-    let device = &supervisor.capacity().borrow().device.clone();
+    let capacity = supervisor.capacity().borrow().clone();
     let asked = settings.slots.slots;
-    let slots = pool_in_words(&supervisor.sizing(), device, share.threads, share.cores, asked);
+    let slots =
+        pool_in_words(&capacity.sizing(), &device_in_words(&capacity, share.cores), share.threads, asked);
     Greeting {
         url: format!("{}://{}", if certificate.is_some() { "https" } else { "http" }, reachable(address)),
         trust: certificate.and_then(Certificate::for_curl).unwrap_or_default(),
@@ -140,18 +141,16 @@ fn banner(
     .to_text()
 }
 
+/// What the slots run on: so many cores, or the names of the GPUs.
+fn device_in_words(capacity: &Capacity, cores: u16) -> String {
+    match capacity.sites.first().map(|site| site.device.kind) {
+        Some(DeviceKind::Cuda) => capacity.device_names(),
+        Some(DeviceKind::Cpu) | None => counted(cores, "core"),
+    }
+}
+
 /// How many slots there are, where, and why not more.
-fn pool_in_words(
-    sizing: &Sizing,
-    device: &DeviceInfo,
-    threads: u16,
-    cores: u16,
-    asked: Option<u16>,
-) -> String {
-    let device = match device.kind {
-        DeviceKind::Cpu => counted(cores, "core"),
-        DeviceKind::Cuda => device.name.clone(),
-    };
+fn pool_in_words(sizing: &Sizing, device: &str, threads: u16, asked: Option<u16>) -> String {
     let why = match (sizing.binding, asked) {
         (Binding::Fits, Some(asked)) => format!("memory binds, {asked} were asked for"),
         (Binding::Fits, None) => "memory binds".into(),
@@ -253,8 +252,7 @@ mod tests {
 
     #[test]
     fn the_banner_says_how_many_slots_there_are_and_why_not_more() {
-        let device = |kind| DeviceInfo { kind, name: "NVIDIA H200".into(), uuid: None };
-        let (cpu, cuda) = (device(DeviceKind::Cpu), device(DeviceKind::Cuda));
+        let (cpu, cuda) = ("2 cores", "2 × NVIDIA H200");
         let sizing = |slots, binding| Sizing {
             fits: slots,
             knee: Some(slots),
@@ -266,24 +264,24 @@ mod tests {
             memory: DeviceMemory::default(),
         };
         let cases = [
-            (sizing(2, Binding::Knee), &cpu, None, "2 slots × 1 thread (2 cores); knee binds"),
-            (sizing(1, Binding::Fits), &cpu, None, "1 slot × 1 thread (2 cores); memory binds"),
+            (sizing(2, Binding::Knee), cpu, None, "2 slots × 1 thread (2 cores); knee binds"),
+            (sizing(1, Binding::Fits), cpu, None, "1 slot × 1 thread (2 cores); memory binds"),
             (
                 sizing(1, Binding::Fits),
-                &cpu,
+                cpu,
                 Some(4),
                 "1 slot × 1 thread (2 cores); memory binds, 4 were asked for",
             ),
-            (sizing(4, Binding::MaxSlots), &cpu, Some(4), "4 slots × 1 thread (2 cores); as asked for"),
+            (sizing(4, Binding::MaxSlots), cpu, Some(4), "4 slots × 1 thread (2 cores); as asked for"),
             (
                 sizing(16, Binding::MaxSlots),
-                &cuda,
+                cuda,
                 None,
-                "16 slots × 1 thread (NVIDIA H200); max_slots binds",
+                "16 slots × 1 thread (2 × NVIDIA H200); max_slots binds",
             ),
         ];
         for (sizing, device, asked, expected) in cases {
-            assert_eq!(pool_in_words(&sizing, device, 1, 2, asked), expected);
+            assert_eq!(pool_in_words(&sizing, device, 1, asked), expected);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::assembly::open_store;
 use crate::config::{Settings, VoiceSettings};
-use crate::gpu::DeviceSelector;
+use crate::gpu::{DeviceSelector, GpuName};
 use crate::store::Store;
 use crate::tts::{EngineChoice, KokoroSettings, Provider, Studio, TtsError, TtsSettings, studio};
 use std::path::{Path, PathBuf};
@@ -78,8 +78,11 @@ fn runtime(store: &Store) -> Option<PathBuf> {
 /// On a CUDA device only where one is named: the usual ONNX Runtime has no part for it.
 fn provider(selector: &DeviceSelector) -> Provider {
     match selector {
-        DeviceSelector::Cuda(device) => Provider::Cuda(*device),
-        DeviceSelector::Auto | DeviceSelector::Cpu | DeviceSelector::Uuid(_) => Provider::Cpu,
+        DeviceSelector::Gpus(names) => match names.first() {
+            Some(GpuName::Cuda(device)) => Provider::Cuda(*device),
+            Some(GpuName::Uuid(_)) | None => Provider::Cpu,
+        },
+        DeviceSelector::Auto | DeviceSelector::Cpu | DeviceSelector::All => Provider::Cpu,
     }
 }
 

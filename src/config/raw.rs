@@ -73,6 +73,7 @@ pub(super) struct RawPool {
 pub(super) struct RawAsr {
     pub(super) threads: Option<AutoOr>,
     pub(super) window: Option<String>,
+    pub(super) flash_attention: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -125,6 +125,8 @@ pub struct AsrSettings {
     pub threads: Option<u16>,
     /// The encoder's window; `None`: what the model was trained for.
     pub window: Option<EncoderWindow>,
+    /// Attention without its large intermediate matrices; `None`: on GPUs.
+    pub flash_attention: Option<bool>,
 }
 
 impl Settings {
@@ -298,6 +300,8 @@ impl TryFrom<RawPool> for PoolSettings {
             starvation: seconds("pool.starvation_s", raw.starvation_s, 1..=3600)?
                 .unwrap_or(default.starvation),
             batch_share: share.map_or(default.batch_share, |percent| percent as u8),
+            // The supervisor knows how its devices share the numbers.
+            bank: None,
         };
         Ok(Self { queue_limit: queue_limit as usize, ledger })
     }
@@ -329,7 +333,8 @@ impl TryFrom<RawGpu> for DeviceSettings {
     /// Whether there is such a device, and whether this build can use it, is found out where devices are looked for.
     fn try_from(raw: RawGpu) -> Result<Self, Self::Error> {
         let device = raw.device.as_deref().unwrap_or("auto");
-        let expected = "auto, cpu, cuda:N, or a UUID that begins with GPU- or MIG-";
+        let expected =
+            "auto, cpu, all, cuda:N, or a UUID that begins with GPU- or MIG-, several with commas between";
         let selector = device.parse().map_err(|_| InvalidSetting::new("gpu.device", device, expected))?;
         let reserve = auto_or_number("gpu.reserve_mib", raw.reserve_mib.as_ref(), 0..=1024 * 1024)?;
         Ok(Self { selector, reserve: reserve.map(Bytes::mib) })
@@ -346,7 +351,14 @@ impl TryFrom<RawAsr> for AsrSettings {
             Some("full") => Some(EncoderWindow::Full),
             Some(other) => return Err(InvalidSetting::new("asr.window", other, "auto, fit or full")),
         };
-        Ok(Self { threads: auto_or_count("asr.threads", raw.threads.as_ref(), 1..=256)?, window })
+        let flash_attention = match raw.flash_attention.as_deref() {
+            None | Some("auto") => None,
+            Some("on") => Some(true),
+            Some("off") => Some(false),
+            Some(other) => return Err(InvalidSetting::new("asr.flash_attention", other, "auto, on or off")),
+        };
+        let threads = auto_or_count("asr.threads", raw.threads.as_ref(), 1..=256)?;
+        Ok(Self { threads, window, flash_attention })
     }
 }
 

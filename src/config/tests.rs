@@ -95,6 +95,7 @@ fn every_key_can_be_set_in_the_file() {
         [asr]
         threads = "auto"
         window = "fit"
+        flash_attention = "off"
         [vad]
         threshold = 0.25
         prefix_ms = 100
@@ -244,6 +245,7 @@ fn values_out_of_range_are_refused_with_key_value_and_range() {
         ("pool.tiers", "gold", "\"\"", "pool.tiers is gold=, expected a name and a weight"),
         ("pool.tiers", "\"\"", "1", "pool.tiers is =1, expected a name and a weight"),
         ("asr", "window", "\"wide\"", "asr.window is wide, expected auto, fit or full"),
+        ("asr", "flash_attention", "\"yes\"", "asr.flash_attention is yes, expected auto, on or off"),
         ("vad", "threshold", "1.0", "vad.threshold is 1, expected more than 0 and less than 1"),
         ("vad", "threshold", "nan", "vad.threshold is NaN, expected more than 0"),
         ("vad", "longest_s", "601", "vad.longest_s is 601, expected 5 to 600"),
@@ -257,7 +259,7 @@ fn values_out_of_range_are_refused_with_key_value_and_range() {
         ("pool", "starvation_s", "0", "pool.starvation_s is 0, expected 1 to 3600"),
         ("pool", "batch_share", "51", "pool.batch_share is 51, expected 0 to 50"),
         ("pool", "idle_reclaim_s", "86401", "pool.idle_reclaim_s is 86401, expected 0 to 86400"),
-        ("gpu", "device", "\"gpu\"", "gpu.device is gpu, expected auto, cpu, cuda:N"),
+        ("gpu", "device", "\"gpu\"", "gpu.device is gpu, expected auto, cpu, all, cuda:N"),
         ("gpu", "reserve_mib", "-1", "gpu.reserve_mib is -1, expected auto or 0 to 1048576"),
         ("log", "level", "\"loud\"", "log.level is loud, expected a level"),
         ("log", "format", "\"xml\"", "log.format is xml, expected text or json"),

@@ -126,6 +126,11 @@ impl MemoryBudget {
         Self { knee: Some(knee.max(1)), ..self }
     }
 
+    /// Not more than so many slots, whatever was allowed before.
+    pub fn at_most(self, max_slots: NonZeroU16) -> Self {
+        Self { max_slots, ..self }
+    }
+
     /// What stays untouched.
     pub fn reserve(&self) -> Bytes {
         self.reserve
@@ -195,6 +200,34 @@ pub struct Sizing {
     pub reserve: Bytes,
     /// What the device said.
     pub memory: DeviceMemory,
+}
+
+impl Sizing {
+    /// Of several devices together, of which there is one at least. What a slot needs is the most that one needs; what
+    /// binds is the memory if it binds anywhere, else the knee.
+    pub fn together(sizings: &[Self]) -> Self {
+        let sum = |what: fn(&Self) -> Bytes| sizings.iter().map(what).fold(Bytes(0), Bytes::and);
+        let count = |what: fn(&Self) -> u16| sizings.iter().map(what).fold(0, u16::saturating_add);
+        let knees: Option<Vec<u16>> = sizings.iter().map(|sizing| sizing.knee).collect();
+        let binds = |binding| sizings.iter().any(|sizing| sizing.binding == binding);
+        let bindings = [Binding::Fits, Binding::Knee, Binding::MaxSlots];
+        Self {
+            fits: count(|sizing| sizing.fits),
+            knee: knees.map(|knees| knees.into_iter().fold(0, u16::saturating_add)),
+            max_slots: count(|sizing| sizing.max_slots),
+            binding: bindings.into_iter().find(|binding| binds(*binding)).unwrap_or(Binding::MaxSlots),
+            slots: count(|sizing| sizing.slots),
+            footprint: Footprint {
+                weights: sum(|sizing| sizing.footprint.weights),
+                slot: sizings.iter().map(|sizing| sizing.footprint.slot).max().unwrap_or_default(),
+            },
+            reserve: sum(|sizing| sizing.reserve),
+            memory: DeviceMemory {
+                total: sum(|sizing| sizing.memory.total),
+                free: sum(|sizing| sizing.memory.free),
+            },
+        }
+    }
 }
 
 impl fmt::Display for Sizing {
@@ -287,6 +320,33 @@ mod tests {
         assert_eq!(reserve(DeviceKind::Cuda, 80_000), Bytes::mib(4_000));
         assert_eq!(reserve(DeviceKind::Cpu, 2_000), Bytes::mib(256));
         assert_eq!(reserve(DeviceKind::Cpu, 64_000), Bytes::mib(3_200));
+    }
+
+    #[test]
+    fn several_devices_are_sized_together() {
+        let size = |free, max_slots| {
+            budget(max_slots, 1_000).size(memory(free), footprint(1_000, 300), Loaded::Nothing).unwrap()
+        };
+        let together = Sizing::together(&[size(5_000, 4), size(2_600, 4)]);
+        assert_eq!((together.slots, together.fits, together.max_slots), (6, 12, 8));
+        assert_eq!((together.binding, together.knee), (Binding::Fits, None));
+        assert_eq!(together.footprint, footprint(2_000, 300));
+        assert_eq!((together.memory.free, together.reserve), (Bytes::mib(7_600), Bytes::mib(2_000)));
+        let one = size(5_000, 4);
+        assert_eq!(Sizing::together(&[one]), one);
+    }
+
+    #[test]
+    fn what_only_the_first_slot_takes_is_paid_once() {
+        let measured = footprint(1_000, 700);
+        assert_eq!(measured.with_second(Bytes::mib(300)), footprint(1_400, 300));
+        // One that takes more than the first is believed: a slot needs that much.
+        assert_eq!(measured.with_second(Bytes::mib(800)), footprint(1_000, 800));
+        // Seven slots fit where two would, if each cost what the first one did.
+        let fits = |footprint| {
+            budget(99, 500).size(memory(4_000), footprint, Loaded::Nothing).map(|sizing| sizing.fits)
+        };
+        assert_eq!((fits(measured), fits(measured.with_second(Bytes::mib(300)))), (Ok(3), Ok(7)));
     }
 
     #[test]

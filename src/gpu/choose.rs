@@ -3,10 +3,11 @@
 //! NVML counts all GPUs in the order of their bus addresses. CUDA counts those that `CUDA_VISIBLE_DEVICES` leaves, in the
 //! order given there (and puts the fastest first unless `CUDA_DEVICE_ORDER=PCI_BUS_ID`). A number alone can therefore
 //! mean two different cards, and a pool sized by the memory of the wrong one: whoever measures goes by UUID, and numbers
-//! are looked up once, here, after [`visible`] has numbered the GPUs as CUDA does.
+//! are looked up once, here, after the GPUs were [`numbered`] as CUDA says that it numbers them. Where CUDA cannot be
+//! asked, [`visible`] works out what it would say.
 
-use super::selector::{is_uuid, number};
-use super::{DeviceInfo, DeviceKind, DeviceMemory, DeviceSelector, GpuError};
+use super::selector::{GpuName, is_uuid, number};
+use super::{Capability, DeviceInfo, DeviceKind, DeviceMemory, DeviceSelector, GpuError};
 use std::cmp::Reverse;
 use std::fmt;
 
@@ -34,6 +35,8 @@ pub struct Gpu {
     pub memory: DeviceMemory,
     /// Whether it is a whole one.
     pub mig: Mig,
+    /// What it can do, where it says so.
+    pub capability: Option<Capability>,
 }
 
 impl Gpu {
@@ -53,27 +56,56 @@ impl fmt::Display for Gpu {
     }
 }
 
-/// The GPU to use; none for the CPU.
+/// The GPUs to use, each once; none for the CPU.
 ///
-/// `auto` takes the whole GPU with the most free memory, and the CPU where there is no GPU at all. A GPU in MIG mode
-/// stands for its instance when it has exactly one.
+/// `auto` takes the whole GPU with the most free memory, and the CPU where there is no GPU at all; `all` takes the whole
+/// GPUs and all instances. A GPU in MIG mode that is named stands for its instance when it has exactly one.
 ///
 /// # Errors
 ///
 /// [`GpuError::NotFound`] when the GPU that is asked for is not among `gpus`; [`GpuError::Partitioned`] when it is split
 /// by MIG and an instance must be named.
-pub fn choose<'a>(gpus: &'a [Gpu], wanted: &DeviceSelector) -> Result<Option<&'a Gpu>, GpuError> {
-    let candidates: Vec<&Gpu> = match wanted {
-        DeviceSelector::Cpu => return Ok(None),
-        DeviceSelector::Auto if gpus.is_empty() => return Ok(None),
-        DeviceSelector::Auto => gpus.iter().collect(),
-        DeviceSelector::Cuda(index) => gpus.iter().filter(|gpu| gpu.index == *index).collect(),
-        DeviceSelector::Uuid(uuid) => with_uuid(gpus, uuid),
-    };
-    match candidates.first() {
-        Some(first) => roomiest(&candidates).ok_or_else(|| partitioned(first, &candidates)).map(Some),
-        None => Err(GpuError::not_found(wanted, gpus)),
+pub fn choose<'a>(gpus: &'a [Gpu], wanted: &DeviceSelector) -> Result<Vec<&'a Gpu>, GpuError> {
+    match wanted {
+        DeviceSelector::Cpu => Ok(Vec::new()),
+        DeviceSelector::Auto if gpus.is_empty() => Ok(Vec::new()),
+        DeviceSelector::Auto => one_of(&gpus.iter().collect::<Vec<_>>()).map(|gpu| vec![gpu]),
+        DeviceSelector::All => all(gpus),
+        DeviceSelector::Gpus(names) => {
+            let mut chosen: Vec<&Gpu> = Vec::new();
+            for name in names {
+                let gpu = named(gpus, name)?;
+                if chosen.iter().all(|other| other.uuid != gpu.uuid) {
+                    chosen.push(gpu);
+                }
+            }
+            Ok(chosen)
+        }
     }
+}
+
+/// Everything that something can run on.
+fn all(gpus: &[Gpu]) -> Result<Vec<&Gpu>, GpuError> {
+    let usable: Vec<&Gpu> = gpus.iter().filter(|gpu| gpu.mig != Mig::Split).collect();
+    match (usable.is_empty(), gpus.first()) {
+        (false, _) => Ok(usable),
+        (true, Some(split)) => Err(partitioned(split, &[])),
+        (true, None) => Err(GpuError::not_found(&DeviceSelector::All, gpus)),
+    }
+}
+
+/// The GPU of that name.
+fn named<'a>(gpus: &'a [Gpu], name: &GpuName) -> Result<&'a Gpu, GpuError> {
+    let candidates: Vec<&Gpu> = match name {
+        GpuName::Cuda(index) => gpus.iter().filter(|gpu| gpu.index == *index).collect(),
+        GpuName::Uuid(uuid) => with_uuid(gpus, uuid),
+    };
+    if candidates.is_empty() { Err(GpuError::not_found(name, gpus)) } else { one_of(&candidates) }
+}
+
+/// The one to use of several that could be meant, of which there is one at least.
+fn one_of<'a>(candidates: &[&'a Gpu]) -> Result<&'a Gpu, GpuError> {
+    roomiest(candidates).ok_or_else(|| partitioned(candidates[0], candidates))
 }
 
 /// The GPU of that name, with its instances if it is split.
@@ -107,6 +139,21 @@ pub fn visible(gpus: Vec<Gpu>, variable: Option<&str>) -> Vec<Gpu> {
     let Some(variable) = variable else { return gpus };
     let chosen = variable.split(',').map_while(|entry| meant_by(&gpus, entry.trim()));
     chosen.zip(0..).flat_map(|(gpu, index)| renumbered(&gpus, gpu, index)).collect()
+}
+
+/// The GPUs that CUDA sees, numbered as it numbers them: `uuids` are theirs, 32 hexadecimal digits each, in that order.
+pub fn numbered(gpus: Vec<Gpu>, uuids: &[String]) -> Vec<Gpu> {
+    let ordinal = |gpu: &Gpu| uuids.iter().zip(0..).find(|(uuid, _)| names(uuid, gpu)).map(|(_, at)| at);
+    let mut seen: Vec<Gpu> =
+        gpus.into_iter().filter_map(|gpu| Some(Gpu { index: ordinal(&gpu)?, ..gpu })).collect();
+    seen.sort_by_key(|gpu| gpu.index);
+    seen
+}
+
+/// Whether these 32 digits are the UUID of `gpu`.
+fn names(digits: &str, gpu: &Gpu) -> bool {
+    let of_gpu = gpu.uuid.chars().skip(4).filter(|digit| *digit != '-');
+    of_gpu.map(|digit| digit.to_ascii_lowercase()).eq(digits.chars().map(|digit| digit.to_ascii_lowercase()))
 }
 
 /// What one entry of `CUDA_VISIBLE_DEVICES` means.
@@ -143,14 +190,15 @@ mod tests {
         };
         let free = Bytes::mib(words[2].parse().unwrap_or(0));
         let memory = DeviceMemory { total: Bytes::mib(80), free };
-        Gpu { index: words[0].parse().unwrap(), uuid: words[1].into(), name: "NVIDIA".into(), memory, mig }
+        let (index, uuid, name) = (words[0].parse().unwrap(), words[1].into(), "NVIDIA".into());
+        Gpu { index, uuid, name, memory, mig, capability: None }
     }
 
-    /// What is chosen: a UUID, `cpu`, or the error's code.
+    /// What is chosen: UUIDs, `cpu`, or the error's code.
     fn chosen(lines: &[&str], wanted: &str) -> String {
         match choose(&gpus(lines), &wanted.parse().unwrap()) {
-            Ok(Some(gpu)) => gpu.uuid.clone(),
-            Ok(None) => "cpu".into(),
+            Ok(gpus) if gpus.is_empty() => "cpu".into(),
+            Ok(gpus) => gpus.iter().map(|gpu| gpu.uuid.as_str()).collect::<Vec<_>>().join(" "),
             Err(error) => error.code().into(),
         }
     }
@@ -171,6 +219,10 @@ mod tests {
             (HALVED, "cuda:1", "GPU-b"),
             (ONE_PART, "cuda:0", "MIG-x"),
             (ONE_PART, "GPU-a", "MIG-x"),
+            (TWO, "cuda:1,cuda:0", "GPU-b GPU-a"),
+            (TWO, "cuda:1,GPU-b", "GPU-b"),
+            (TWO, "all", "GPU-a GPU-b"),
+            (HALVED, "all", "MIG-x MIG-y GPU-b"),
         ];
         for (lines, wanted, expected) in cases {
             assert_eq!(chosen(lines, wanted), expected, "{wanted} of {lines:?}");
@@ -193,6 +245,9 @@ mod tests {
             (&[], "cuda:0", "gpu_not_found"),
             (TWO, "GPU-", "gpu_selector_invalid"),
             (TWO, "MIG-x", "gpu_not_found"),
+            (TWO, "cuda:0,cuda:7", "gpu_not_found"),
+            (&[], "all", "gpu_not_found"),
+            (&HALVED[..1], "all", "gpu_partitioned"),
             (HALVED, "cuda:0", "gpu_partitioned"),
             (HALVED, "GPU-a", "gpu_partitioned"),
             (&HALVED[..3], "auto", "gpu_partitioned"),
@@ -205,9 +260,9 @@ mod tests {
             };
             assert_eq!(refused.code(), code, "{wanted} of {lines:?}");
         }
-        let error = choose(&gpus(HALVED), &DeviceSelector::Cuda(0)).unwrap_err();
+        let error = choose(&gpus(HALVED), &"cuda:0".parse().unwrap()).unwrap_err();
         assert_eq!(error.hint().unwrap(), "name the instance to use: MIG-x, MIG-y");
-        let error = choose(&gpus(HALVED), &DeviceSelector::Cuda(7)).unwrap_err();
+        let error = choose(&gpus(HALVED), &"cuda:7".parse().unwrap()).unwrap_err();
         assert_eq!(error.hint().unwrap(), "there are cuda:0, MIG-x, MIG-y, cuda:1");
     }
 
@@ -235,7 +290,20 @@ mod tests {
     #[test]
     fn a_number_means_the_card_that_cuda_will_use() {
         let seen = visible(gpus(TWO), Some("1"));
-        let meant = choose(&seen, &DeviceSelector::Cuda(0)).unwrap().unwrap();
-        assert_eq!(meant.uuid, "GPU-b");
+        let meant = choose(&seen, &"cuda:0".parse().unwrap()).unwrap();
+        assert_eq!(meant[0].uuid, "GPU-b");
+    }
+
+    #[test]
+    fn gpus_are_numbered_as_cuda_says_that_it_numbers_them() {
+        let hex = |digit: char| std::iter::repeat_n(digit, 32).collect::<String>();
+        let written = |kind: &str, digit: char| format!("{kind}-{}-{}", &hex(digit)[..8], &hex(digit)[8..]);
+        let line = |index: u32, kind: &str, digit| format!("{index} {} 10", written(kind, digit));
+        let lines = [line(0, "GPU", 'a'), line(1, "GPU", 'B'), line(2, "MIG", 'c')];
+        let listed = gpus(&lines.each_ref().map(String::as_str));
+        // CUDA puts the fastest first, and does not see one of them.
+        let seen = numbered(listed, &[hex('c'), hex('d'), hex('b')]);
+        let seen: Vec<_> = seen.iter().map(|gpu| (gpu.index, gpu.uuid.as_str())).collect();
+        assert_eq!(seen, [(0, written("MIG", 'c').as_str()), (2, written("GPU", 'B').as_str())]);
     }
 }

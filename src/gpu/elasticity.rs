@@ -49,8 +49,8 @@ impl ElasticitySettings {
 pub struct OpenSlots {
     /// All whose memory is taken or about to be: idle, leased, warming, being rebuilt.
     pub open: u16,
-    /// Those that could be closed at once.
-    pub idle: u16,
+    /// Whether one of them is to be closed already, as soon as its decode is done.
+    pub leaving: bool,
 }
 
 /// What to do.
@@ -58,7 +58,7 @@ pub struct OpenSlots {
 pub enum Change {
     /// Nothing.
     Stay,
-    /// Close an idle slot.
+    /// Close a slot: an idle one, or the next that comes free.
     Shrink,
     /// Open a slot.
     Grow,
@@ -105,7 +105,7 @@ impl Elasticity {
     }
 
     fn may_shrink(&self, now: Duration, slots: OpenSlots) -> bool {
-        slots.idle > 0 && slots.open > self.settings.floor && self.unchanged_for(self.settings.settle, now)
+        !slots.leaving && slots.open > self.settings.floor && self.unchanged_for(self.settings.settle, now)
     }
 
     fn may_grow(&self, now: Duration, slots: OpenSlots) -> bool {
@@ -159,7 +159,7 @@ mod tests {
     fn run(seconds: u64, mut open: u16, decide: Decide, free: impl Fn(u64, u16) -> u64) -> Vec<Second> {
         let second = |at| {
             let free = free(at, open);
-            let slots = OpenSlots { open, idle: open };
+            let slots = OpenSlots { open, leaving: false };
             let change = decide(Duration::from_secs(at), reading(free), slots);
             let before = open;
             match change {
@@ -197,14 +197,11 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_is_leased_is_not_closed() {
+    fn no_other_slot_is_given_back_before_the_one_that_leaves_has_left() {
         let mut pool = Elasticity::new(settings());
-        let all_leased = OpenSlots { open: 4, idle: 0 };
-        assert_eq!(pool.decide(Duration::ZERO, reading(0), all_leased), Stay);
-        assert_eq!(
-            pool.decide(Duration::from_secs(1), reading(0), OpenSlots { idle: 1, ..all_leased }),
-            Shrink
-        );
+        let mut decide =
+            |at, leaving| pool.decide(Duration::from_secs(at), reading(0), OpenSlots { open: 4, leaving });
+        assert_eq!([decide(0, false), decide(10, true), decide(20, false)], [Shrink, Stay, Shrink]);
     }
 
     #[test]

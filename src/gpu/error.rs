@@ -1,7 +1,7 @@
 //! What can go wrong when a device is looked for or asked.
 
-use super::DeviceSelector;
 use super::choose::Gpu;
+use super::compatibility::{Capability, CudaVersion};
 
 /// Why there is no device, or no answer from it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,8 +38,36 @@ pub enum GpuError {
         /// The UUIDs of its parts.
         instances: Vec<String>,
     },
+    /// The driver is older than the toolkit that this program was built with.
+    #[error("the driver speaks CUDA {found}, this build needs {needed}")]
+    DriverTooOld {
+        /// What the driver speaks.
+        found: CudaVersion,
+        /// What the program was built with.
+        needed: CudaVersion,
+    },
+    /// The program was built for other GPUs.
+    #[error(
+        "this build has no code for {name}, whose compute capability is {capability}: it was built for {architectures}"
+    )]
+    NoCodeFor {
+        /// The GPU.
+        name: String,
+        /// What it can do.
+        capability: Capability,
+        /// What the program was built for, in CMake's notation.
+        architectures: String,
+    },
+    /// A library that decoding on a GPU needs is not there.
+    #[error("a library of CUDA is missing: {reason}")]
+    LibraryMissing {
+        /// What the loader said.
+        reason: String,
+    },
     /// The text names no device.
-    #[error("`{text}` names no device: expected auto, cpu, cuda:N, GPU-… or MIG-…")]
+    #[error(
+        "`{text}` names no device: expected auto, cpu, all, cuda:N, GPU-… or MIG-…, several with commas between"
+    )]
     Unintelligible {
         /// The text.
         text: String,
@@ -63,6 +91,9 @@ impl GpuError {
             Self::Failed { .. } => "gpu_call_failed",
             Self::NotFound { .. } => "gpu_not_found",
             Self::Partitioned { .. } => "gpu_partitioned",
+            Self::DriverTooOld { .. } => "gpu_driver_too_old",
+            Self::NoCodeFor { .. } => "gpu_no_code",
+            Self::LibraryMissing { .. } => "gpu_library_missing",
             Self::Unintelligible { .. } => "gpu_selector_invalid",
             Self::NoHostMemory => "host_memory_unknown",
             Self::NoThread { .. } => "gpu_probe_not_started",
@@ -84,13 +115,26 @@ impl GpuError {
             Self::Partitioned { instances, .. } => {
                 Some(format!("name the instance to use: {}", instances.join(", ")))
             }
+            Self::DriverTooOld { needed, .. } => Some(format!(
+                "install a driver that speaks CUDA {} (`nvidia-smi` says which it is), or build with an older toolkit",
+                needed.major
+            )),
+            Self::NoCodeFor { capability: Capability { major, minor }, .. } => Some(format!(
+                "build it for this GPU: make build-cuda CUDA_ARCHITECTURES={major}{minor}-real; or use --device cpu"
+            )),
+            Self::LibraryMissing { .. } => Some(
+                "install the driver with its CUDA part (in a container: NVIDIA_DRIVER_CAPABILITIES=compute,utility) \
+                 and cuBLAS, put libcublas.so.* and libcublasLt.so.* beside the program or name their folder in \
+                 LD_LIBRARY_PATH; or use --device cpu"
+                    .into(),
+            ),
             Self::Failed { .. } => Some("see what `nvidia-smi` says about this GPU".into()),
             Self::Unintelligible { .. } | Self::NoHostMemory | Self::NoThread { .. } => None,
         }
     }
 
     /// There is no `wanted` among `gpus`.
-    pub(super) fn not_found(wanted: &DeviceSelector, gpus: &[Gpu]) -> Self {
+    pub(super) fn not_found(wanted: impl ToString, gpus: &[Gpu]) -> Self {
         let known = gpus.iter().map(Gpu::to_string).collect();
         Self::NotFound { wanted: wanted.to_string(), count: gpus.len(), known }
     }
@@ -106,7 +150,7 @@ mod tests {
         let error = GpuError::Partitioned { device: "cuda:0".into(), instances };
         assert_eq!(error.to_string(), "device cuda:0 is in MIG mode and split into 2 instances");
         assert_eq!(error.hint().unwrap(), "name the instance to use: MIG-1, MIG-2");
-        let error = GpuError::not_found(&DeviceSelector::Cuda(3), &[]);
+        let error = GpuError::not_found("cuda:3", &[]);
         assert_eq!(error.to_string(), "there is no device cuda:3 among 0 that were found");
         assert_eq!(error.hint().unwrap(), "use the device `cpu`");
     }

@@ -9,6 +9,8 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub struct FakeProbe {
     state: Arc<Mutex<State>>,
+    /// It says what this process has: all that is taken.
+    tells_apart: bool,
     reads: watch::Sender<u64>,
 }
 
@@ -24,7 +26,12 @@ impl FakeProbe {
     /// A device with so much memory.
     pub fn new(total: Bytes, free: Bytes) -> Self {
         let state = State { memory: DeviceMemory { total, free }, failing: None, script: VecDeque::new() };
-        Self { state: Arc::new(Mutex::new(state)), reads: watch::Sender::new(0) }
+        Self { state: Arc::new(Mutex::new(state)), tells_apart: false, reads: watch::Sender::new(0) }
+    }
+
+    /// The same device; whether it says what this process has of it.
+    pub fn telling_processes_apart(self, tells_apart: bool) -> Self {
+        Self { tells_apart, ..self }
     }
 
     /// From now on so much is free.
@@ -82,5 +89,9 @@ impl DeviceProbe for FakeProbe {
         drop(state);
         self.reads.send_modify(|reads| *reads += 1);
         answer
+    }
+
+    fn own(&self) -> Option<Bytes> {
+        self.tells_apart.then(|| self.state().memory.used())
     }
 }

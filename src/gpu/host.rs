@@ -47,6 +47,10 @@ impl DeviceProbe for HostProbe {
         }
         Ok(cgroup::limited(host, Path::new("/")))
     }
+
+    fn own(&self) -> Option<Bytes> {
+        Some(process_memory())
+    }
 }
 
 /// The resident memory of this process, as the operating system counts it; zero where it does not say.

@@ -7,6 +7,10 @@
 mod budget;
 mod cgroup;
 mod choose;
+mod compatibility;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod deal;
 mod elasticity;
 mod error;
 pub mod fake;
@@ -17,16 +21,21 @@ mod probe_thread;
 mod selector;
 
 pub use budget::{Binding, BudgetError, Loaded, MemoryBudget, Sizing, default_reserve};
-pub use choose::{Gpu, Mig, choose, visible};
+pub use choose::{Gpu, Mig, choose, numbered, visible};
+pub use compatibility::{Capability, CudaBuild, CudaVersion};
+#[cfg(feature = "cuda")]
+pub use cuda::cuda_uuids;
+pub use deal::deal;
 pub use elasticity::{Change, Elasticity, ElasticitySettings, OpenSlots};
 pub use error::GpuError;
 pub use host::{HostProbe, process_memory};
 pub use knee::{KneeKey, KneeSearch};
 pub use nvml::{Driver, NvmlProbe};
 pub use probe_thread::ProbeThread;
-pub use selector::DeviceSelector;
+pub use selector::{DeviceSelector, GpuName};
 
 use std::fmt;
+use std::sync::Arc;
 
 /// An amount of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -68,6 +77,14 @@ pub struct Footprint {
     pub weights: Bytes,
     /// For each slot.
     pub slot: Bytes,
+}
+
+impl Footprint {
+    /// What is known when a second slot took `second`: all that the first took beyond that is paid once for each device
+    /// (the kernels that were loaded, what libraries set up), and belongs to what all share.
+    pub fn with_second(self, second: Bytes) -> Self {
+        Self { weights: self.weights.and(self.slot.since(second)), slot: second }
+    }
 }
 
 /// What a device has, as it says itself.
@@ -133,4 +150,32 @@ pub trait DeviceProbe: Send + Sync {
     ///
     /// [`GpuError`] when the device does not answer; it may again later.
     fn memory(&self) -> Result<DeviceMemory, GpuError>;
+
+    /// What this process has of it, where the device tells processes apart.
+    fn own(&self) -> Option<Bytes> {
+        None
+    }
+}
+
+/// Tells what this process has taken of a device: as the device counts it for this process, else as it counts it for
+/// everybody, so that what others do meanwhile is in it.
+#[derive(Clone)]
+pub struct Meter(Arc<dyn DeviceProbe>);
+
+impl Meter {
+    /// A meter of this device.
+    pub fn of(probe: Arc<dyn DeviceProbe>) -> Self {
+        Self(probe)
+    }
+
+    /// What is taken now; nothing where the device does not answer. Blocks as [`DeviceProbe::memory`] does.
+    pub fn taken(&self) -> Bytes {
+        let by_all = || self.0.memory().map(DeviceMemory::used).unwrap_or_default();
+        self.0.own().unwrap_or_else(by_all)
+    }
+
+    /// Whether it tells this process from others.
+    pub fn is_certain(&self) -> bool {
+        self.0.own().is_some()
+    }
 }

@@ -1,7 +1,8 @@
 //! NVIDIA's management library, loaded at run time. Reads only: what the readings mean is decided elsewhere.
 
 use super::choose::{Gpu, Mig};
-use super::{Bytes, DeviceMemory, DeviceProbe, GpuError};
+use super::{Bytes, Capability, CudaVersion, DeviceMemory, DeviceProbe, GpuError};
+use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 use std::path::Path;
@@ -74,6 +75,16 @@ impl Driver {
         Ok(found)
     }
 
+    /// The driver's own version, as in `580.95.05`.
+    pub fn version(&self) -> Option<String> {
+        self.0.sys_driver_version().ok()
+    }
+
+    /// The latest CUDA that it speaks, where it says so.
+    pub fn cuda_version(&self) -> Option<CudaVersion> {
+        self.0.sys_cuda_driver_version().ok().map(CudaVersion::from_number)
+    }
+
     /// Reads the memory of `gpu` from now on.
     pub fn probe(&self, gpu: &Gpu) -> NvmlProbe {
         NvmlProbe { driver: self.clone(), uuid: gpu.uuid.clone() }
@@ -92,10 +103,24 @@ impl DeviceProbe for NvmlProbe {
         let device = self.driver.0.device_by_uuid(self.uuid.as_str());
         memory_of(&device.map_err(failed("nvmlDeviceGetHandleByUUID"))?)
     }
+
+    /// Nothing in a container, where NVML knows this process by another number, and on MIG instances.
+    fn own(&self) -> Option<Bytes> {
+        let device = self.driver.0.device_by_uuid(self.uuid.as_str()).ok()?;
+        let processes = device.running_compute_processes().ok()?;
+        let own = processes.into_iter().find(|process| process.pid == std::process::id())?;
+        match own.used_gpu_memory {
+            UsedGpuMemory::Used(bytes) => Some(Bytes(bytes)),
+            UsedGpuMemory::Unavailable => None,
+        }
+    }
 }
 
 fn described(device: &Device<'_>, index: u32, mig: Mig, memory: DeviceMemory) -> Result<Gpu, GpuError> {
+    let capability = device.cuda_compute_capability().ok();
     Ok(Gpu {
+        capability: capability
+            .map(|found| Capability { major: found.major as u32, minor: found.minor as u32 }),
         index,
         uuid: device.uuid().map_err(failed("nvmlDeviceGetUUID"))?,
         name: device.name().map_err(failed("nvmlDeviceGetName"))?,

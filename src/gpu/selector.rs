@@ -7,14 +7,23 @@ use std::str::FromStr;
 /// Which device to use.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum DeviceSelector {
-    /// A GPU if there is one, else the CPU.
+    /// The roomiest GPU if there is one, else the CPU.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
-    /// The GPU with this number. Numbers can change with every boot; a UUID does not.
+    /// All GPUs.
+    All,
+    /// These, one or more.
+    Gpus(Vec<GpuName>),
+}
+
+/// How one GPU is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GpuName {
+    /// By its number. Numbers can change with every boot; a UUID does not.
     Cuda(u32),
-    /// The GPU or the MIG instance with this UUID: `GPU-…` or `MIG-…`.
+    /// By the UUID of a GPU or a MIG instance: `GPU-…` or `MIG-…`.
     Uuid(String),
 }
 
@@ -22,13 +31,26 @@ impl FromStr for DeviceSelector {
     type Err = GpuError;
 
     fn from_str(text: &str) -> Result<Self, GpuError> {
-        let unintelligible = || GpuError::Unintelligible { text: text.into() };
         match text {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
-            _ if is_uuid(text) => Ok(Self::Uuid(text.into())),
-            _ => text.strip_prefix("cuda:").and_then(number).map(Self::Cuda).ok_or_else(unintelligible),
+            "all" => Ok(Self::All),
+            names => {
+                names.split(',').map(|name| name.trim().parse()).collect::<Result<_, _>>().map(Self::Gpus)
+            }
         }
+    }
+}
+
+impl FromStr for GpuName {
+    type Err = GpuError;
+
+    fn from_str(text: &str) -> Result<Self, GpuError> {
+        let unintelligible = || GpuError::Unintelligible { text: text.into() };
+        if is_uuid(text) {
+            return Ok(Self::Uuid(text.into()));
+        }
+        text.strip_prefix("cuda:").and_then(number).map(Self::Cuda).ok_or_else(unintelligible)
     }
 }
 
@@ -37,6 +59,17 @@ impl fmt::Display for DeviceSelector {
         match self {
             Self::Auto => f.write_str("auto"),
             Self::Cpu => f.write_str("cpu"),
+            Self::All => f.write_str("all"),
+            Self::Gpus(names) => {
+                f.write_str(&names.iter().map(GpuName::to_string).collect::<Vec<_>>().join(","))
+            }
+        }
+    }
+}
+
+impl fmt::Display for GpuName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::Cuda(index) => write!(f, "cuda:{index}"),
             Self::Uuid(uuid) => f.write_str(uuid),
         }
@@ -59,7 +92,9 @@ mod tests {
 
     #[test]
     fn a_selector_reads_as_it_is_written() {
-        for text in ["auto", "cpu", "cuda:0", "cuda:15", "GPU-8f6d1c2e-0a", "MIG-5c89852c"] {
+        for text in
+            ["auto", "cpu", "all", "cuda:0", "cuda:15", "GPU-8f6d1c2e-0a", "MIG-5c89852c", "cuda:1,GPU-8f"]
+        {
             assert_eq!(text.parse::<DeviceSelector>().unwrap().to_string(), text);
         }
     }
@@ -71,6 +106,9 @@ mod tests {
         {
             let error = text.parse::<DeviceSelector>().unwrap_err();
             assert_eq!(error, GpuError::Unintelligible { text: text.into() });
+        }
+        for text in ["cuda:0,", "cuda:0,cpu", ",", "all,cuda:0"] {
+            assert!(text.parse::<DeviceSelector>().is_err(), "{text}");
         }
     }
 }

@@ -2,14 +2,15 @@
 //! reading; no text of anybody is in it.
 
 use super::Server;
-use crate::asr::Capacity;
-use crate::gpu::{Bytes, DeviceMemory};
+use crate::asr::{Capacity, SiteCapacity};
+use crate::gpu::{Bytes, DeviceMemory, Sizing};
 use crate::pool::{Holder, LeaseScope, Service, Slots, Snapshot, Waiter};
 use crate::telemetry::metrics::{Alerts, Gauges, Memory};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,9 +43,9 @@ impl Reading {
     /// The same as gauges; those of the process are not of the pool.
     pub(super) fn gauges(&self) -> Gauges {
         let Self { pool, capacity, .. } = self;
-        let DeviceMemory { total, free } = capacity.memory;
-        let Bytes(weights) = capacity.sizing.footprint.weights;
-        let Bytes(slots) = capacity.sizing.footprint.slot.times(pool.slots.total as u16);
+        let (DeviceMemory { total, free }, sizing) = (capacity.memory(), capacity.sizing());
+        let Bytes(weights) = sizing.footprint.weights;
+        let Bytes(slots) = sizing.footprint.slot.times(pool.slots.total as u16);
         Gauges {
             slots_idle: pool.slots.idle,
             slots_leased: pool.slots.leased,
@@ -53,42 +54,30 @@ impl Reading {
             waiting: pool.queue.depth(),
             sessions_connected: pool.sessions.connected,
             sessions_speaking: pool.sessions.speaking,
-            memory: Some(Memory {
-                total: total.0,
-                free: free.0,
-                reserve: capacity.sizing.reserve.0,
-                weights,
-                slots,
-            }),
+            memory: Some(Memory { total: total.0, free: free.0, reserve: sizing.reserve.0, weights, slots }),
             alerts: self.alerts(),
             ..Gauges::default()
         }
     }
 
     fn alerts(&self) -> Alerts {
-        let Self { pool, capacity, .. } = self;
+        let (pool, alerts) = (&self.pool, self.capacity.alerts());
         Alerts {
-            capacity_lost: capacity.alerts.capacity_lost,
+            capacity_lost: alerts.capacity_lost,
             queue_long: pool.queue.depth() * 2 >= pool.queue.limit || pool.queue.oldest_wait >= LONG_WAIT,
-            memory_low: capacity.alerts.memory_low,
+            memory_low: alerts.memory_low,
         }
     }
 
     fn wire(&self, lease_scope: LeaseScope) -> PoolWire<'_> {
         let Self { model, pool, capacity } = self;
-        let sizing = &capacity.sizing;
+        let sizing = capacity.sizing();
         PoolWire {
             model,
-            device: DeviceWire::new(capacity),
+            device: DeviceWire::of_all(capacity),
+            devices: capacity.sites.iter().map(SiteWire::new).collect(),
             engine: "whisper.cpp",
-            sizing: SizingWire {
-                fits: sizing.fits,
-                knee: sizing.knee,
-                max_slots: sizing.max_slots,
-                binding: sizing.binding.as_str(),
-                weights_bytes: sizing.footprint.weights.0,
-                slot_bytes: sizing.footprint.slot.0,
-            },
+            sizing: SizingWire::new(sizing),
             slots: SlotsWire::new(pool.slots),
             lease_scope: lease_scope.name(),
             holders: pool.holders.iter().map(HolderWire::new).collect(),
@@ -111,7 +100,10 @@ fn oversubscription(pool: &Snapshot) -> Option<f64> {
 #[derive(Serialize)]
 struct PoolWire<'a> {
     model: &'a str,
+    /// All of them together.
     device: DeviceWire<'a>,
+    /// One by one.
+    devices: Vec<SiteWire<'a>>,
     engine: &'static str,
     sizing: SizingWire,
     slots: SlotsWire,
@@ -129,8 +121,18 @@ struct PoolWire<'a> {
 #[derive(Serialize)]
 struct DeviceWire<'a> {
     kind: &'static str,
-    name: &'a str,
+    name: Cow<'a, str>,
     memory: MemoryWire,
+}
+
+#[derive(Serialize)]
+struct SiteWire<'a> {
+    #[serde(flatten)]
+    device: DeviceWire<'a>,
+    uuid: Option<&'a str>,
+    sizing: SizingWire,
+    /// Sized for so many.
+    slots: u16,
 }
 
 #[derive(Serialize)]
@@ -142,10 +144,28 @@ struct MemoryWire {
 }
 
 impl<'a> DeviceWire<'a> {
-    fn new(Capacity { device, memory, sizing, .. }: &'a Capacity) -> Self {
-        let (total_bytes, free_bytes, reserve_bytes) = (memory.total.0, memory.free.0, sizing.reserve.0);
-        let memory = MemoryWire { total_bytes, free_bytes, reserve_bytes };
-        Self { kind: device.kind.as_str(), name: &device.name, memory }
+    fn of_all(capacity: &'a Capacity) -> Self {
+        let kind = capacity.sites.first().map_or("cpu", |site| site.device.kind.as_str());
+        let memory = MemoryWire::new(capacity.memory(), capacity.sizing().reserve);
+        Self { kind, name: capacity.device_names().into(), memory }
+    }
+}
+
+impl MemoryWire {
+    fn new(DeviceMemory { total, free }: DeviceMemory, reserve: Bytes) -> Self {
+        Self { total_bytes: total.0, free_bytes: free.0, reserve_bytes: reserve.0 }
+    }
+}
+
+impl<'a> SiteWire<'a> {
+    fn new(SiteCapacity { device, memory, sizing, .. }: &'a SiteCapacity) -> Self {
+        let memory = MemoryWire::new(*memory, sizing.reserve);
+        Self {
+            device: DeviceWire { kind: device.kind.as_str(), name: (&*device.name).into(), memory },
+            uuid: device.uuid.as_deref(),
+            sizing: SizingWire::new(*sizing),
+            slots: sizing.slots,
+        }
     }
 }
 
@@ -157,6 +177,13 @@ struct SizingWire {
     binding: &'static str,
     weights_bytes: u64,
     slot_bytes: u64,
+}
+
+impl SizingWire {
+    fn new(Sizing { fits, knee, max_slots, binding, footprint, .. }: Sizing) -> Self {
+        let (weights_bytes, slot_bytes) = (footprint.weights.0, footprint.slot.0);
+        Self { fits, knee, max_slots, binding: binding.as_str(), weights_bytes, slot_bytes }
+    }
 }
 
 #[derive(Serialize)]
@@ -280,7 +307,7 @@ fn thousandths(figure: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::asr;
-    use crate::gpu::{Binding, DeviceInfo, DeviceKind, Footprint, Sizing};
+    use crate::gpu::{Binding, DeviceInfo, DeviceKind, Footprint};
     use crate::pool::{Allocator, Ask, Class, Cost, FlowInfo, PoolSettings, SlotId};
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -299,7 +326,7 @@ mod tests {
         };
         let device = DeviceInfo { kind: DeviceKind::Cuda, name: "Card".into(), uuid: None };
         let alerts = asr::Alerts { capacity_lost: false, memory_low: true };
-        Capacity { device, memory, sizing, alerts }
+        Capacity { sites: vec![SiteCapacity { device, memory, sizing, alerts }] }
     }
 
     /// One slot, which `ann` holds, and `bob` waits.

@@ -110,7 +110,7 @@ async fn supervise(faults: &Arc<Faults>) -> Supervisor {
     let settings = SupervisorSettings { lanes, ..fake::fixed(2) };
     let model = ModelInfo { name: "faulty".into(), multilingual: false, window: EncoderWindow::Fit };
     let engine = Arc::new(ThreadEngine::new(Factory(Arc::clone(faults))));
-    Supervisor::start(engine, model, settings).await.expect("recognizers can be made")
+    Supervisor::start(fake::alone(engine), model, settings).await.expect("recognizers can be made")
 }
 
 /// Says utterances of this loudness one after the other, and gives what was heard.

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use stenopool::gpu::{Bytes, DeviceProbe, DeviceSelector, Driver, Gpu, GpuError, Mig, choose};
+use std::sync::Arc;
+use stenopool::gpu::{
+    Bytes, Capability, CudaVersion, DeviceProbe, Driver, Gpu, GpuError, Meter, Mig, choose,
+};
 
 /// A stub library in a folder of its own.
 struct Stub {
@@ -58,13 +61,37 @@ fn gpus_and_their_instances_are_listed() {
 #[test]
 fn a_probe_reads_the_device_that_was_chosen_every_time_anew() {
     let (driver, gpus) = Stub::new(&[]).gpus();
-    let whole = choose(&gpus, &DeviceSelector::Cuda(0)).unwrap().unwrap();
-    let probe = driver.probe(whole);
+    let chosen = |name: &str| choose(&gpus, &name.parse().unwrap()).unwrap()[0];
+    let probe = driver.probe(chosen("cuda:0"));
     let readings = [probe.memory().unwrap().free, probe.memory().unwrap().free];
     assert_eq!(readings, [Bytes::mib(19_999), Bytes::mib(19_998)]);
 
-    let instance = choose(&gpus, &"MIG-bbbbbbbb-third".parse().unwrap()).unwrap().unwrap();
+    let instance = chosen("MIG-bbbbbbbb-third");
     assert_eq!(driver.probe(instance).memory().unwrap().free, Bytes::mib(40_000));
+}
+
+#[test]
+fn the_driver_says_which_cuda_it_speaks_and_a_gpu_what_it_can_do() {
+    let (driver, gpus) = Stub::new(&[]).gpus();
+    assert_eq!(driver.version().as_deref(), Some("580.95.05"));
+    assert_eq!(driver.cuda_version(), Some(CudaVersion { major: 13, minor: 0 }));
+    let capabilities: Vec<_> = gpus.iter().map(|gpu| gpu.capability).collect();
+    // The stub's second one is too old to know the call.
+    assert_eq!(capabilities, [Some(Capability { major: 9, minor: 0 }), None, None, None]);
+}
+
+#[test]
+fn what_is_taken_is_counted_for_this_process_where_nvml_tells_them_apart() {
+    // 400 MiB of this process, and others besides; in a container its number is another one.
+    let taken = |definitions: &[&str]| {
+        let (driver, gpus) = Stub::new(definitions).gpus();
+        let meter = Meter::of(Arc::new(driver.probe(&gpus[0])));
+        (meter.taken(), meter.is_certain())
+    };
+    assert_eq!(taken(&["-DTELLS_PROCESSES"]), (Bytes::mib(400), true));
+    let (of_all, certain) = taken(&["-DTELLS_PROCESSES", "-DIN_A_CONTAINER"]);
+    assert_eq!((of_all, certain), (Bytes::mib(24_576 - 19_999), false));
+    assert!(!taken(&[]).1);
 }
 
 #[test]

@@ -3,15 +3,17 @@
  * GPU 0 is whole. GPU 1 is in MIG mode with two instances, in places 0 and 2 of 4, and does not tell its own memory, as
  * to anybody but root. With -DWITH_LOST there is a GPU 2
  * that has fallen off the bus, and with -DREFUSAL=N nvmlInit_v2 returns N. The memory of GPU 0 shrinks by 1 MiB with
- * every reading, so that a test can tell two readings apart.
+ * every reading, so that a test can tell two readings apart. With -DTELLS_PROCESSES it knows who has how much.
  */
 #include <string.h>
+#include <unistd.h>
 
 #define SUCCESS 0
 #define INVALID_ARGUMENT 2
 #define NOT_SUPPORTED 3
 #define NO_PERMISSION 4
 #define NOT_FOUND 6
+#define INSUFFICIENT_SIZE 7
 #define GPU_IS_LOST 15
 #define ARGUMENT_VERSION_MISMATCH 25
 #define MIB (1024ULL * 1024ULL)
@@ -26,6 +28,18 @@ typedef struct {
     unsigned int version;
     unsigned long long total, reserved, free, used;
 } MemoryV2;
+
+typedef struct {
+    unsigned int pid;
+    unsigned long long used;
+    unsigned int gpu_instance, compute_instance;
+} Process;
+
+#ifdef IN_A_CONTAINER
+static unsigned int own_number(void) { return 2; }
+#else
+static unsigned int own_number(void) { return (unsigned int)getpid(); }
+#endif
 
 static Gpu gpus[] = {
     {"GPU-00000000-whole", "NVIDIA Stub 24G", 24576 * MIB, 20000 * MIB, 0, 0},
@@ -57,6 +71,31 @@ int nvmlSystemGetDriverVersion(char *version, unsigned int length) {
     strncpy(version, "580.95.05", length);
     return SUCCESS;
 }
+
+int nvmlSystemGetCudaDriverVersion_v2(int *version) {
+    *version = 13000;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetCudaComputeCapability(Gpu *device, int *major, int *minor) {
+    if (device != &gpus[0]) return NOT_SUPPORTED;
+    *major = 9;
+    *minor = 0;
+    return SUCCESS;
+}
+
+#ifdef TELLS_PROCESSES
+/* This process with 400 MiB, and another one; with -DIN_A_CONTAINER under a number that it does not have here. */
+int nvmlDeviceGetComputeRunningProcesses_v3(Gpu *device, unsigned int *count, Process *processes) {
+    const Process running[] = {{1, 3000 * MIB, 0, 0}, {own_number(), 400 * MIB, 0, 0}};
+    unsigned int room = *count;
+    (void)device;
+    *count = 2;
+    if (room < 2) return INSUFFICIENT_SIZE;
+    memcpy(processes, running, sizeof running);
+    return SUCCESS;
+}
+#endif
 
 int nvmlDeviceGetCount_v2(unsigned int *count) {
     *count = n_gpus;

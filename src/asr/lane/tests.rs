@@ -9,7 +9,7 @@ use super::*;
 use crate::asr::EncoderWindow;
 use crate::asr::fake::{Act, FakeEngine};
 use crate::audio::Span;
-use crate::pool::PoolSettings;
+use crate::pool::{Departure, PoolSettings};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -32,7 +32,7 @@ pub(super) fn bench(slots: u16, engine: FakeEngine) -> Bench {
     let pool = allocator.clone();
     let rebuilding = tokio::spawn(async move {
         tokio::spawn(pool.clone().keep_informed());
-        while let Some(slot) = retired.recv().await {
+        while let Some(slot) = retired.recv().await.map(Departure::slot) {
             pool.warm(slot);
             sleep(SECOND).await;
             pool.add(slot);

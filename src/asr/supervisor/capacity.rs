@@ -7,6 +7,47 @@ use tracing::{info, warn};
 /// What carries the pool, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capacity {
+    /// Each device, of which there is one at least.
+    pub sites: Vec<SiteCapacity>,
+}
+
+impl Capacity {
+    /// How many slots there may be on all devices, and why.
+    pub fn sizing(&self) -> Sizing {
+        Sizing::together(&self.sites.iter().map(|site| site.sizing).collect::<Vec<_>>())
+    }
+
+    /// The memory of all devices, as it was read last.
+    pub fn memory(&self) -> DeviceMemory {
+        let sum = |what: fn(&SiteCapacity) -> Bytes| self.sites.iter().map(what).fold(Bytes(0), Bytes::and);
+        DeviceMemory { total: sum(|site| site.memory.total), free: sum(|site| site.memory.free) }
+    }
+
+    /// What is wrong anywhere.
+    pub fn alerts(&self) -> Alerts {
+        let any = |alert: fn(&Alerts) -> bool| self.sites.iter().any(|site| alert(&site.alerts));
+        Alerts {
+            capacity_lost: any(|alerts| alerts.capacity_lost),
+            memory_low: any(|alerts| alerts.memory_low),
+        }
+    }
+
+    /// What the devices are called, together: `2 × NVIDIA H200`, or one name after another.
+    pub fn device_names(&self) -> String {
+        let names: Vec<&str> = self.sites.iter().map(|site| site.device.name.as_str()).collect();
+        match names.as_slice() {
+            [name] => (*name).into(),
+            [name, others @ ..] if others.iter().all(|other| other == name) => {
+                format!("{} × {name}", names.len())
+            }
+            _ => names.join(", "),
+        }
+    }
+}
+
+/// What carries the slots of one device, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteCapacity {
     /// The device.
     pub device: DeviceInfo,
     /// Its memory, as it was read last.
@@ -26,7 +67,7 @@ pub struct Alerts {
     pub memory_low: bool,
 }
 
-impl Capacity {
+impl SiteCapacity {
     pub(super) fn new(device: &Device, sizing: Sizing) -> Self {
         Self { device: device.info.clone(), memory: sizing.memory, sizing, alerts: Alerts::default() }
     }
@@ -73,15 +114,28 @@ mod tests {
     use std::num::NonZeroU16;
 
     /// Four slots of 100 MiB, with 1000 MiB in reserve.
-    fn capacity() -> Capacity {
+    fn capacity() -> SiteCapacity {
         let footprint = Footprint { weights: Bytes(0), slot: Bytes::mib(100) };
         let budget = MemoryBudget::up_to(NonZeroU16::new(4).unwrap(), Bytes::mib(1_000));
         let sizing = budget.size(free(9_000), footprint, Loaded::Nothing).unwrap();
-        Capacity::new(&fake::fixed(4).device, sizing)
+        SiteCapacity::new(&fake::boundless(), sizing)
     }
 
     fn free(mib: u64) -> DeviceMemory {
         DeviceMemory { total: Bytes::mib(10_000), free: Bytes::mib(mib) }
+    }
+
+    #[test]
+    fn several_devices_carry_one_pool() {
+        let mut pressed = capacity();
+        pressed.read(free(1));
+        let pool = Capacity { sites: vec![capacity(), pressed] };
+        assert_eq!((pool.sizing().slots, pool.memory().free), (8, Bytes::mib(9_001)));
+        assert_eq!(pool.alerts(), Alerts { memory_low: true, capacity_lost: false });
+        assert_eq!(pool.device_names(), "2 × unmeasured");
+        let mut other = pool.clone();
+        other.sites[1].device.name = "NVIDIA Test".into();
+        assert_eq!(other.device_names(), "unmeasured, NVIDIA Test");
     }
 
     #[test]

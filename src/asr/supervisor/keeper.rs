@@ -1,13 +1,13 @@
-//! Keeps the slots open: grows the pool at the start, rebuilds what was lost, follows the memory.
+//! Keeps the slots of one device open: grows the pool at the start, rebuilds what was lost, follows the memory.
 //!
-//! It waits; [`Roster`], [`Elasticity`] and [`Capacity`] decide.
+//! It waits; [`Roster`], [`Elasticity`] and [`SiteCapacity`] decide.
 
-use super::capacity::Capacity;
+use super::capacity::{Capacity, SiteCapacity};
 use super::opener::{Opener, Opening};
 use super::roster::{OpenFor, Roster};
 use crate::asr::AsrError;
 use crate::gpu::{Bytes, Change, DeviceMemory, Elasticity, Loaded, MemoryBudget, OpenSlots, Sizing};
-use crate::pool::SlotId;
+use crate::pool::{Bank, Departure, SlotId};
 use crate::telemetry::metrics;
 use std::future::pending;
 use std::time::Duration;
@@ -20,12 +20,19 @@ use tracing::{error, info};
 /// What the keeper works with.
 pub(super) struct Keeper {
     pub(super) opener: Opener,
-    pub(super) retired: mpsc::UnboundedReceiver<SlotId>,
+    /// The slots of this device that leave the pool.
+    pub(super) departed: mpsc::UnboundedReceiver<Departure>,
     pub(super) readings: Option<watch::Receiver<DeviceMemory>>,
     pub(super) elasticity: Option<Elasticity>,
     pub(super) budget: MemoryBudget,
     pub(super) roster: Roster,
+    /// Shared with the keepers of the other devices.
     pub(super) capacity: watch::Sender<Capacity>,
+    /// Which of its sites this is.
+    pub(super) site: usize,
+    pub(super) bank: Bank,
+    /// A slot is to leave as soon as it comes free.
+    pub(super) leaving: bool,
     pub(super) begun: Instant,
     /// A slot that takes longer to open is not waited for.
     pub(super) limit: Duration,
@@ -60,12 +67,12 @@ impl Keeper {
             self.begin_next(&mut under_way);
             if grew && !self.roster.grows() {
                 grew = false;
-                info!(slots = self.opener.allocator.slots().in_service(), "pool opened");
+                info!(slots = self.roster.len(), "pool opened");
             }
             self.publish();
             let due = self.roster.next_due().filter(|_| under_way.is_empty());
             tokio::select! {
-                Some(slot) = self.retired.recv() => self.roster.lost(slot, self.begun.elapsed()),
+                Some(departure) = self.departed.recv() => self.depart(departure, &mut under_way),
                 Some(Ok(done)) = under_way.join_next() => self.note(done),
                 Some(Ok(done)) = self.late.join_next() => self.note(done),
                 memory = next_reading(&mut self.readings) => self.follow(memory, &mut under_way),
@@ -92,10 +99,19 @@ impl Keeper {
 
     /// How much must be free for a slot. The reserve is left alone, unless there would be no service at all.
     fn needed(&self, purpose: OpenFor) -> Bytes {
-        let sizing = self.capacity.borrow().sizing;
+        let sizing = self.sizing();
         let last_hope = purpose == OpenFor::Rebuild && self.opener.allocator.slots().in_service() == 0;
         let reserve = if last_hope { Bytes(0) } else { sizing.reserve };
         sizing.footprint.slot.and(reserve)
+    }
+
+    fn sizing(&self) -> Sizing {
+        self.capacity.borrow().sites[self.site].sizing
+    }
+
+    /// Changes what is told of this device, and says whether that is news.
+    fn tell(&self, change: impl FnOnce(&mut SiteCapacity) -> bool) {
+        self.capacity.send_if_modified(|capacity| change(&mut capacity.sites[self.site]));
     }
 
     fn note(&mut self, done: Done) {
@@ -103,13 +119,13 @@ impl Keeper {
         match done {
             Done::Closed => {}
             Done::Stuck(slot, purpose, opening) => self.leave_behind(slot, purpose, opening),
-            Done::Opening(slot, purpose, Opening::Opened) => {
+            Done::Opening(slot, purpose, Opening::Opened(_)) => {
                 info!(slot = slot.0, ?purpose, "slot serves");
                 self.roster.opened(slot, now);
                 self.note_growth();
             }
             Done::Opening(slot, purpose, Opening::NoRoom(memory)) => {
-                let reserve = self.capacity.borrow().sizing.reserve;
+                let reserve = self.sizing().reserve;
                 info!(slot = slot.0, ?purpose, free = %memory.free, %reserve, "no room for the slot");
                 self.roster.no_room(slot, now);
             }
@@ -133,8 +149,7 @@ impl Keeper {
     /// A pool that could grow beyond what fitted at the start is a larger pool from then on.
     fn note_growth(&mut self) {
         let slots = u16::try_from(self.roster.len()).unwrap_or(u16::MAX);
-        self.capacity.send_if_modified(|capacity| {
-            let Capacity { sizing, memory, .. } = capacity;
+        self.tell(|SiteCapacity { sizing, memory, .. }| {
             let resized = self.budget.size(*memory, sizing.footprint, Loaded::Weights { slots });
             let larger = resized.ok().filter(|resized| resized.slots > sizing.slots && slots > sizing.slots);
             larger.is_some_and(|larger| {
@@ -147,29 +162,57 @@ impl Keeper {
 
     /// Follows the memory: gives a slot back, or takes one.
     fn follow(&mut self, memory: DeviceMemory, under_way: &mut JoinSet<Done>) {
-        self.capacity.send_modify(|capacity| capacity.read(memory));
+        self.tell(|site| {
+            site.read(memory);
+            true
+        });
+        if self.leaving && memory.free >= self.sizing().reserve {
+            self.opener.allocator.keep(self.bank);
+            self.leaving = false;
+        }
         let Some(elasticity) = &mut self.elasticity else { return };
-        let count = |slots| u16::try_from(slots).unwrap_or(u16::MAX);
-        let (open, idle) = (count(self.roster.len()), count(self.opener.allocator.slots().idle));
+        let open = u16::try_from(self.roster.len()).unwrap_or(u16::MAX);
         let now = self.begun.elapsed();
-        match elasticity.decide(now, memory, OpenSlots { open, idle }) {
+        match elasticity.decide(now, memory, OpenSlots { open, leaving: self.leaving }) {
             Change::Stay => {}
             Change::Grow => self.roster.grow(now),
             Change::Shrink => self.shrink(memory, under_way),
         }
     }
 
-    /// Closes the idle slot with the highest number, but never the last one that serves: others may be counted on that
-    /// are still to be opened, or do not come back.
+    /// Closes the idle slot with the highest number, or where all are at work the next that comes free; but never the
+    /// last one that serves: others may be counted on that are still to be opened, or do not come back.
     fn shrink(&mut self, memory: DeviceMemory, under_way: &mut JoinSet<Done>) {
         let allocator = &self.opener.allocator;
         if allocator.slots().in_service() <= 1 {
             return;
         }
-        let Some(slot) = self.roster.open_from_the_top().find(|slot| allocator.withdraw_slot(*slot)) else {
-            return;
-        };
-        info!(slot = slot.0, free = %memory.free, "slot given back, because memory is low");
+        let free = memory.free;
+        let idle = self.roster.open_from_the_top().find(|slot| allocator.withdraw_slot(*slot));
+        if let Some(slot) = idle {
+            info!(slot = slot.0, %free, "slot given back, because memory is low");
+            self.close(slot, under_way);
+        } else {
+            info!(%free, "memory is low and all slots are at work: the next that comes free is given back");
+            allocator.take_back(self.bank);
+            self.leaving = true;
+        }
+    }
+
+    /// Takes note of a slot that has left the pool.
+    fn depart(&mut self, departure: Departure, under_way: &mut JoinSet<Done>) {
+        match departure {
+            Departure::Lost(slot) => self.roster.lost(slot, self.begun.elapsed()),
+            Departure::TakenBack(slot) => {
+                info!(slot = slot.0, "slot given back after its decode, because memory is low");
+                self.leaving = false;
+                self.close(slot, under_way);
+            }
+        }
+    }
+
+    /// Closes a slot that the pool lends no more.
+    fn close(&mut self, slot: SlotId, under_way: &mut JoinSet<Done>) {
         self.roster.withdrawn(slot);
         let opener = self.opener.clone();
         under_way.spawn(async move {
@@ -181,10 +224,10 @@ impl Keeper {
     /// Counts the slots; while the pool grows for the first time, nothing is missing yet.
     fn publish(&self) {
         let (slots, stay_out) = (self.roster.len(), self.roster.stay_out());
-        self.capacity.send_if_modified(|capacity| {
-            let before = capacity.alerts;
-            capacity.count(slots, stay_out);
-            capacity.alerts != before
+        self.tell(|site| {
+            let before = site.alerts;
+            site.count(slots, stay_out);
+            site.alerts != before
         });
     }
 }

@@ -1,7 +1,7 @@
 //! Opens and closes slots: the engine's blocking calls, off the runtime, and the pool's books beside them.
 
 use crate::asr::{AsrError, Engine};
-use crate::gpu::{Bytes, DeviceMemory, DeviceProbe, Footprint, GpuError};
+use crate::gpu::{Bytes, DeviceMemory, DeviceProbe, Footprint, GpuError, Meter};
 use crate::pool::{Allocator, SlotId};
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ pub(super) struct Opener {
 /// What came of opening a slot.
 #[derive(Debug)]
 pub(super) enum Opening {
-    /// It serves.
-    Opened,
+    /// It serves, and takes so much.
+    Opened(Footprint),
     /// Too little memory is free.
     NoRoom(DeviceMemory),
     /// It does not work.
@@ -36,9 +36,9 @@ impl Opener {
         }
         self.allocator.warm(slot);
         match self.open_alone(slot).await {
-            Ok(_) => {
+            Ok(footprint) => {
                 self.allocator.add(slot);
-                Opening::Opened
+                Opening::Opened(footprint)
             }
             Err(error) => {
                 self.allocator.fail(slot);
@@ -69,6 +69,12 @@ impl Opener {
             self.allocator.withdraw_slot(slot);
             self.clone().close(slot).await;
         }
+    }
+
+    /// Whether what a slot takes is measured without what other processes take meanwhile.
+    pub(super) async fn measures_alone(&self) -> bool {
+        let meter = Meter::of(Arc::clone(&self.probe));
+        tokio::task::spawn_blocking(move || meter.is_certain()).await.unwrap_or(false)
     }
 
     /// Reads the device's memory now.

@@ -56,19 +56,22 @@ impl Berth {
 #[derive(Debug)]
 pub(super) struct Roster {
     berths: BTreeMap<SlotId, Berth>,
+    /// The lowest number of its slots.
+    first: u16,
 }
 
 impl Roster {
-    /// The slots below `open` are open, those from there to `wanted` are to be opened now.
-    pub(super) fn new(open: u16, wanted: u16) -> Self {
+    /// Slots have numbers from `first` on: so many of them are open, others are to be opened now, as many as are wanted
+    /// in all.
+    pub(super) fn new(first: u16, open: u16, wanted: u16) -> Self {
         let growth = Berth::Waiting { purpose: OpenFor::Growth, failures: 0, due: Duration::ZERO };
-        let berth = |slot| (SlotId(slot), if slot < open { Berth::Open } else { growth });
-        Self { berths: (0..wanted.max(open)).map(berth).collect() }
+        let berth = |slot| (SlotId(first + slot), if slot < open { Berth::Open } else { growth });
+        Self { berths: (0..wanted.max(open)).map(berth).collect(), first }
     }
 
     /// One more slot is wanted.
     pub(super) fn grow(&mut self, now: Duration) {
-        let free = (0..=u16::MAX).map(SlotId).find(|slot| !self.berths.contains_key(slot));
+        let free = (self.first..=u16::MAX).map(SlotId).find(|slot| !self.berths.contains_key(slot));
         let growth = Berth::Waiting { purpose: OpenFor::Growth, failures: 0, due: now };
         self.berths.extend(free.map(|slot| (slot, growth)));
     }
@@ -194,7 +197,7 @@ mod tests {
 
     #[test]
     fn slots_are_opened_one_at_a_time_in_order() {
-        let mut roster = Roster::new(1, 3);
+        let mut roster = Roster::new(0, 1, 3);
         assert_eq!(roster.next(s(0)), Some((SlotId(1), OpenFor::Growth)));
         assert_eq!((roster.next(s(0)), roster.next_due()), (None, None));
         roster.opened(SlotId(1), s(100));
@@ -205,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_slot_that_does_not_open_is_tried_after_pauses_that_double_up_to_a_minute() {
-        let mut roster = Roster::new(1, 1);
+        let mut roster = Roster::new(0, 1, 1);
         let mut now = s(0);
         roster.lost(SlotId(0), now);
         let mut pauses = Vec::new();
@@ -222,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_slot_that_is_stuck_while_it_opens_stays_out_and_lets_others_by() {
-        let mut roster = Roster::new(1, 3);
+        let mut roster = Roster::new(0, 1, 3);
         assert_eq!(roster.next(s(0)), Some((SlotId(1), OpenFor::Growth)));
         roster.stuck(SlotId(1));
         assert_eq!((roster.stay_out(), roster.len()), (1, 3));
@@ -237,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_slot_stays_out_from_its_second_failure_until_it_is_back() {
-        let mut roster = Roster::new(1, 2);
+        let mut roster = Roster::new(0, 1, 2);
         let stays_out = [1, 3].map(|at| {
             roster.next(s(at));
             roster.failed(SlotId(1), s(at));
@@ -252,7 +255,7 @@ mod tests {
 
     #[test]
     fn without_room_growth_ends_but_a_rebuild_goes_on() {
-        let mut roster = Roster::new(2, 5);
+        let mut roster = Roster::new(0, 2, 5);
         roster.lost(SlotId(0), s(1));
         assert_eq!(roster.next(s(1)), Some((SlotId(2), OpenFor::Growth)));
         roster.no_room(SlotId(2), s(1));
@@ -264,15 +267,25 @@ mod tests {
 
     #[test]
     fn a_slot_that_grows_takes_the_lowest_free_number() {
-        let mut roster = Roster::new(3, 3);
+        let mut roster = Roster::new(0, 3, 3);
         roster.withdrawn(SlotId(1));
         roster.grow(s(5));
         assert_eq!(roster.next(s(5)), Some((SlotId(1), OpenFor::Growth)));
     }
 
     #[test]
+    fn the_slots_of_another_device_begin_at_another_number() {
+        let mut roster = Roster::new(16, 1, 2);
+        assert_eq!(roster.next(s(0)), Some((SlotId(17), OpenFor::Growth)));
+        roster.opened(SlotId(17), s(0));
+        roster.withdrawn(SlotId(16));
+        roster.grow(s(5));
+        assert_eq!(roster.next(s(5)), Some((SlotId(16), OpenFor::Growth)));
+    }
+
+    #[test]
     fn a_slot_that_is_lost_before_its_opening_is_heard_of_is_rebuilt_all_the_same() {
-        let mut roster = Roster::new(1, 2);
+        let mut roster = Roster::new(0, 1, 2);
         assert_eq!(roster.next(s(0)), Some((SlotId(1), OpenFor::Growth)));
         roster.lost(SlotId(1), s(1));
         roster.opened(SlotId(1), s(1));
@@ -283,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_slot_that_was_withdrawn_cannot_be_lost() {
-        let mut roster = Roster::new(2, 2);
+        let mut roster = Roster::new(0, 2, 2);
         roster.withdrawn(SlotId(1));
         roster.lost(SlotId(1), s(1));
         assert_eq!((roster.len(), roster.next_due()), (1, None));

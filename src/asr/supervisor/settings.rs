@@ -1,6 +1,6 @@
 //! What the supervisor aims at, and why there may be no pool at all.
 
-use crate::asr::{AsrError, LaneSettings};
+use crate::asr::{AsrError, Engine, LaneSettings};
 use crate::gpu::{BudgetError, Bytes, DeviceInfo, DeviceProbe, GpuError};
 use crate::pool::PoolSettings;
 use std::sync::Arc;
@@ -30,17 +30,24 @@ pub enum Knee {
     },
 }
 
-/// What the supervisor aims at.
+/// A device, the engine that works on it with weights of its own, and what is known of both.
 #[derive(Clone)]
-pub struct SupervisorSettings {
-    /// Where the slots are.
+pub struct Site {
+    /// Opens and runs the slots.
+    pub engine: Arc<dyn Engine>,
+    /// Where they are.
     pub device: Device,
     /// The memory that stays untouched.
     pub reserve: Bytes,
-    /// The most slots, 1 or more.
-    pub max_slots: u16,
-    /// How many are of use.
+    /// How many slots are of use.
     pub knee: Knee,
+}
+
+/// What the supervisor aims at.
+#[derive(Clone)]
+pub struct SupervisorSettings {
+    /// The most slots on all devices together, 1 or more.
+    pub max_slots: u16,
     /// The waiting room.
     pub pool: PoolSettings,
     /// How sessions use their slots.
@@ -53,14 +60,11 @@ pub struct SupervisorSettings {
     pub canary: Option<Duration>,
 }
 
-impl SupervisorSettings {
-    /// Up to 16 slots on `device`, looked after in every way; the knee is not asked for.
-    pub fn new(device: Device, reserve: Bytes) -> Self {
+impl Default for SupervisorSettings {
+    /// Up to 16 slots, looked after in every way.
+    fn default() -> Self {
         Self {
-            device,
-            reserve,
             max_slots: 16,
-            knee: Knee::Off,
             pool: PoolSettings::default(),
             lanes: LaneSettings::default(),
             readings: Some(Duration::from_secs(1)),

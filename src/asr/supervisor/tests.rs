@@ -2,16 +2,17 @@
 
 mod canaries;
 mod openings;
+mod several;
 
 use super::*;
-use crate::asr::fake::{Act, FakeEngine, fixed};
+use crate::asr::fake::{Act, FakeEngine, alone, fixed};
 use crate::asr::{AsrError, EncoderWindow, Job};
 use crate::gpu::fake::FakeProbe;
-use crate::gpu::{Binding, Bytes, DeviceInfo, DeviceKind, DeviceProbe as _, GpuError};
+use crate::gpu::{Binding, Bytes, DeviceInfo, DeviceKind, DeviceProbe as _, Footprint, GpuError};
 use crate::pool::{Ask, Class, Cost, FlowInfo, Retirement};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 const WEIGHTS: u64 = 1_000;
 const SLOT: u64 = 100;
@@ -63,15 +64,16 @@ impl Engine for Rented {
     }
 }
 
-fn settings(probe: &FakeProbe) -> SupervisorSettings {
+/// A GPU with this memory, on which nobody knows the knee.
+fn site(engine: Arc<dyn Engine>, probe: &FakeProbe) -> Site {
     let info = DeviceInfo { kind: DeviceKind::Cuda, name: "FakeGPU".into(), uuid: None };
     let device = Device { info, probe: Arc::new(probe.clone()) };
-    // A thread does not wait for a clock that stands still: who needs readings sends them.
-    SupervisorSettings {
-        readings: None,
-        canary: None,
-        ..SupervisorSettings::new(device, Bytes::mib(RESERVE))
-    }
+    Site { engine, device, reserve: Bytes::mib(RESERVE), knee: Knee::Off }
+}
+
+/// A thread does not wait for a clock that stands still: who needs readings sends them.
+fn settings() -> SupervisorSettings {
+    SupervisorSettings { readings: None, canary: None, ..SupervisorSettings::default() }
 }
 
 fn model() -> ModelInfo {
@@ -82,7 +84,11 @@ async fn start(
     engine: impl Engine + 'static,
     settings: SupervisorSettings,
 ) -> Result<Supervisor, StartError> {
-    Supervisor::start(Arc::new(engine), model(), settings).await
+    Supervisor::start(alone(Arc::new(engine)), model(), settings).await
+}
+
+async fn start_on(site: Site) -> Result<Supervisor, StartError> {
+    Supervisor::start(vec![site], model(), settings()).await
 }
 
 /// Waits until so many slots serve.
@@ -99,7 +105,7 @@ async fn serving(supervisor: &Supervisor, slots: usize) {
 
 async fn alerts(supervisor: &Supervisor, expected: Alerts) {
     let mut capacity = supervisor.capacity();
-    let came = timeout(Duration::from_secs(3_600), capacity.wait_for(|now| now.alerts == expected)).await;
+    let came = timeout(Duration::from_secs(3_600), capacity.wait_for(|now| now.alerts() == expected)).await;
     came.expect("the alerts were to come").expect("the supervisor lives");
 }
 
@@ -135,16 +141,27 @@ async fn the_pool_is_as_large_as_the_memory_and_says_what_binds() {
     ];
     for (free, max_slots, knee, (slots, binding)) in cases {
         let probe = device(free);
-        let engine = Rented::new(FakeEngine::saying(""), &probe);
-        let settings = SupervisorSettings { max_slots, knee, ..settings(&probe) };
-        let supervisor = start(engine, settings).await.unwrap();
-        let Capacity { sizing, device, alerts, .. } = supervisor.capacity().borrow().clone();
-        assert_eq!((sizing.slots, sizing.binding, device.name.as_str()), (slots, binding, "FakeGPU"));
+        let site = Site { knee, ..site(rented(&probe), &probe) };
+        let settings = SupervisorSettings { max_slots, ..settings() };
+        let supervisor = Supervisor::start(vec![site], model(), settings).await.unwrap();
+        let capacity = supervisor.capacity().borrow().clone();
+        let sizing = capacity.sizing();
+        assert_eq!((sizing.slots, sizing.binding), (slots, binding));
         serving(&supervisor, slots.into()).await;
-        assert_eq!(alerts, Alerts::default());
+        assert_eq!((capacity.alerts(), capacity.device_names()), (Alerts::default(), "FakeGPU".into()));
         supervisor.stop().await;
         assert_eq!(probe.memory_now(), Bytes::mib(RESERVE + free - WEIGHTS), "all slots were closed");
     }
+}
+
+/// The knees that were measured.
+fn found(supervisor: &Supervisor) -> Vec<KneeFound> {
+    supervisor.knees_found().iter().map(|(_, found)| *found).collect()
+}
+
+/// An engine of this device that reads nothing out of anything.
+fn rented(probe: &FakeProbe) -> Arc<dyn Engine> {
+    Arc::new(Rented::new(FakeEngine::saying(""), probe))
 }
 
 trait MemoryNow {
@@ -162,7 +179,7 @@ async fn growth_stops_before_the_reserve_although_more_slots_seemed_to_fit() {
     // Sized for five, but each takes twice what the first one said: after three nothing is left but the reserve.
     let probe = device(WEIGHTS + 600);
     let engine = Rented { slot: Bytes::mib(2 * SLOT), ..Rented::new(FakeEngine::saying(""), &probe) };
-    let supervisor = start(engine, settings(&probe)).await.unwrap();
+    let supervisor = start_on(site(Arc::new(engine), &probe)).await.unwrap();
     assert_eq!(supervisor.sizing().slots, 5);
     alerts(&supervisor, Alerts { capacity_lost: true, memory_low: false }).await;
     serving(&supervisor, 3).await;
@@ -173,7 +190,7 @@ async fn growth_stops_before_the_reserve_although_more_slots_seemed_to_fit() {
 async fn a_model_that_does_not_fit_is_refused_and_closed() {
     let probe = device(WEIGHTS + SLOT - 1);
     let engine = Arc::new(Rented::new(FakeEngine::saying(""), &probe));
-    let error = Supervisor::start(Arc::clone(&engine) as Arc<dyn Engine>, model(), settings(&probe)).await;
+    let error = start_on(site(Arc::clone(&engine) as _, &probe)).await;
     assert_eq!(error.err().map(|error| error.code()), Some("model_does_not_fit"));
     assert!(engine.open.lock().unwrap().is_empty());
 }
@@ -182,24 +199,29 @@ async fn a_model_that_does_not_fit_is_refused_and_closed() {
 async fn a_device_that_says_nothing_carries_no_pool() {
     let probe = device(9_000);
     probe.fail(Some(GpuError::NoHostMemory));
-    let error = start(FakeEngine::saying(""), settings(&probe)).await.err();
+    let error = start_on(site(Arc::new(FakeEngine::saying("")), &probe)).await.err();
     assert_eq!(error.map(|error| error.code()), Some("host_memory_unknown"));
 }
 
 /// A supervisor whose readings come once a second of virtual time.
 async fn elastic(probe: &FakeProbe) -> Supervisor {
-    let engine = Arc::new(Rented::new(FakeEngine::saying(""), probe));
-    let settings = settings(probe);
-    let pool = Pool::open(engine, &settings).await.unwrap();
-    let (told, readings) = watch::channel(pool.sizing.memory);
-    let mut supervisor = pool.keep(model(), &settings, Some(readings));
-    let probe = probe.clone();
-    supervisor.tasks.spawn(async move {
-        loop {
-            sleep(Duration::from_secs(1)).await;
-            told.send_replace(probe.memory().unwrap());
-        }
-    });
+    followed(vec![site(rented(probe), probe)], &[probe], settings()).await
+}
+
+/// A supervisor of these sites, the memory of which is read once a second of virtual time.
+async fn followed(sites: Vec<Site>, probes: &[&FakeProbe], settings: SupervisorSettings) -> Supervisor {
+    let pool = Pool::open(sites, &settings).await.unwrap();
+    let (told, readings): (Vec<_>, _) =
+        probes.iter().map(|probe| watch::channel(probe.memory().unwrap())).unzip();
+    let mut supervisor = pool.keep(model(), settings, readings);
+    for (told, probe) in told.into_iter().zip(probes.iter().copied().cloned()) {
+        supervisor.tasks.spawn(async move {
+            loop {
+                sleep(Duration::from_secs(1)).await;
+                told.send_replace(probe.memory().unwrap());
+            }
+        });
+    }
     supervisor
 }
 
@@ -245,13 +267,10 @@ async fn the_last_slot_that_serves_stays_while_another_one_waits_to_be_rebuilt()
 #[tokio::test(start_paused = true)]
 async fn a_pool_that_is_not_elastic_keeps_its_slots() {
     let probe = device(WEIGHTS + 2 * SLOT);
-    let settings = SupervisorSettings { elastic: false, ..settings(&probe) };
-    let engine = Arc::new(Rented::new(FakeEngine::saying(""), &probe));
-    let pool = Pool::open(engine, &settings).await.unwrap();
-    let (told, readings) = watch::channel(pool.sizing.memory);
-    let supervisor = pool.keep(model(), &settings, Some(readings));
+    let settings = SupervisorSettings { elastic: false, ..settings() };
+    let supervisor = followed(vec![site(rented(&probe), &probe)], &[&probe], settings).await;
     serving(&supervisor, 2).await;
-    told.send_replace(DeviceMemory { total: Bytes::mib(20_000), free: Bytes(0) });
+    probe.set_free(Bytes(0));
     alerts(&supervisor, Alerts { memory_low: true, capacity_lost: false }).await;
     sleep(Duration::from_secs(60)).await;
     assert_eq!(supervisor.lanes().allocator().slots().idle, 2);
@@ -271,7 +290,7 @@ async fn a_slot_that_stays_out_turns_the_alert_on_until_it_is_back() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_slot_comes_back_and_not_into_the_reserve_while_another_serves() {
     let probe = device(WEIGHTS + 2 * SLOT);
-    let supervisor = start(Rented::new(FakeEngine::saying(""), &probe), settings(&probe)).await.unwrap();
+    let supervisor = start_on(site(rented(&probe), &probe)).await.unwrap();
     serving(&supervisor, 2).await;
     let allocator = supervisor.lanes().allocator();
     // The slot's own memory is still taken, as that of a thread that is stuck: there is no room for another one.
@@ -290,10 +309,9 @@ async fn a_lost_slot_comes_back_and_not_into_the_reserve_while_another_serves() 
 async fn the_knee_is_measured_and_slots_beyond_it_are_closed() {
     let probe = device(WEIGHTS + 16 * SLOT);
     let engine = Arc::new(Rented::new(FakeEngine::saturating_at(4), &probe));
-    let settings = SupervisorSettings { knee: Knee::Measure { beyond: 1 }, ..settings(&probe) };
-    let supervisor = Supervisor::start(Arc::clone(&engine) as Arc<dyn Engine>, model(), settings);
-    let supervisor = supervisor.await.unwrap();
-    assert_eq!(supervisor.knee_found(), Some(KneeFound { knee: Some(4), reached: 8 }));
+    let site = site(Arc::clone(&engine) as _, &probe);
+    let supervisor = start_on(Site { knee: Knee::Measure { beyond: 1 }, ..site }).await.unwrap();
+    assert_eq!(found(&supervisor), [KneeFound { knee: Some(4), reached: 8 }]);
     let sizing = supervisor.sizing();
     assert_eq!((sizing.slots, sizing.binding), (4, Binding::Knee));
     assert_eq!(engine.open.lock().unwrap().len(), 4, "those that were opened to be measured are closed");
@@ -303,9 +321,9 @@ async fn the_knee_is_measured_and_slots_beyond_it_are_closed() {
 #[tokio::test(start_paused = true)]
 async fn without_a_knee_within_the_memory_the_memory_binds() {
     let probe = device(WEIGHTS + 3 * SLOT);
-    let settings = SupervisorSettings { knee: Knee::Measure { beyond: 1 }, ..settings(&probe) };
-    let supervisor = start(Rented::new(FakeEngine::saturating_at(64), &probe), settings).await.unwrap();
-    assert_eq!(supervisor.knee_found(), Some(KneeFound { knee: None, reached: 3 }));
+    let site = site(Arc::new(Rented::new(FakeEngine::saturating_at(64), &probe)), &probe);
+    let supervisor = start_on(Site { knee: Knee::Measure { beyond: 1 }, ..site }).await.unwrap();
+    assert_eq!(found(&supervisor), [KneeFound { knee: None, reached: 3 }]);
     assert_eq!((supervisor.sizing().slots, supervisor.sizing().binding), (3, Binding::Fits));
     serving(&supervisor, 3).await;
 }
@@ -314,18 +332,20 @@ async fn without_a_knee_within_the_memory_the_memory_binds() {
 async fn what_is_known_of_the_knee_is_not_measured() {
     for (knee, slots) in [(Knee::Known(2), 2), (Knee::Measure { beyond: 8 }, 8)] {
         let engine = FakeEngine::new(|_, _| panic!("nothing is decoded at the start"));
-        let settings = SupervisorSettings { knee, ..fixed(8) };
-        let supervisor = start(engine, settings).await.unwrap();
-        assert_eq!((supervisor.sizing().slots, supervisor.knee_found()), (slots, None));
+        let mut sites = alone(Arc::new(engine));
+        sites[0].knee = knee;
+        let supervisor = Supervisor::start(sites, model(), fixed(8)).await.unwrap();
+        assert_eq!((supervisor.sizing().slots, found(&supervisor)), (slots, Vec::new()));
     }
 }
 
 #[tokio::test]
 async fn the_memory_is_read_again_and_again_by_a_thread_of_its_own() {
     let probe = device(WEIGHTS + 3 * SLOT);
-    let settings = SupervisorSettings { readings: Some(Duration::from_millis(1)), ..settings(&probe) };
-    let supervisor = start(Rented::new(FakeEngine::saying(""), &probe), settings).await.unwrap();
+    let settings = SupervisorSettings { readings: Some(Duration::from_millis(1)), ..settings() };
+    let sites = vec![site(rented(&probe), &probe)];
+    let supervisor = Supervisor::start(sites, model(), settings).await.unwrap();
     probe.set_free(Bytes::mib(RESERVE - 1));
-    supervisor.capacity().wait_for(|now| now.alerts.memory_low).await.unwrap();
+    supervisor.capacity().wait_for(|now| now.alerts().memory_low).await.unwrap();
     supervisor.stop().await;
 }

@@ -87,7 +87,8 @@ async fn bench(slots: u16) -> Bench {
     let engine = Arc::new(ThreadEngine::new(factory));
     let model = ModelInfo { name: "scripted".into(), multilingual: false, window: EncoderWindow::Fit };
     let settings = fake::fixed(slots);
-    let supervisor = Supervisor::start(engine.clone(), model, settings).await.expect("scripted slots open");
+    let supervisor =
+        Supervisor::start(fake::alone(engine.clone()), model, settings).await.expect("scripted slots open");
     Bench { supervisor, engine, gate, began, made }
 }
 

@@ -22,7 +22,7 @@ async fn a_canary_finds_a_slot_that_died_in_its_sleep_and_it_is_rebuilt() {
     for act in [|| Act::Never, failing, lost] {
         let dead = Arc::new(AtomicBool::new(false));
         let engine = Arc::new(sleeper(&dead, act));
-        let supervisor = Supervisor::start(Arc::clone(&engine) as Arc<dyn Engine>, model(), with_canary());
+        let supervisor = Supervisor::start(alone(Arc::clone(&engine) as _), model(), with_canary());
         let supervisor = supervisor.await.unwrap();
         sleep(Duration::from_secs(600)).await;
         assert_eq!(engine.opened(), [SlotId(0)], "a slot that works is left alone");
@@ -41,7 +41,7 @@ async fn a_canary_finds_a_slot_that_died_in_its_sleep_and_it_is_rebuilt() {
 async fn a_canary_that_does_not_stop_is_abandoned_and_its_slot_rebuilt() {
     let dead = Arc::new(AtomicBool::new(true));
     let engine = Arc::new(sleeper(&dead, || Act::Stuck(CancellationToken::new())));
-    let supervisor = Supervisor::start(Arc::clone(&engine) as Arc<dyn Engine>, model(), with_canary());
+    let supervisor = Supervisor::start(alone(Arc::clone(&engine) as _), model(), with_canary());
     let supervisor = supervisor.await.unwrap();
     // After 60 to 75 seconds it is tried, for 30; then it has 5 to stop.
     sleep(Duration::from_secs(90)).await;
@@ -80,7 +80,7 @@ async fn a_canary_that_sings_too_late_has_failed() {
     for (seconds, times) in [(29, 1), (31, 2)] {
         let late = FakeEngine::new(move |_, _| Act::Say("noise".into(), Duration::from_secs(seconds)));
         let engine = Arc::new(Deaf(late));
-        let supervisor = Supervisor::start(Arc::clone(&engine) as Arc<dyn Engine>, model(), with_canary());
+        let supervisor = Supervisor::start(alone(Arc::clone(&engine) as _), model(), with_canary());
         let _supervisor = supervisor.await.unwrap();
         sleep(Duration::from_secs(115)).await;
         assert_eq!(engine.0.opened(), vec![SlotId(0); times], "after {seconds} s");
@@ -91,7 +91,7 @@ async fn a_canary_that_sings_too_late_has_failed() {
 async fn a_canary_makes_way_for_whoever_comes() {
     let dead = Arc::new(AtomicBool::new(true));
     let engine = Arc::new(sleeper(&dead, || Act::Never));
-    let supervisor = Supervisor::start(Arc::clone(&engine) as Arc<dyn Engine>, model(), with_canary());
+    let supervisor = Supervisor::start(alone(Arc::clone(&engine) as _), model(), with_canary());
     let supervisor = supervisor.await.unwrap();
     let allocator = supervisor.lanes().allocator().clone();
     let begins = async {

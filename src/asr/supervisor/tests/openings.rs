@@ -50,7 +50,7 @@ async fn a_slot_that_never_opens_holds_up_no_other_and_may_still_come() {
         jammed.recv().await.expect("slot 1 is being opened");
         advance(Duration::from_secs(120)).await;
         assert_eq!(lease().await.unwrap().slot(), SlotId(2), "others go on");
-        let lost = |now: &Capacity| now.alerts.capacity_lost;
+        let lost = |now: &Capacity| now.alerts().capacity_lost;
         supervisor.capacity().wait_for(lost).await.unwrap();
         drop(let_go);
         serving(&supervisor, 3).await;
