@@ -55,6 +55,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("flacenc", &["audio"]),
     ("hound", &["audio"]),
     ("indicatif", &["cli"]),
+    // Which sockets were handed over stands in the environment.
+    ("listenfd", &["cli"]),
     // What numbers and characters are to a voice.
     ("num2words", &["tts"]),
     ("nvml_wrapper", &["gpu/nvml.rs"]),

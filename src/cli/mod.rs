@@ -6,6 +6,7 @@ mod device;
 mod doctor;
 mod failure;
 mod flags;
+mod inherited;
 mod knees;
 mod language_model;
 mod listen;
@@ -25,6 +26,7 @@ use crate::config::{self, ConfigError, Settings};
 use crate::telemetry;
 use clap::{Args, Parser, Subcommand};
 use flags::{LogFlags, RecognizeFlags, ServeFlags, SpeakFlags, StoreFlags};
+use inherited::Inherited;
 use listen::ListenCommand;
 use loadtest::LoadtestCommand;
 use models::ModelsCommand;
@@ -108,17 +110,18 @@ struct With<F: Args, C: Args> {
 /// Runs the command line and says how it went.
 pub fn run() -> ExitCode {
     privacy::opt_out_of_telemetry();
+    let inherited = Inherited::take();
     let Cli { config, log, command } = Cli::parse();
     let given = Given { config, log };
-    command.run(&given).unwrap_or_else(|error| failure::report(&error))
+    command.run(&given, inherited).unwrap_or_else(|error| failure::report(&error))
 }
 
 impl Command {
-    fn run(self, given: &Given) -> anyhow::Result<ExitCode> {
+    fn run(self, given: &Given, inherited: Inherited) -> anyhow::Result<ExitCode> {
         match self {
             Self::Serve(flags) => {
                 let settings = given.settings(&flags, "info")?;
-                block_on(serve::run(settings))
+                block_on(serve::run(settings, inherited))
             }
             Self::Transcribe(With { command, flags }) => {
                 let settings = given.settings(&flags, "warn")?;

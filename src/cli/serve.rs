@@ -3,6 +3,7 @@
 use super::assembly::{Assembly, Purpose, assemble, demo_notice, pull_command};
 use super::certificate::Certificate;
 use super::failure::Failure;
+use super::inherited::Inherited;
 use super::language_model::language_model;
 use super::output;
 use super::signals::on_first_signal;
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-/// Serves until a signal comes.
+/// Serves until a signal comes, at the socket that was handed over, or at one of its own.
 ///
 /// The socket is bound first, so that an address in use is told before a model is loaded; connections that come
 /// early wait in its backlog.
@@ -33,11 +34,19 @@ use tracing::{info, warn};
 /// # Errors
 ///
 /// Everything that keeps the server from starting, or that ends it before its time.
-pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(mut settings: Settings, inherited: Inherited) -> anyhow::Result<ExitCode> {
+    let inherited = inherited.listener()?;
+    if let Some((_, address)) = inherited {
+        info!(%address, setting = %settings.server.bind, "serving at the socket that was handed over");
+        settings.server.bind = address;
+    }
     settings.check_exposure()?;
     settings.warnings.iter().for_each(|warning| warn!("{warning}"));
     let certificate = Certificate::open(settings.server.tls.as_ref(), settings.server.bind.ip())?;
-    let listener = bind(settings.server.bind).await?;
+    let listener = match inherited {
+        Some((listener, _)) => listener,
+        None => bind(settings.server.bind).await?,
+    };
     let address = listener.local_addr().context("the socket has no address")?;
     // Voices that live on a device are there before the slots are counted.
     let stopping = CancellationToken::new();
