@@ -29,7 +29,7 @@ pub use stabilizer::{Ending, Stabilizer};
 pub use supervisor::{Alerts, Capacity, Device, Knee, KneeFound, StartError, Supervisor, SupervisorSettings};
 pub use thread_engine::{RecognizerFactory, ThreadEngine};
 pub use watch::JobLimits;
-pub use whisper::{WeightsSource, Whisper, WhisperSettings};
+pub use whisper::{WeightsSource, Whisper, WhisperSettings, on_fatal};
 
 use crate::audio::Span;
 use crate::pool::AcquireError;

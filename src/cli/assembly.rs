@@ -104,8 +104,13 @@ impl Slots<'_> {
         let reserve = device::reserve(self.settings.device.reserve, self.device.info.kind, memory.total);
         check_weights(self.model, memory, reserve).map_err(|error| Failure::from(StartError::from(error)))?;
         let window = self.window();
-        let (model, threads) = (self.model.clone(), self.share.threads);
-        let (engine, info) = off_the_runtime(move || load_engine(&model, threads, window)).await?;
+        let model = self.model.clone();
+        let settings = WhisperSettings {
+            threads: self.share.threads.into(),
+            abort_after: self.settings.debug.abort_after,
+            ..WhisperSettings::default()
+        };
+        let (engine, info) = off_the_runtime(move || load_engine(&model, settings, window)).await?;
         let (cache, key) = (KneeCache::of_user(), self.knee_key());
         let settings = self.supervisor_settings(reserve, cache.get(&key));
         let supervisor = Supervisor::start(engine, info, settings).await.map_err(Failure::from)?;
@@ -184,10 +189,9 @@ pub(super) fn check_weights(
 /// Loads the weights, once for all slots.
 fn load_engine(
     model: &ResolvedModel,
-    threads: u16,
+    settings: WhisperSettings,
     window: EncoderWindow,
 ) -> Result<(Arc<dyn Engine>, ModelInfo), AsrError> {
-    let settings = WhisperSettings { threads: threads.into(), ..WhisperSettings::default() };
     let (whisper, info) = match &model.weights {
         Weights::File(path) => Whisper::load(&model.name, WeightsSource::File(path), window, settings)?,
         Weights::Embedded => {

@@ -9,6 +9,7 @@ mod flags;
 mod inherited;
 mod knees;
 mod language_model;
+mod last_words;
 mod listen;
 mod loadtest;
 mod models;
@@ -294,6 +295,7 @@ mod tests {
             "--vad-longest-s=5",
             "--device=cpu",
             "--reserve-mib=0",
+            "--debug-abort-after=1",
             "--log=debug",
             "--log-format=json",
         ];
@@ -306,6 +308,7 @@ mod tests {
         assert_eq!(settings.server.limits.live, LiveSettings::OFF);
         assert!((settings.endpoint.threshold - 0.4).abs() < 1e-6);
         assert!(!settings.log.format.is_for_people());
+        assert_eq!(settings.debug.abort_after, Some(1));
         let mut serve = Cli::command();
         let known = serve.find_subcommand_mut("serve").expect("it is a command").get_arguments().count();
         // All but `--key-file`, which would have to exist, and the two of a certificate, which is made here; and the two of the

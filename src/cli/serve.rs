@@ -5,10 +5,11 @@ use super::certificate::Certificate;
 use super::failure::Failure;
 use super::inherited::Inherited;
 use super::language_model::language_model;
+use super::last_words::LastWords;
 use super::output;
 use super::signals::on_first_signal;
 use super::voices;
-use crate::asr::Supervisor;
+use crate::asr::{Supervisor, on_fatal};
 use crate::config::{EdgeSettings, Settings};
 use crate::gpu::{Binding, DeviceInfo, DeviceKind, Sizing};
 use crate::pool::Allocator;
@@ -17,6 +18,7 @@ use crate::session::{Assistant, Frontend};
 use crate::vad::EndpointSettings;
 use anyhow::Context;
 use std::fmt::Write;
+use std::future::pending;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
@@ -48,8 +50,9 @@ pub(super) async fn run(mut settings: Settings, inherited: Inherited) -> anyhow:
         None => bind(settings.server.bind).await?,
     };
     let address = listener.local_addr().context("the socket has no address")?;
+    let (stopping, crashing) = (CancellationToken::new(), CancellationToken::new());
+    let last_words = last_words(&crashing, &stopping);
     // Voices that live on a device are there before the slots are counted.
-    let stopping = CancellationToken::new();
     let studio = voices::for_server(&settings).await?;
     let (model, warm_up) =
         language_model(settings.llm.clone(), &settings.server.limits.talk.instructions, &stopping)?;
@@ -64,16 +67,31 @@ pub(super) async fn run(mut settings: Settings, inherited: Inherited) -> anyhow:
     let grace = settings.server.shutdown_grace;
     let server = Server {
         stopping,
+        crashing,
         ..assemble_server(settings.server, settings.endpoint, &supervisor, frontend, assistant)
     };
     let server = Arc::new(server);
     stop_on_signals(server.stopping.clone(), server.lanes.allocator().clone())?;
-    serve_over(listener, certificate.map(|certificate| certificate.tls), server, grace)
-        .await
-        .context("the server ended before its time")?;
+    let crashing = server.crashing.clone();
+    last_words.set_audience(true);
+    let outcome = serve_over(listener, certificate.map(|certificate| certificate.tls), server, grace).await;
+    last_words.set_audience(false);
+    outcome.context("the server ended before its time")?;
+    if crashing.is_cancelled() {
+        // The thread that failed ends the process, and how that ended is told by its signal.
+        pending::<()>().await;
+    }
     supervisor.stop().await;
     info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has everybody told when the engine ends the process.
+fn last_words(crashing: &CancellationToken, stopping: &CancellationToken) -> Arc<LastWords> {
+    let last_words = Arc::new(LastWords::new(crashing.clone(), stopping.clone()));
+    let words = Arc::clone(&last_words);
+    on_fatal(move |message| words.say(message));
+    last_words
 }
 
 /// What the handlers work with.
@@ -94,6 +112,7 @@ fn assemble_server(
         keys: Keyring::new(edge.keys),
         settings: ServerSettings { endpoint, ..edge.limits },
         stopping: CancellationToken::new(),
+        crashing: CancellationToken::new(),
         cut_off: CancellationToken::new(),
         sessions: TaskTracker::new(),
     }
