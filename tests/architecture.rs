@@ -51,6 +51,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli"]),
     ("axum", &["server"]),
     ("clap", &["cli"]),
+    // Clients that come back do not all come at once.
+    ("fastrand", &["cli"]),
     // What writes sound: FLAC, MP3, Opus in Ogg.
     ("flacenc", &["audio"]),
     ("hound", &["audio"]),
