@@ -185,6 +185,13 @@
 //! (warming up meanwhile) → VAD → weights →
 //! open the first slot and size the pool → accept, while the others open. Stop: `/readyz` says no → no new flows → sessions are told and commit what is being said → what
 //! was admitted is served, within the grace period → slots close, threads join. A second signal exits at once.
+//!
+//! A call to a GPU that fails is the end of the process: ggml aborts, and nothing can be caught. So the plan for it is to go
+//! down well and to be back soon. Before ggml aborts it tells [`asr::on_fatal`], and the thread that failed is held up for
+//! half a second at most: sessions hear `pool.session.closing` with the reason `crashed` and when to come back, and are
+//! closed with 1012, requests get 503, and the log gets a line. Nothing that a session knew outlives the process. Whatever
+//! started the server starts it again; where that holds the listening socket and hands it over (as a systemd socket unit
+//! does), nobody is refused meanwhile. `scripts/restart_time.py` tries all that, by `--debug-abort-after`, and measures it.
 
 pub mod audio;
 pub mod gpu;

@@ -51,10 +51,14 @@ const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli"]),
     ("axum", &["server"]),
     ("clap", &["cli"]),
+    // Clients that come back do not all come at once.
+    ("fastrand", &["cli"]),
     // What writes sound: FLAC, MP3, Opus in Ogg.
     ("flacenc", &["audio"]),
     ("hound", &["audio"]),
     ("indicatif", &["cli"]),
+    // Which sockets were handed over stands in the environment.
+    ("listenfd", &["cli"]),
     // What numbers and characters are to a voice.
     ("num2words", &["tts"]),
     ("nvml_wrapper", &["gpu/nvml.rs"]),

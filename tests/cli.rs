@@ -3,6 +3,7 @@
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
@@ -23,6 +24,20 @@ impl Bench {
             .env_clear()
             .env("HOME", self.dir.path())
             .envs(variables.iter().copied())
+            .current_dir(self.dir.path())
+            .output()
+            .expect("the binary runs")
+    }
+
+    /// Runs the server with so many sockets handed over, the first of which is its standard input.
+    fn serve_at(&self, first: impl Into<Stdio>, sockets: &str, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_stenopool"))
+            .arg("serve")
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.dir.path())
+            .envs([("LISTEN_FDS", sockets), ("LISTEN_FDS_FIRST_FD", "0")])
+            .stdin(first)
             .current_dir(self.dir.path())
             .output()
             .expect("the binary runs")
@@ -73,6 +88,30 @@ fn a_flag_nobody_knows_is_a_matter_of_usage() {
 fn an_address_beyond_loopback_without_a_key_is_refused() {
     let output = Bench::new().run(&["serve", "--bind", "0.0.0.0:0"], &[]);
     assert_fails(&output, 78, "0.0.0.0:0 can be reached from other machines", "--insecure");
+}
+
+#[test]
+fn a_socket_that_was_handed_over_counts_as_exposed_by_its_own_address() {
+    let socket = |address: &str| OwnedFd::from(TcpListener::bind(address).unwrap());
+    let output = Bench::new().serve_at(socket("0.0.0.0:0"), "1", &["--bind", "127.0.0.1:0"]);
+    assert_fails(&output, 78, "can be reached from other machines", "--insecure");
+    // The address of the settings means nothing then; what fails is the next thing.
+    let arguments = ["--bind", "0.0.0.0:0", "--model", "no-such-model"];
+    assert_fails(
+        &Bench::new().serve_at(socket("127.0.0.1:0"), "1", &arguments),
+        69,
+        "no-such-model",
+        "models",
+    );
+}
+
+#[test]
+fn what_is_handed_over_and_cannot_be_served_is_a_matter_of_configuration() {
+    let socket = || OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
+    let output = Bench::new().serve_at(socket(), "2", &[]);
+    assert_fails(&output, 78, "2 sockets were handed over", "one ListenStream=");
+    let output = Bench::new().serve_at(Stdio::null(), "1", &[]);
+    assert_fails(&output, 78, "fd 0 is not a socket", "one listening TCP socket");
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub use thread_engine::{RecognizerFactory, ThreadEngine};
 pub use watch::JobLimits;
 #[cfg(feature = "cuda")]
 pub use whisper::missing_cuda_library;
-pub use whisper::{Placement, WeightsSource, Whisper, WhisperSettings};
+pub use whisper::{Placement, WeightsSource, Whisper, WhisperSettings, on_fatal};
 
 use crate::audio::Span;
 use crate::pool::AcquireError;

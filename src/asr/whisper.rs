@@ -1,8 +1,9 @@
 //! whisper.cpp: one context (the weights), and for every slot a state (the working memory of one decode).
 //!
 //! The only file that knows `whisper-rs`, and the only one with `unsafe`: whisper.cpp asks through a raw pointer whether
-//! to stop, because whisper-rs 0.16's safe version of that callback is broken, and in a build for GPUs two functions are
-//! called that it does not have.
+//! to stop, because whisper-rs 0.16's safe version of that callback is broken; ggml, which ends the process when a call to
+//! its device fails, says so through a function that only C knows ([`on_fatal`]); and in a build for GPUs two functions
+//! are called that whisper-rs does not have.
 
 use super::guard::{IMPROBABLE, REPETITIVE, compression_ratio, mean_logprob};
 use super::noise::noise;
@@ -14,12 +15,15 @@ use crate::audio::{SampleRate, Span, Utterance};
 use crate::gpu::{Bytes, Footprint, HostProbe, Meter};
 use crate::pool::SlotId;
 use std::collections::HashMap;
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Once};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use whisper_rs::whisper_rs_sys::{ggml_abort, ggml_set_abort_callback};
 use whisper_rs::{
     FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperError, WhisperSegment,
     WhisperState,
@@ -36,6 +40,9 @@ pub struct WhisperSettings {
     pub beam: usize,
     /// Attention without its large intermediate matrices: less memory, and on a GPU faster.
     pub flash_attention: bool,
+    /// For those who want to see what a failing device does: after so many decodes, those of all slots together, the next
+    /// one ends the process as ggml does; `None`: none does. Warming up does not count.
+    pub abort_after: Option<u64>,
 }
 
 /// Where the weights and the slots are.
@@ -56,7 +63,7 @@ impl Placement {
 
 impl Default for WhisperSettings {
     fn default() -> Self {
-        Self { threads: 1, best_of: 1, beam: 1, flash_attention: false }
+        Self { threads: 1, best_of: 1, beam: 1, flash_attention: false, abort_after: None }
     }
 }
 
@@ -94,6 +101,7 @@ pub struct Whisper {
     settings: WhisperSettings,
     meter: Meter,
     weights: Bytes,
+    fuse: Option<Arc<Fuse>>,
 }
 
 impl Whisper {
@@ -146,7 +154,8 @@ impl Whisper {
         let context = loaded.map_err(|error| not_loaded(error.to_string()))?;
         let weights = meter.taken().since(before);
         let info = ModelInfo { name: name.into(), multilingual: context.is_multilingual(), window };
-        Ok((Self { context: Arc::new(context), window, settings, meter, weights }, info))
+        let fuse = settings.abort_after.map(|decodes| Arc::new(Fuse::of(decodes)));
+        Ok((Self { context: Arc::new(context), window, settings, meter, weights, fuse }, info))
     }
 }
 
@@ -162,6 +171,7 @@ impl RecognizerFactory for Whisper {
             window: self.window,
             settings: self.settings.clone(),
             languages: HashMap::new(),
+            fuse: self.fuse.clone(),
         };
         recognizer.warm_up().map_err(|error| failed(&error))?;
         let working = self.meter.taken().since(before);
@@ -177,6 +187,7 @@ struct WhisperRecognizer {
     settings: WhisperSettings,
     /// whisper-rs leaks the language string that it is given, so the parameters of each language are made once.
     languages: HashMap<c_int, FullParams<'static, 'static>>,
+    fuse: Option<Arc<Fuse>>,
 }
 
 impl Recognizer for WhisperRecognizer {
@@ -187,6 +198,9 @@ impl Recognizer for WhisperRecognizer {
         cancel: &CancellationToken,
         on_segment: &mut dyn FnMut(Segment),
     ) -> Result<Hypothesis, AsrError> {
+        if self.fuse.as_ref().is_some_and(|fuse| fuse.blows()) {
+            abort();
+        }
         let since = Instant::now();
         let mut best = self.attempt(utterance, options, cancel)?;
         if options.stability == Stability::Final && options.temperature <= 0.0 {
@@ -519,9 +533,100 @@ unsafe extern "C" fn abort_requested(token: *mut c_void) -> bool {
     token.is_cancelled()
 }
 
+/// Takes what ggml says last.
+type LastWords = Box<dyn Fn(&str) + Send + Sync>;
+
+/// Whom to tell that the process ends.
+static ON_FATAL: OnceLock<LastWords> = OnceLock::new();
+
+/// Has `callback` called when ggml is about to end the process, with what it says about why.
+///
+/// A call to a device that fails, or memory of it that cannot be had, is no error that comes back: ggml ends the process
+/// with SIGABRT. `callback` runs before that, on the thread that failed, whose stack is full of C: it can do what little is
+/// left to do (other threads go on meanwhile), must come to an end by itself, and cannot prevent anything. Several threads
+/// may fail, and call it, at the same time; whichever comes back first ends the process. A panic of it is contained.
+///
+/// Without a callback, ggml writes its message and where it was to standard error. The first callback stays; a later one is
+/// forgotten.
+#[allow(unsafe_code)]
+pub fn on_fatal(callback: impl Fn(&str) + Send + Sync + 'static) {
+    if ON_FATAL.set(Box::new(callback)).is_ok() {
+        // SAFETY: the function lives as long as the program. ggml writes the pointer without a lock, and reads it only when
+        // it ends the process; nobody else sets one.
+        unsafe { ggml_set_abort_callback(Some(before_abort)) };
+    }
+}
+
+/// What ggml calls before it ends the process.
+///
+/// # Safety
+///
+/// `message` must be null, or point to a string that ends with a zero and stays as it is during the call.
+#[allow(unsafe_code)]
+unsafe extern "C" fn before_abort(message: *const c_char) {
+    let Some(callback) = ON_FATAL.get() else { return };
+    if message.is_null() {
+        return tell(callback, c"ggml gives no reason");
+    }
+    // SAFETY: it is not null, and the caller keeps the string until this returns.
+    tell(callback, unsafe { CStr::from_ptr(message) });
+}
+
+/// Tells it. A panic must not unwind into C; with it, the process ends all the same.
+fn tell(callback: &dyn Fn(&str), message: &CStr) {
+    let _ = catch_unwind(AssertUnwindSafe(|| callback(message.to_string_lossy().trim())));
+}
+
+/// Ends the process, as ggml does when a call to a device fails.
+#[allow(unsafe_code)]
+fn abort() -> ! {
+    let (file, line) = (c"src/asr/whisper.rs", line!() as c_int);
+    // SAFETY: all three are strings that end with a zero, and the format takes one of them.
+    unsafe { ggml_abort(file.as_ptr(), line, c"%s".as_ptr(), c"as debug.abort_after asks for".as_ptr()) };
+    // It does not come back, which its binding does not say.
+    std::process::abort()
+}
+
+/// Lets so many decodes pass, and none after them.
+struct Fuse {
+    left: AtomicU64,
+}
+
+impl Fuse {
+    fn of(decodes: u64) -> Self {
+        Self { left: AtomicU64::new(decodes) }
+    }
+
+    /// Whether this decode is one too many.
+    fn blows(&self) -> bool {
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::RefCell;
+
+    #[test]
+    fn a_fuse_lets_as_many_decodes_pass_as_it_is_for() {
+        let fuse = Fuse::of(2);
+        assert_eq!([fuse.blows(), fuse.blows(), fuse.blows(), fuse.blows()], [false, false, true, true]);
+        assert!(Fuse::of(0).blows());
+    }
+
+    #[test]
+    fn last_words_arrive_without_the_line_feed_and_whatever_bytes_they_are_of() {
+        let heard = RefCell::new(Vec::new());
+        tell(&|message| heard.borrow_mut().push(message.to_owned()), c"ggml-cuda.cu:98: CUDA error\n");
+        tell(&|message| heard.borrow_mut().push(message.to_owned()), c"\xff");
+        assert_eq!(heard.into_inner(), ["ggml-cuda.cu:98: CUDA error", "\u{fffd}"]);
+    }
+
+    #[test]
+    fn a_panic_over_last_words_does_not_reach_c() {
+        tell(&|_| panic!("as scripted"), c"CUDA error");
+    }
 
     #[test]
     fn the_encoder_window_fits_the_utterance_and_never_exceeds_thirty_seconds() {

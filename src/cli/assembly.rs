@@ -138,7 +138,9 @@ impl Slots<'_> {
         let (model, window, placement) = (self.model.clone(), self.window(), found.placement());
         let flash_attention = self.settings.asr.flash_attention.unwrap_or(found.gpu.is_some());
         let threads = self.share.threads.into();
-        let settings = WhisperSettings { threads, flash_attention, ..WhisperSettings::default() };
+        let abort_after = self.settings.debug.abort_after;
+        let settings =
+            WhisperSettings { threads, flash_attention, abort_after, ..WhisperSettings::default() };
         let (engine, loaded) =
             off_the_runtime(move || load_engine(&model, placement, window, settings)).await?;
         let found_before = cache.get(&self.knee_key(&info));

@@ -45,6 +45,11 @@ impl Failure {
         &self.hint
     }
 
+    /// The configuration is wrong, and here is what would be right.
+    pub(super) fn configuration(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code: CONFIG, ..Self::new(message, hint) }
+    }
+
     /// A device, a model or a library is not there or does not fit, and here is what to do.
     pub(super) fn unavailable(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { code: UNAVAILABLE, ..Self::new(message, hint) }
@@ -54,7 +59,7 @@ impl Failure {
 impl From<TlsError> for Failure {
     /// A certificate that cannot be used.
     fn from(error: TlsError) -> Self {
-        Self { code: CONFIG, ..Self::new(error.to_string(), error.hint()) }
+        Self::configuration(error.to_string(), error.hint())
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct ServeFlags {
     #[command(flatten)]
     pub(super) talk: TalkFlags,
     #[command(flatten)]
+    pub(super) debug: DebugFlags,
+    #[command(flatten)]
     #[serde(flatten)]
     pub(super) recognize: RecognizeFlags,
 }
@@ -394,6 +396,14 @@ pub(super) struct GpuFlags {
     /// MiB of the device's memory that stay untouched [default: auto, a twentieth, at least 256 (512 on a GPU)]
     #[arg(long, value_name = "auto|MIB", env = "STENOPOOL_RESERVE_MIB")]
     reserve_mib: Option<String>,
+}
+
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Debug")]
+pub(super) struct DebugFlags {
+    /// After so many decodes, end the process with the next one, as a failing call to a GPU does
+    #[arg(long = "debug-abort-after", value_name = "N", env = "STENOPOOL_DEBUG_ABORT_AFTER", hide = true)]
+    abort_after: Option<u64>,
 }
 
 #[derive(Debug, Default, Args, Serialize)]

@@ -1,5 +1,6 @@
 //! `stenopool listen`: a microphone, or a recording at its own pace, into the terminal by way of a running server.
 
+mod backoff;
 mod open_items;
 pub(in crate::cli) mod recorder;
 mod screen;
@@ -10,10 +11,11 @@ use super::failure::Failure;
 use super::output;
 use super::signals::on_first_signal;
 use crate::load::{
-    ConnectError, Dictation, DictationReceiver, DictationSender, DictationSettings, Disconnected, Target,
-    Told,
+    ConnectError, Dictation, DictationEvent, DictationReceiver, DictationSender, DictationSettings,
+    Disconnected, Target, Told,
 };
 use crate::pool::LeaseScope;
+use backoff::Backoff;
 use clap::Args;
 use open_items::OpenItems;
 use screen::{Piece, Screen};
@@ -24,7 +26,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 use terminal::Resizes;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "\
@@ -42,6 +44,9 @@ final. NO_COLOR leaves only those lines.
 The first of pw-record, parecord, arecord, rec (sox) and ffmpeg that is installed records. --recorder takes any command that writes
 16-bit mono samples at 24 kHz, low byte first, to its standard output, and nothing else.
 
+When the connection is lost, it is tried again for two minutes, and what is said meanwhile is sent then, ten seconds of it at most
+from a microphone. What was being said when it was lost has no text.
+
 Ctrl-C ends what is being said, waits for its text and leaves; a second one leaves at once.";
 
 /// How long a text may take after the one before it, when nothing more is said.
@@ -52,6 +57,9 @@ const HURRY: Duration = Duration::from_secs(10);
 
 /// How long we look for the server's last word when it takes nothing any more.
 const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// For how long a lost connection is tried again: a server that has crashed may have a large model to load.
+const PERSISTENCE: Duration = Duration::from_secs(120);
 
 /// Transcribes what the microphone hears while it is spoken, by way of a running server.
 #[derive(Debug, Args)]
@@ -111,9 +119,9 @@ impl ListenCommand {
             () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
         };
         let Dictation { sender, receiver } = dictation;
-        let frames = sound.start()?;
+        let mut frames = sound.start()?;
         let mut reading = Reading::new(receiver, Display::new(self.json));
-        let outcome = reading.along(speak(sender, frames, stop.clone()), &stop).await;
+        let outcome = reading.through(&settings, sender, &mut frames, &stop).await;
         reading.display.close()?;
         outcome?;
         let failed = reading.failures > 0 && !stop.is_cancelled();
@@ -164,7 +172,7 @@ struct Spoken {
 /// Sends all frames, until there are no more or somebody stops it, and says that this is the end.
 async fn speak(
     mut sender: DictationSender,
-    mut frames: Frames,
+    frames: &mut Frames,
     stop: CancellationToken,
 ) -> Result<Spoken, Disconnected> {
     let mut broke = None;
@@ -207,6 +215,12 @@ impl Display {
         }
     }
 
+    /// Tells of something that did not come from the server.
+    fn tell(&mut self, event: &DictationEvent) -> anyhow::Result<()> {
+        // Who asked for the server's events gets no others.
+        self.screen.as_mut().map_or(Ok(()), |screen| put(screen.show(event)))
+    }
+
     fn note(&mut self, line: &str) -> anyhow::Result<()> {
         match &mut self.screen {
             Some(screen) => put(screen.note(line)),
@@ -241,19 +255,92 @@ struct Reading {
     display: Display,
     items: OpenItems,
     failures: u64,
+    /// When the server wants us back, once it has said that it goes.
+    retry_after: Duration,
+    /// How much was said over earlier connections: each counts from its own beginning.
+    said_before: Duration,
 }
 
 impl Reading {
     fn new(receiver: DictationReceiver, display: Display) -> Self {
-        Self { receiver, display, items: OpenItems::default(), failures: 0 }
+        Self {
+            receiver,
+            display,
+            items: OpenItems::default(),
+            failures: 0,
+            retry_after: Duration::ZERO,
+            said_before: Duration::ZERO,
+        }
     }
 
-    /// Shows what comes until everything that was said has its text, or takes too long.
+    /// Shows what comes until everything that was said has its text, or takes too long; over as many connections as that
+    /// takes.
+    async fn through(
+        &mut self,
+        settings: &DictationSettings,
+        mut sender: DictationSender,
+        frames: &mut Frames,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        while let Some(lost) = self.along(speak(sender, frames, stop.clone()), stop).await? {
+            let back = tokio::select! {
+                back = self.come_back(settings, lost) => back?,
+                () = stop.cancelled() => return Ok(()),
+            };
+            (sender, self.receiver) = (back.sender, back.receiver);
+            self.said_before = frames.position();
+        }
+        Ok(())
+    }
+
+    /// Tries a lost connection again.
+    async fn come_back(
+        &mut self,
+        settings: &DictationSettings,
+        lost: Disconnected,
+    ) -> anyhow::Result<Dictation> {
+        let since = Instant::now();
+        self.give_up_items(&lost)?;
+        let mut waits = Backoff::after(std::mem::take(&mut self.retry_after));
+        let mut why = lost.to_string();
+        let mut wait = waits.next(fastrand::f64());
+        self.display.note(&format!("note: {why}; trying again in {:.1} s", wait.as_secs_f32()))?;
+        while since.elapsed() + wait <= PERSISTENCE {
+            sleep(wait).await;
+            match settings.connect().await {
+                Ok(dictation) => {
+                    let gone = since.elapsed().as_secs_f32();
+                    self.display.note(&format!("note: connected again after {gone:.1} s"))?;
+                    return Ok(dictation);
+                }
+                // What does not pass by waiting. Who was a server of the right kind a moment ago is that still.
+                Err(error @ (ConnectError::Unauthorized { .. } | ConnectError::BadAddress { .. })) => {
+                    return Err(in_words(error).into());
+                }
+                Err(error) => why = error.to_string(),
+            }
+            wait = waits.next(fastrand::f64());
+        }
+        Err(parted(&why))
+    }
+
+    /// What was being said over a connection that was lost has no text any more.
+    fn give_up_items(&mut self, lost: &Disconnected) -> anyhow::Result<()> {
+        for item in self.items.lose() {
+            self.failures += 1;
+            let (code, message) = (lost.code.clone(), "the connection was lost".to_owned());
+            self.display.tell(&DictationEvent::Failed { item, code, message })?;
+        }
+        Ok(())
+    }
+
+    /// Shows what comes until everything that was said has its text, or takes too long. Gives how the connection was lost
+    /// before that, if it is worth trying again.
     async fn along(
         &mut self,
         speaking: impl Future<Output = Result<Spoken, Disconnected>>,
         stop: &CancellationToken,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Option<Disconnected>> {
         let mut speaking = pin!(speaking);
         let mut resizes = Resizes::new()?;
         let mut spoken: Option<Spoken> = None;
@@ -264,55 +351,65 @@ impl Reading {
             tokio::select! {
                 told = self.receiver.next() => match told {
                     Ok(Some(told)) => {
-                        let text_came = self.hear(&told)?;
+                        let text_came = self.hear(told)?;
                         leaves_at = leaves_at.map(|at| if text_came { Instant::now() + patience(stop) } else { at });
                     }
                     Ok(None) => return Err(parted("the server closed the connection")),
-                    Err(lost) => return Err(parted(&lost.to_string())),
+                    Err(lost) => return worth_another_try(lost, spoken.is_none(), stop),
                 },
                 done = &mut speaking, if spoken.is_none() => match done {
                     Ok(done) => {
                         spoken = Some(done);
                         leaves_at.get_or_insert(Instant::now() + patience(stop));
                     }
-                    Err(lost) => return Err(self.last_word(lost).await),
+                    Err(lost) => return match self.last_word(lost).await {
+                        Some(lost) => worth_another_try(lost, true, stop),
+                        None => Err(parted("the server takes no more audio")),
+                    },
                 },
                 () = stop.cancelled(), if !hurries => {
                     (hurries, leaves_at) = (true, Some(Instant::now() + HURRY));
                 }
-                () = sleep_until(too_late), if leaves_at.is_some() => return self.give_up(spoken, stop),
+                () = sleep_until(too_late), if leaves_at.is_some() => {
+                    return self.give_up(spoken, stop).map(|()| None);
+                }
                 () = resizes.next() => self.display.resize(),
             }
         }
-        let Some(Spoken { sender, broke }) = spoken else { return Ok(()) };
+        let Some(Spoken { sender, broke }) = spoken else { return Ok(None) };
         sender.hang_up().await;
-        broke.map_or(Ok(()), Err)
+        broke.map_or(Ok(None), Err)
     }
 
     /// Tells whether an item has come to its end.
-    fn hear(&mut self, told: &Told) -> anyhow::Result<bool> {
+    fn hear(&mut self, mut told: Told) -> anyhow::Result<bool> {
+        match &mut told.event {
+            DictationEvent::SpeechStarted { at, .. } => *at += self.said_before,
+            DictationEvent::Closing { retry_after, .. } => self.retry_after = *retry_after,
+            _ => {}
+        }
         let heard = self.items.hear(&told.event);
         self.failures += u64::from(heard.failed);
         // Who asked for the server's events gets them all.
         if self.display.is_json() || !heard.is_expected {
-            self.display.show(told)?;
+            self.display.show(&told)?;
         }
         Ok(heard.settled)
     }
 
-    /// The server knows better why it is gone; that may still lie in the socket.
-    async fn last_word(&mut self, lost: Disconnected) -> anyhow::Error {
+    /// The server knows better why it is gone; that may still lie in the socket. `None` where it went in good order.
+    async fn last_word(&mut self, lost: Disconnected) -> Option<Disconnected> {
         let listening = async {
-            while let Some(told) = self.receiver.next().await? {
-                // What cannot be shown any more is no reason to keep the cause from the user.
-                let _ = self.display.show(&told);
+            loop {
+                match self.receiver.next().await {
+                    // What cannot be shown any more is no reason to keep the cause from the user.
+                    Ok(Some(told)) => drop(self.hear(told)),
+                    Ok(None) => return None,
+                    Err(better) => return Some(better),
+                }
             }
-            Err(lost)
         };
-        match timeout(LAST_WORD, listening).await {
-            Ok(Err::<(), _>(lost)) => parted(&lost.to_string()),
-            _ => parted("the server takes no more audio"),
-        }
+        timeout(LAST_WORD, listening).await.unwrap_or(Some(lost))
     }
 
     fn give_up(&mut self, spoken: Option<Spoken>, stop: &CancellationToken) -> anyhow::Result<()> {
@@ -325,6 +422,16 @@ impl Reading {
         }
         Err(Failure::new(message, "see how busy it is: GET /pool, or `stenopool plan`").into())
     }
+}
+
+/// A lost connection, if it may come back and there is more to be said; what was said before has no text any more.
+fn worth_another_try(
+    lost: Disconnected,
+    says_more: bool,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Disconnected>> {
+    let worthy = says_more && lost.may_pass() && !stop.is_cancelled();
+    if worthy { Ok(Some(lost)) } else { Err(parted(&lost.to_string())) }
 }
 
 fn patience(stop: &CancellationToken) -> Duration {

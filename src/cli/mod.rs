@@ -6,8 +6,10 @@ mod device;
 mod doctor;
 mod failure;
 mod flags;
+mod inherited;
 mod knees;
 mod language_model;
+mod last_words;
 mod listen;
 mod loadtest;
 mod models;
@@ -25,6 +27,7 @@ use crate::config::{self, ConfigError, Settings};
 use crate::telemetry;
 use clap::{Args, Parser, Subcommand};
 use flags::{LogFlags, RecognizeFlags, ServeFlags, SpeakFlags, StoreFlags};
+use inherited::Inherited;
 use listen::ListenCommand;
 use loadtest::LoadtestCommand;
 use models::ModelsCommand;
@@ -108,17 +111,18 @@ struct With<F: Args, C: Args> {
 /// Runs the command line and says how it went.
 pub fn run() -> ExitCode {
     privacy::opt_out_of_telemetry();
+    let inherited = Inherited::take();
     let Cli { config, log, command } = Cli::parse();
     let given = Given { config, log };
-    command.run(&given).unwrap_or_else(|error| failure::report(&error))
+    command.run(&given, inherited).unwrap_or_else(|error| failure::report(&error))
 }
 
 impl Command {
-    fn run(self, given: &Given) -> anyhow::Result<ExitCode> {
+    fn run(self, given: &Given, inherited: Inherited) -> anyhow::Result<ExitCode> {
         match self {
             Self::Serve(flags) => {
                 let settings = given.settings(&flags, "info")?;
-                block_on(serve::run(settings))
+                block_on(serve::run(settings, inherited))
             }
             Self::Transcribe(With { command, flags }) => {
                 let settings = given.settings(&flags, "warn")?;
@@ -292,6 +296,7 @@ mod tests {
             "--vad-longest-s=5",
             "--device=cpu",
             "--reserve-mib=0",
+            "--debug-abort-after=1",
             "--log=debug",
             "--log-format=json",
         ];
@@ -304,6 +309,7 @@ mod tests {
         assert_eq!(settings.server.limits.live, LiveSettings::OFF);
         assert!((settings.endpoint.threshold - 0.4).abs() < 1e-6);
         assert!(!settings.log.format.is_for_people());
+        assert_eq!(settings.debug.abort_after, Some(1));
         let mut serve = Cli::command();
         let known = serve.find_subcommand_mut("serve").expect("it is a command").get_arguments().count();
         // All but `--key-file`, which would have to exist, and the two of a certificate, which is made here; and the two of the

@@ -3,11 +3,13 @@
 use super::assembly::{Assembly, Purpose, assemble, demo_notice, pull_command};
 use super::certificate::Certificate;
 use super::failure::Failure;
+use super::inherited::Inherited;
 use super::language_model::language_model;
+use super::last_words::LastWords;
 use super::output;
 use super::signals::on_first_signal;
 use super::voices;
-use crate::asr::{Capacity, Supervisor};
+use crate::asr::{Capacity, Supervisor, on_fatal};
 use crate::config::{EdgeSettings, Settings};
 use crate::gpu::{Binding, DeviceKind, Sizing};
 use crate::pool::Allocator;
@@ -16,6 +18,7 @@ use crate::session::{Assistant, Frontend};
 use crate::vad::EndpointSettings;
 use anyhow::Context;
 use std::fmt::Write;
+use std::future::pending;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
@@ -25,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-/// Serves until a signal comes.
+/// Serves until a signal comes, at the socket that was handed over, or at one of its own.
 ///
 /// The socket is bound first, so that an address in use is told before a model is loaded; connections that come
 /// early wait in its backlog.
@@ -33,14 +36,23 @@ use tracing::{info, warn};
 /// # Errors
 ///
 /// Everything that keeps the server from starting, or that ends it before its time.
-pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(mut settings: Settings, inherited: Inherited) -> anyhow::Result<ExitCode> {
+    let inherited = inherited.listener()?;
+    if let Some((_, address)) = inherited {
+        info!(%address, setting = %settings.server.bind, "serving at the socket that was handed over");
+        settings.server.bind = address;
+    }
     settings.check_exposure()?;
     settings.warnings.iter().for_each(|warning| warn!("{warning}"));
     let certificate = Certificate::open(settings.server.tls.as_ref(), settings.server.bind.ip())?;
-    let listener = bind(settings.server.bind).await?;
+    let listener = match inherited {
+        Some((listener, _)) => listener,
+        None => bind(settings.server.bind).await?,
+    };
     let address = listener.local_addr().context("the socket has no address")?;
+    let (stopping, crashing) = (CancellationToken::new(), CancellationToken::new());
+    let last_words = last_words(&crashing, &stopping);
     // Voices that live on a device are there before the slots are counted.
-    let stopping = CancellationToken::new();
     let studio = voices::for_server(&settings).await?;
     let (model, warm_up) =
         language_model(settings.llm.clone(), &settings.server.limits.talk.instructions, &stopping)?;
@@ -55,16 +67,31 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let grace = settings.server.shutdown_grace;
     let server = Server {
         stopping,
+        crashing,
         ..assemble_server(settings.server, settings.endpoint, &supervisor, frontend, assistant)
     };
     let server = Arc::new(server);
     stop_on_signals(server.stopping.clone(), server.lanes.allocator().clone())?;
-    serve_over(listener, certificate.map(|certificate| certificate.tls), server, grace)
-        .await
-        .context("the server ended before its time")?;
+    let crashing = server.crashing.clone();
+    last_words.set_audience(true);
+    let outcome = serve_over(listener, certificate.map(|certificate| certificate.tls), server, grace).await;
+    last_words.set_audience(false);
+    outcome.context("the server ended before its time")?;
+    if crashing.is_cancelled() {
+        // The thread that failed ends the process, and how that ended is told by its signal.
+        pending::<()>().await;
+    }
     supervisor.stop().await;
     info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has everybody told when the engine ends the process.
+fn last_words(crashing: &CancellationToken, stopping: &CancellationToken) -> Arc<LastWords> {
+    let last_words = Arc::new(LastWords::new(crashing.clone(), stopping.clone()));
+    let words = Arc::clone(&last_words);
+    on_fatal(move |message| words.say(message));
+    last_words
 }
 
 /// What the handlers work with.
@@ -85,6 +112,7 @@ fn assemble_server(
         keys: Keyring::new(edge.keys),
         settings: ServerSettings { endpoint, ..edge.limits },
         stopping: CancellationToken::new(),
+        crashing: CancellationToken::new(),
         cut_off: CancellationToken::new(),
         sessions: TaskTracker::new(),
     }

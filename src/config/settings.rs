@@ -42,6 +42,8 @@ pub struct Settings {
     pub llm: Option<LlmSettings>,
     /// What is logged.
     pub log: LogSettings,
+    /// What only those want who look for defects.
+    pub debug: DebugSettings,
     /// What the user should know although it is no error, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -118,6 +120,16 @@ pub struct DeviceSettings {
     pub reserve: Option<Bytes>,
 }
 
+/// What only those want who look for defects, the table `[debug]`. `--help` does not show its flags, and a server that has
+/// any of it set says so when it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DebugSettings {
+    /// `abort_after = N`, `--debug-abort-after N`: after N decodes (interim ones and those of files count, warming up does
+    /// not) the next one ends the process, by the way that a failing call to a GPU takes; `None`: none does. To see what
+    /// clients and whatever starts the server again make of it.
+    pub abort_after: Option<u64>,
+}
+
 /// How the recognizer works.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AsrSettings {
@@ -156,7 +168,8 @@ impl TryFrom<Raw> for Settings {
 
     fn try_from(raw: Raw) -> Result<Self, Self::Error> {
         Ok(Self {
-            warnings: raw.server.key_file.as_deref().and_then(readable_by_others).into_iter().collect(),
+            warnings: raw.warnings(),
+            debug: DebugSettings { abort_after: raw.debug.abort_after },
             slots: (&raw.pool).try_into()?,
             server: EdgeSettings::new(raw.server, &raw.pool, &raw.live, raw.talk)?,
             models: raw.models.try_into()?,
@@ -168,6 +181,15 @@ impl TryFrom<Raw> for Settings {
             llm: llm::language_model(&raw.llm)?,
             log: raw.log.try_into()?,
         })
+    }
+}
+
+impl Raw {
+    fn warnings(&self) -> Vec<String> {
+        let keys = self.server.key_file.as_deref().and_then(readable_by_others);
+        let abort =
+            |decodes| format!("debug.abort_after is set: this process ends itself after {decodes} decodes");
+        keys.into_iter().chain(self.debug.abort_after.map(abort)).collect()
     }
 }
 

@@ -253,6 +253,23 @@ pub struct Disconnected {
 }
 
 impl Disconnected {
+    /// Whether the server, or another one in its place, may well take us again in a moment: it goes away, is full, or the
+    /// network broke. Any other reason is one that stays.
+    pub fn may_pass(&self) -> bool {
+        // 1001 and 1012, with our own server's reasons for them and without any.
+        const PASSING: [&str; 8] = [
+            "closed_1001",
+            "closed_1012",
+            "connection_lost",
+            "crashed",
+            REJECTED,
+            "session_lifetime",
+            "shutdown",
+            "stalled",
+        ];
+        PASSING.contains(&self.code.as_str())
+    }
+
     fn connection(reason: impl Into<String>) -> Self {
         Self { code: "connection_lost".to_owned(), reason: reason.into() }
     }

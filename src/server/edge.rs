@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span};
 use uuid::Uuid;
 
@@ -31,16 +32,24 @@ impl RequestId {
     }
 }
 
-/// Names the request, logs how it ended, and answers for a handler that panicked.
-pub(super) async fn observe(mut request: Request, next: Next) -> Response {
+/// Names the request, logs how it ended, and answers for a handler that panicked, and for all once the process is about to
+/// end against its will.
+pub(super) async fn observe(
+    State(crashing): State<CancellationToken>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id = RequestId::mint();
     let span = info_span!("request", id = id.as_str());
     let log = RequestLog::begin(&request);
     request.extensions_mut().insert(id.clone());
     async {
         // A panic ends this request's future and nothing it shares: locks recover from poison, leases drop.
-        let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-        let mut response = answer.unwrap_or_else(|_| ApiError::panicked().into_response());
+        let answering = AssertUnwindSafe(next.run(request)).catch_unwind();
+        let mut response = match crashing.run_until_cancelled(answering).await {
+            Some(answer) => answer.unwrap_or_else(|_| ApiError::panicked().into_response()),
+            None => ApiError::crashed().into_response(),
+        };
         log.end(&response);
         let id = HeaderValue::from_str(id.as_str()).expect("a UUID is ASCII");
         response.headers_mut().insert(REQUEST_ID, id);
@@ -123,10 +132,17 @@ mod tests {
         panic!("a defect");
     }
 
+    /// Observes requests, with the means to let the process come to its end.
+    fn observed(router: Router) -> (CancellationToken, TowerToHyperService<Router>) {
+        let crashing = CancellationToken::new();
+        let router = router.layer(middleware::from_fn_with_state(crashing.clone(), observe));
+        (crashing, TowerToHyperService::new(router))
+    }
+
     #[tokio::test]
     async fn a_handler_that_panics_answers_500_and_harms_nobody_else() {
         let router = Router::new().route("/", get(defective)).route("/fine", get(|| async { "fine" }));
-        let service = TowerToHyperService::new(router.layer(middleware::from_fn(observe)));
+        let (_crashing, service) = observed(router);
         let request = |path| Request::get(path).body(Body::empty()).unwrap();
         let response = service.call(request("/")).await.unwrap();
         assert_eq!(response.status().as_u16(), 500);
@@ -134,5 +150,23 @@ mod tests {
         let body = to_bytes(response.into_body(), 1000).await.unwrap();
         assert!(body.starts_with(br#"{"error":{"code":"internal_error""#), "{body:?}");
         assert_eq!(service.call(request("/fine")).await.unwrap().status().as_u16(), 200);
+    }
+
+    #[tokio::test]
+    async fn a_request_in_progress_is_told_to_come_back_when_the_process_is_about_to_end() {
+        let (crashing, service) = observed(Router::new().route("/", get(std::future::pending::<Response>)));
+        let ask = || service.call(Request::get("/").body(Body::empty()).unwrap());
+        let mut in_progress = ask();
+        assert!(futures_util::poll!(&mut in_progress).is_pending());
+        crashing.cancel();
+        for asked in [in_progress, ask()] {
+            let response = asked.await.unwrap();
+            assert_eq!(
+                (response.status().as_u16(), &response.headers()["retry-after"]),
+                (503, &HeaderValue::from(2))
+            );
+            let body = to_bytes(response.into_body(), 1000).await.unwrap();
+            assert!(body.starts_with(br#"{"error":{"code":"crashed""#), "{body:?}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The matches have no catch-all: a new variant does not compile until somebody has decided what clients see.
 
+use super::BACK_AFTER_CRASH;
 use super::form::FormError;
 use super::keys::KeyError;
 use super::models::UnknownModel;
@@ -61,6 +62,14 @@ impl ApiError {
     pub(crate) fn panicked() -> Self {
         let message = "this request met a defect of the server; others are not affected";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+    }
+
+    /// A request that is not finished because the process is about to end.
+    pub(crate) fn crashed() -> Self {
+        let message =
+            "the server has failed and starts again; this request was not finished, and may be repeated";
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "crashed", message);
+        error.retry_after(Some(BACK_AFTER_CRASH))
     }
 
     fn about(mut self, param: Option<&'static str>) -> Self {

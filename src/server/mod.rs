@@ -46,6 +46,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// When clients should come back after the process has ended against its will. Whatever started the server starts it again,
+/// which takes as long as its model takes to load; `scripts/restart_time.py` measures that.
+const BACK_AFTER_CRASH: Duration = Duration::from_secs(2);
+
 /// Limits and defaults of the edge.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
@@ -154,6 +158,9 @@ pub struct Server {
     pub settings: ServerSettings,
     /// Cancelled when the server begins to stop.
     pub stopping: CancellationToken,
+    /// Cancelled before `stopping` when the process is about to end against its will, in a fraction of a second: everybody
+    /// is told, and what is unread stays so.
+    pub crashing: CancellationToken,
     /// Cancelled when those who are still inside have to go: sessions fail what they have not read, and close.
     pub cut_off: CancellationToken,
     /// Sessions that outlive their HTTP upgrade; waited for on shutdown.
@@ -178,6 +185,6 @@ pub fn router(server: Arc<Server>) -> Router {
         .merge(for_callers)
         .fallback(edge::not_found)
         .method_not_allowed_fallback(edge::wrong_method)
-        .layer(middleware::from_fn(edge::observe))
+        .layer(middleware::from_fn_with_state(server.crashing.clone(), edge::observe))
         .with_state(server)
 }

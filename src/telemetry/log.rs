@@ -7,6 +7,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 use tracing_subscriber::util::SubscriberInitExt;
 
+/// Under which name ggml writes to the log.
+const GGML: &str = "whisper_rs::ggml_logging_hook";
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -42,8 +45,9 @@ impl LogSettings {
         let bare = ["off", "error", "warn", "info", "debug", "trace"].contains(&level);
         let filter = match level {
             "off" | "error" => level.to_owned(),
-            // It calls every decode that was told to stop an error; what really fails, we say ourselves.
-            "warn" | "info" => format!("warn,whisper_rs=off,stenopool={level}"),
+            // whisper.cpp calls every decode that was told to stop an error; what really fails, we say ourselves. Below it,
+            // ggml says why a call to a device failed, before it ends the process.
+            "warn" | "info" => format!("warn,whisper_rs=off,{GGML}=error,stenopool={level}"),
             _ if bare => format!("warn,stenopool={level}"),
             _ => level.to_owned(),
         };
@@ -79,7 +83,8 @@ mod tests {
 
     #[test]
     fn whisper_is_heard_only_by_those_who_look_for_a_defect() {
-        assert_eq!(LogSettings::filter_for("info").as_deref(), Some("warn,whisper_rs=off,stenopool=info"));
+        let expected = "warn,whisper_rs=off,whisper_rs::ggml_logging_hook=error,stenopool=info";
+        assert_eq!(LogSettings::filter_for("info").as_deref(), Some(expected));
     }
 
     #[test]

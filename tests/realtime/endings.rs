@@ -261,6 +261,30 @@ async fn what_outlasts_the_grace_period_is_cut_off_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_crashing_server_says_so_leaves_what_is_unread_and_closes_with_1012() {
+    let served = serve(stuck_after_one).await;
+    let mut client = manual_client(&served).await;
+    speak(&mut client, [13]).await;
+    client.until(COMPLETED).await;
+    // One is being read, one waits.
+    speak(&mut client, [40, 40]).await;
+    client.until("input_audio_buffer.committed").await;
+    client.until("input_audio_buffer.committed").await;
+    let mut bystander = manual_client(&served).await;
+    served.crash();
+    let (events, close) = client.rest().await;
+    assert_eq!(close, (CloseCode::Restart, "crashed".to_owned()));
+    let closing = events.iter().find(|event| event["type"] == "pool.session.closing");
+    let closing = closing.expect("it says that it goes");
+    assert_eq!(closing["reason"], "crashed");
+    assert_eq!((&closing["retry_after_ms"], &closing["closes_in_ms"]), (&json!(2_000), &json!(0)));
+    let of = |kind: &str| events.iter().filter(|event| event["type"] == kind).count();
+    assert_eq!((of(FAILED), of("pool.session.closing")), (2, 1));
+    assert_eq!(bystander.rest().await.1, (CloseCode::Restart, "crashed".to_owned()));
+    served.stopped().await;
+}
+
+#[tokio::test]
 async fn a_client_that_is_not_there_does_not_hold_up_the_end() {
     let served = serve_with_grace(|_, _| Act::Never, settings(), Duration::from_millis(50)).await;
     let mut client = manual_client(&served).await;

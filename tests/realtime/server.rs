@@ -102,6 +102,7 @@ fn server_on(lanes: Lanes, settings: ServerSettings, keys: Vec<KeyEntry>) -> Ser
         keys: Keyring::new(keys),
         settings,
         stopping: CancellationToken::new(),
+        crashing: CancellationToken::new(),
         cut_off: CancellationToken::new(),
         sessions: TaskTracker::new(),
     }
@@ -130,6 +131,12 @@ impl Served {
     /// Begins to stop, as on a signal.
     pub(crate) fn stop(&self) {
         self.server.stopping.cancel();
+    }
+
+    /// Begins to end against its will.
+    pub(crate) fn crash(&self) {
+        self.server.crashing.cancel();
+        self.stop();
     }
 
     /// Waits until it has stopped.

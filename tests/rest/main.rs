@@ -64,6 +64,7 @@ impl Stage {
             keys: Keyring::new(self.keys),
             settings: self.settings,
             stopping: CancellationToken::new(),
+            crashing: CancellationToken::new(),
             cut_off: CancellationToken::new(),
             sessions: TaskTracker::new(),
         });

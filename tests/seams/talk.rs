@@ -45,6 +45,7 @@ async fn serve(readers: impl RecognizerFactory + 'static) -> SocketAddr {
         keys: Keyring::new(Vec::new()),
         settings: ServerSettings::default(),
         stopping: CancellationToken::new(),
+        crashing: CancellationToken::new(),
         cut_off: CancellationToken::new(),
         sessions: TaskTracker::new(),
     });

@@ -1,9 +1,11 @@
 //! `stenopool listen` by way of a whole server: its standard output is a pipe here, so that only final texts are written.
 
-use super::eval::reliable;
+use super::crash::FINALS_ALONE;
+use super::eval::{Recording, reliable};
 use super::server::Server;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 
 fn listen(server: &Server, arguments: &[&str]) -> Command {
@@ -68,6 +70,54 @@ fn what_a_recorder_writes_is_heard_and_ctrl_c_ends_what_is_being_said_and_waits_
     lines.read_to_string(&mut rest).expect("it is text");
     assert_eq!(running.wait().expect("it is our child").code(), Some(0), "{rest}");
     assert!(rest.contains(&recording.text), "{rest}");
+}
+
+/// Recordings one after the other, with a second and a half of silence behind each.
+fn joined(recordings: &[Recording]) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".wav").tempfile().expect("there is a folder for it");
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 16_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(file.path(), spec).expect("it can be written");
+    for recording in recordings {
+        for sample in [recording.pcm16(), vec![0; 48_000]].concat().chunks(2) {
+            writer.write_sample(i16::from_le_bytes([sample[0], sample[1]])).expect("it can be written");
+        }
+    }
+    writer.finalize().expect("it can be written");
+    file
+}
+
+#[test]
+fn who_listens_while_the_server_crashes_goes_on_with_the_next_one_and_is_told_what_was_lost() {
+    let shop = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
+    let mut server = Server::start_at(&shop, &[&FINALS_ALONE[..], &["--debug-abort-after=1"]].concat());
+    let recordings = &reliable()[..3];
+    let file = joined(recordings);
+    let path = file.path().to_str().expect("it is text");
+    let listening = listen(&server, &["--file", path]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let listening = listening.expect("the binary starts");
+    assert!(!server.ended().success(), "its second decode is too many");
+    let _server = Server::start_at(&shop, &FINALS_ALONE);
+    let output = listening.wait_with_output().expect("it is our child");
+    let texts = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        texts.lines().collect::<Vec<_>>(),
+        [&*recordings[0].text, &*recordings[2].text],
+        "{}",
+        told(&output)
+    );
+    let said = [
+        "no text for what was said",
+        "closes the session: crashed",
+        "trying again in ",
+        "connected again after ",
+    ];
+    assert!(said.iter().all(|words| told(&output).contains(words)), "{}", told(&output));
+    assert_eq!(output.status.code(), Some(1), "one of three has no text");
 }
 
 /// From 16 to 24 kHz, by straight lines between samples.

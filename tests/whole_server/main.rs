@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod crash;
 mod eval;
 #[path = "../rest/client.rs"]
 #[allow(dead_code, reason = "the tests of the edge use more of it")]

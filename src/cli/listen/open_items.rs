@@ -51,6 +51,11 @@ impl OpenItems {
         }
     }
 
+    /// Forgets those that were open, because the connection is gone that they came through; gives their names.
+    pub(super) fn lose(&mut self) -> BTreeSet<String> {
+        std::mem::take(self).open
+    }
+
     /// Whether nothing more comes: all items are known, and all have come to their end.
     pub(super) fn are_settled(&self) -> bool {
         self.cleared && self.open.is_empty()
@@ -105,6 +110,20 @@ mod tests {
         for (events, expected) in cases {
             assert_eq!(settled(events), expected, "{events}");
         }
+    }
+
+    #[test]
+    fn what_was_open_on_a_lost_connection_is_not_waited_for_on_the_next_one() {
+        let mut items = OpenItems::default();
+        for item in ["a", "b"].map(named) {
+            items.hear(&DictationEvent::Committed { item });
+        }
+        items.hear(&DictationEvent::Final { item: named("a"), text: String::new() });
+        items.hear(&DictationEvent::Cleared);
+        assert_eq!(items.lose(), [named("b")].into());
+        assert!(!items.are_settled(), "the next server has not answered yet");
+        items.hear(&DictationEvent::Cleared);
+        assert!(items.are_settled());
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Screen {
             }
             DictationEvent::Granted => self.waiting = None,
             DictationEvent::Interims { paused } => return Some(Piece::Note(interims(*paused).to_owned())),
-            DictationEvent::Closing { reason } => {
+            DictationEvent::Closing { reason, .. } => {
                 let line = format!("note: the server closes the session: {reason}");
                 return Some(Piece::Note(clean(&line)));
             }

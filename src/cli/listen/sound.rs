@@ -73,11 +73,11 @@ impl Sound {
         match self {
             Self::File(reader, path) => {
                 thread::Builder::new().name("file".into()).spawn(move || play(*reader, &path, &sink))?;
-                Ok(Frames { source, pace: Some((Instant::now(), 0)), recorder: None })
+                Ok(Frames { source, pace: Some((Instant::now(), 0)), given: 0, recorder: None })
             }
             Self::Recorder(command, name) => {
                 let recorder = record(command, name, sink)?;
-                Ok(Frames { source, pace: None, recorder: Some(recorder) })
+                Ok(Frames { source, pace: None, given: 0, recorder: Some(recorder) })
             }
         }
     }
@@ -90,6 +90,8 @@ pub(super) struct Frames {
     source: mpsc::Receiver<anyhow::Result<Bytes>>,
     /// Since when frames are played, and how many were; a recorder keeps its own pace.
     pace: Option<(Instant, u32)>,
+    /// How many bytes were given out.
+    given: u64,
     /// Ended with this value.
     #[cfg_attr(not(test), expect(dead_code, reason = "it is kept for its destructor"))]
     recorder: Option<Running>,
@@ -108,7 +110,16 @@ impl Frames {
             sleep_until(due).await;
             *played += 1;
         }
-        self.source.recv().await
+        let frame = self.source.recv().await;
+        if let Some(Ok(frame)) = &frame {
+            self.given += frame.len() as u64;
+        }
+        frame
+    }
+
+    /// How much sound was given out.
+    pub(super) fn position(&self) -> Duration {
+        Duration::from_micros(self.given * 1_000_000 / (2 * u64::from(Dictation::rate().hertz())))
     }
 }
 
@@ -283,6 +294,7 @@ mod tests {
         // All of it, at 24 instead of 16 kHz; that it is over shows one frame later.
         assert_eq!(bytes / 2, 47_164 * 3 / 2);
         assert_eq!(began.elapsed(), FRAME * 75);
+        assert_eq!(frames.position(), Duration::from_micros(47_164 * 1_000_000 / 16_000));
     }
 
     #[test]

@@ -269,6 +269,8 @@ pub enum DictationEvent {
     Closing {
         /// Why.
         reason: String,
+        /// When to come back; zero where the server does not say.
+        retry_after: Duration,
     },
     /// An error that did not end the session.
     Trouble {
@@ -309,7 +311,10 @@ impl DictationEvent {
             "pool.lease.granted" => Self::Granted,
             "pool.interims.paused" => Self::Interims { paused: true },
             "pool.interims.resumed" => Self::Interims { paused: false },
-            "pool.session.closing" => Self::Closing { reason: text("reason") },
+            "pool.session.closing" => Self::Closing {
+                reason: text("reason"),
+                retry_after: millis(number("retry_after_ms").unwrap_or_default()),
+            },
             "error" => {
                 let Problem { code, message } = Problem::of(&event["error"]);
                 Self::Trouble { code, message }

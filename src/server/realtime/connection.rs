@@ -81,7 +81,7 @@ pub(super) async fn serve(socket: WebSocket, visit: Visit) {
     let (settings, abandon) = (&server.settings, server.cut_off.child_token());
     let scribe = Scribe::new(&id.simple().to_string());
     let mut writer =
-        Writer::new(&mut sink, scribe, Conversation::new(&id, dialect), settings, abandon.clone());
+        Writer::new(&mut sink, scribe, Conversation::new(&id, dialect), &server, abandon.clone());
     let reader = Reader {
         stream: &mut stream,
         id: name,

@@ -153,10 +153,14 @@ pub(super) enum ServerEvent {
     InterimsPaused,
     #[serde(rename = "pool.interims.resumed")]
     InterimsResumed,
+    /// The server is about to close. What was committed gets its text first, or `failed`.
     #[serde(rename = "pool.session.closing")]
     Closing {
+        /// `shutdown`, `session_idle`, `session_lifetime`; or `crashed`: the process ends against its will, within half a
+        /// second, and is started again. With it go all sessions that it knew, also those that could be resumed: what
+        /// names them means nothing to the next process, so clients begin a new one.
         reason: &'static str,
-        /// When to come back; 0: at once.
+        /// When to come back; 0: at once. Clients that all come at the same moment add a random part of it.
         retry_after_ms: u64,
         /// When it happens, unless (for `idle`) something comes before; `null`: when all that was said has its text.
         closes_in_ms: Option<u64>,

@@ -5,7 +5,7 @@ use super::config::SessionType;
 use super::conversation::Conversation;
 use super::fault::Fault;
 use super::server_event::{Scribe, ServerEvent};
-use crate::server::ServerSettings;
+use crate::server::{BACK_AFTER_CRASH, Server, ServerSettings};
 use crate::session::{SessionEvent, SessionEvents, at};
 use crate::telemetry::metrics;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
@@ -17,6 +17,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+
+/// How long what is left unread is told of when the process is about to end: it has half a second in all.
+const CRASH: Duration = Duration::from_millis(150);
 
 /// What the reader has to say to the client.
 #[derive(Debug)]
@@ -55,6 +58,7 @@ impl Farewell {
     const ENDED: Self = Self { code: close_code::NORMAL, reason: "" };
     const CUT_OFF: Self = Self { code: close_code::AWAY, reason: "shutdown" };
     const DEAF: Self = Self { code: close_code::ERROR, reason: "session_failed" };
+    const CRASHED: Self = Self { code: close_code::RESTART, reason: "crashed" };
 }
 
 /// Why there is nothing more to write.
@@ -77,6 +81,8 @@ pub(super) struct Writer<'a> {
     broken_off: Option<Instant>,
     /// Has the session leave what it has not read.
     abandon: CancellationToken,
+    /// The process is about to end.
+    crashing: CancellationToken,
     farewell: Option<Farewell>,
 }
 
@@ -86,10 +92,10 @@ impl<'a> Writer<'a> {
         sink: &'a mut SplitSink<WebSocket, Message>,
         scribe: Scribe,
         conversation: Conversation,
-        settings: &ServerSettings,
+        server: &Server,
         abandon: CancellationToken,
     ) -> Self {
-        let ServerSettings { slow_client, last_words, .. } = *settings;
+        let ServerSettings { slow_client, last_words, .. } = server.settings;
         Self {
             sink,
             scribe,
@@ -98,13 +104,25 @@ impl<'a> Writer<'a> {
             last_words,
             broken_off: None,
             abandon,
+            crashing: server.crashing.clone(),
             farewell: None,
         }
     }
 
     /// Writes until the session or the reader ends the connection, or the client does not take it any more.
     pub(super) async fn run(mut self, mut events: SessionEvents, mut replies: mpsc::Receiver<Reply>) {
-        if let Ended::Closing(Farewell { code, reason }) = self.write_all(&mut events, &mut replies).await {
+        let crashing = self.crashing.clone();
+        let written = tokio::select! {
+            // Before the reader's word that the server stops, which comes with it.
+            biased;
+            () = crashing.cancelled() => None,
+            ended = self.write_all(&mut events, &mut replies) => Some(ended),
+        };
+        let ended = match written {
+            Some(ended) => ended,
+            None => self.crash(&mut events).await,
+        };
+        if let Ended::Closing(Farewell { code, reason }) = ended {
             let frame = CloseFrame { code, reason: reason.into() };
             let _ = self.send(Message::Close(Some(frame))).await;
         }
@@ -130,6 +148,25 @@ impl<'a> Writer<'a> {
             if written.is_err() {
                 return Ended::Gone;
             }
+        }
+    }
+
+    /// Says that the process is about to end, and what stays unread because of that.
+    async fn crash(&mut self, events: &mut SessionEvents) -> Ended {
+        let retry_after_ms = BACK_AFTER_CRASH.as_millis() as u64;
+        let closing = ServerEvent::Closing { reason: "crashed", retry_after_ms, closes_in_ms: Some(0) };
+        self.abandon.cancel();
+        let telling = async {
+            self.write(closing).await?;
+            while let Some(event) = events.recv().await {
+                self.tell(event).await?;
+            }
+            Ok(())
+        };
+        match timeout(CRASH, telling).await {
+            Ok(Err(Gone)) => Ended::Gone,
+            // A session that does not come to an end is none that could be waited for.
+            Ok(Ok(())) | Err(_) => Ended::Closing(Farewell::CRASHED),
         }
     }
 

@@ -24,7 +24,7 @@ fn event(line: &str) -> DictationEvent {
         "go" => DictationEvent::Granted,
         "pause" => DictationEvent::Interims { paused: true },
         "resume" => DictationEvent::Interims { paused: false },
-        "closing" => DictationEvent::Closing { reason: text },
+        "closing" => DictationEvent::Closing { reason: text, retry_after: Duration::ZERO },
         "x" => DictationEvent::Trouble { code: "x".into(), message: text },
         "other" => DictationEvent::Other,
         _ if head.starts_with('#') => {

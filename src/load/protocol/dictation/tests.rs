@@ -113,7 +113,11 @@ fn events_are_understood_and_kept_as_they_came() {
         (r#"{"type":"pool.interims.resumed"}"#, DictationEvent::Interims { paused: false }),
         (
             r#"{"type":"pool.session.closing","reason":"idle"}"#,
-            DictationEvent::Closing { reason: "idle".into() },
+            DictationEvent::Closing { reason: "idle".into(), retry_after: Duration::ZERO },
+        ),
+        (
+            r#"{"type":"pool.session.closing","reason":"crashed","retry_after_ms":2000}"#,
+            DictationEvent::Closing { reason: "crashed".into(), retry_after: Duration::from_secs(2) },
         ),
         (
             r#"{"type":"error","error":{"code":"x","message":"y"}}"#,
