@@ -316,3 +316,39 @@ fn a_server_whose_log_nobody_reads_serves_and_stops_all_the_same() {
     assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
     assert_eq!(server.process.wait().expect("it ends").code(), Some(0));
 }
+
+#[test]
+fn the_health_of_a_server_is_asked_for_without_curl() {
+    let server = Serving::unread();
+    let bench = Bench::new();
+    let url = format!("http://{}", server.address);
+    assert_eq!(stdout(&bench.run(&["health", "--url", &url], &[])), "ok\n");
+    // Where nothing is said, the server with the same settings is meant.
+    assert_eq!(stdout(&bench.run(&["health", "--ready"], &[("STENOPOOL_BIND", &server.address)])), "ready\n");
+    drop(server);
+    assert_fails(&bench.run(&["health", "--url", &url], &[]), 1, "cannot reach http://127.0.0.1:", "its log");
+}
+
+/// What `health` says to these settings, when there is no such server: they are understood first.
+fn assert_understood(settings: &str) {
+    let bench = Bench::new();
+    bench.write("settings.toml", settings);
+    let output = bench.run(&["health", "--config", "settings.toml", "--url", "http://127.0.0.1:1"], &[]);
+    assert_fails(&output, 1, "cannot reach http://127.0.0.1:1", "its log");
+}
+
+#[test]
+fn the_settings_of_an_installed_server_are_understood() {
+    let settings = include_str!("../deploy/stenopool.toml");
+    assert_understood(settings);
+    // Also those that are suggested in comments, but for the key file, which would have to be there.
+    let suggested: String = settings.lines().filter(|line| !line.contains("key_file")).map(suggestion).collect();
+    assert!(suggested.contains("\nreserve_mib = "), "{suggested}");
+    assert_understood(&suggested);
+}
+
+/// A line, without the `#` before it if a setting stands behind it.
+fn suggestion(line: &str) -> String {
+    let bare = line.strip_prefix("# ").filter(|rest| rest.starts_with('[') || rest.contains(" = "));
+    format!("{}\n", bare.unwrap_or(line))
+}

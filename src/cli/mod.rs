@@ -6,6 +6,7 @@ mod device;
 mod doctor;
 mod failure;
 mod flags;
+mod health;
 mod inherited;
 mod knees;
 mod language_model;
@@ -58,6 +59,7 @@ Examples:
   stenopool listen                                the microphone into the terminal, by way of a running server
   stenopool loadtest --url http://127.0.0.1:8080 --audio DIR --clients 20
   stenopool doctor                                what was found, what is missing, what to do
+  stenopool health                                is the server with these settings well?
 
 Every setting is a flag, an environment variable (STENOPOOL_…, shown by --help) and a key of the file that --config names:
 a flag counts more than a variable, a variable more than the file. A file has a table for each group of flags:
@@ -93,6 +95,8 @@ enum Command {
     Models(With<StoreFlags, ModelsCommand>),
     /// Look for everything the server needs, and say what is missing
     Doctor(With<ServeFlags, doctor::DoctorCommand>),
+    /// Ask a running server whether it is well, as a health check does
+    Health(With<ServeFlags, health::HealthCommand>),
     /// Let many virtual people talk to a server, and see how it does
     Loadtest(With<StoreFlags, LoadtestCommand>),
     /// Tell how many people fit on how many slots, and how long they wait
@@ -140,6 +144,10 @@ impl Command {
             Self::Doctor(With { command, flags }) => {
                 let settings = given.settings(&flags, "error")?;
                 block_on(command.run(settings))
+            }
+            Self::Health(With { command, flags }) => {
+                let settings = given.settings(&flags, "error")?;
+                block_on(command.run(&settings))
             }
             Self::Loadtest(With { command, flags }) => {
                 let models = given.settings(&flags, "warn")?.models;

@@ -157,7 +157,7 @@ fn banner(
     let slots =
         pool_in_words(&capacity.sizing(), &device_in_words(&capacity, share.cores), share.threads, asked);
     Greeting {
-        url: format!("{}://{}", if certificate.is_some() { "https" } else { "http" }, reachable(address)),
+        url: url(address, certificate.is_some()),
         trust: certificate.and_then(Certificate::for_curl).unwrap_or_default(),
         model: &model.name,
         notice: demo_notice(model),
@@ -239,6 +239,11 @@ impl Greeting<'_> {
 
 fn counted(n: u16, thing: &str) -> String {
     if n == 1 { format!("1 {thing}") } else { format!("{n} {thing}s") }
+}
+
+/// What to type on this machine to reach a server that listens at `address`.
+pub(super) fn url(address: SocketAddr, tls: bool) -> String {
+    format!("{}://{}", if tls { "https" } else { "http" }, reachable(address))
 }
 
 /// An address to type on this machine: one that listens everywhere is reached on loopback.

@@ -1,7 +1,7 @@
 //! How this module speaks HTTP: directly, and with TLS where the address asks for it.
 
 pub(super) use super::protocol::root_cause;
-use reqwest::{Client, Url};
+use reqwest::{Client, ClientBuilder, Url};
 use std::time::Duration;
 
 /// How long a server may take to answer a question about itself.
@@ -23,8 +23,21 @@ pub(super) fn prepare_tls() {
 ///
 /// The system's certificates are unusable.
 pub(super) fn client() -> reqwest::Result<Client> {
+    builder().build()
+}
+
+/// The same, for questions to which an answer from anybody does no harm.
+///
+/// # Errors
+///
+/// As [`client`].
+pub(super) fn client_that_trusts_anybody() -> reqwest::Result<Client> {
+    builder().tls_danger_accept_invalid_certs(true).build()
+}
+
+fn builder() -> ClientBuilder {
     prepare_tls();
-    Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE).build()
+    Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE)
 }
 
 /// Asks for a page.
