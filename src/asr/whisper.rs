@@ -71,6 +71,8 @@ pub struct Whisper {
     window: EncoderWindow,
     settings: WhisperSettings,
     weights: Bytes,
+    /// The last field, and so dropped after all that it is about.
+    _given_back: GivenBack,
 }
 
 impl Whisper {
@@ -97,7 +99,7 @@ impl Whisper {
             loaded.map_err(|error| AsrError::Load { model: name.into(), reason: error.to_string() })?;
         let weights = gpu::process_memory().since(before);
         let info = ModelInfo { name: name.into(), multilingual: context.is_multilingual(), window };
-        Ok((Self { context: Arc::new(context), window, settings, weights }, info))
+        Ok((Self { context: Arc::new(context), window, settings, weights, _given_back: GivenBack }, info))
     }
 }
 
@@ -113,6 +115,7 @@ impl RecognizerFactory for Whisper {
             window: self.window,
             settings: self.settings.clone(),
             languages: HashMap::new(),
+            _given_back: GivenBack,
         };
         recognizer.warm_up().map_err(|error| failed(&error))?;
         let working = gpu::process_memory().since(before);
@@ -128,6 +131,25 @@ struct WhisperRecognizer {
     settings: WhisperSettings,
     /// whisper-rs leaks the language string that it is given, so the parameters of each language are made once.
     languages: HashMap<c_int, FullParams<'static, 'static>>,
+    /// The last field, as above.
+    _given_back: GivenBack,
+}
+
+/// Gives freed memory back to the system when it is dropped.
+///
+/// glibc keeps blocks below 32 MiB for the next who asks, and a small model's state has no larger ones: a slot that was closed
+/// because memory is low would else free none, and the next one to be measured would seem to need less than it does.
+struct GivenBack;
+
+impl Drop for GivenBack {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        #[cfg(target_env = "gnu")]
+        // SAFETY: it asks nothing of its caller, and may be called on any thread at any time.
+        unsafe {
+            libc::malloc_trim(0);
+        }
+    }
 }
 
 impl Recognizer for WhisperRecognizer {
