@@ -33,11 +33,14 @@ pub struct WhisperSettings {
     pub best_of: usize,
     /// Beams; 1 is greedy decoding, up to 8.
     pub beam: usize,
+    /// For measurements: no decode makes more tokens than this in a window of 30 s, and none is tried again at a higher
+    /// temperature, so that decodes compare whatever their weights say. 2 or more; `None`: as many as are said.
+    pub max_tokens: Option<u16>,
 }
 
 impl Default for WhisperSettings {
     fn default() -> Self {
-        Self { threads: 1, best_of: 1, beam: 1 }
+        Self { threads: 1, best_of: 1, beam: 1, max_tokens: None }
     }
 }
 
@@ -162,7 +165,8 @@ impl Recognizer for WhisperRecognizer {
     ) -> Result<Hypothesis, AsrError> {
         let since = Instant::now();
         let mut best = self.attempt(utterance, options, cancel)?;
-        if options.stability == Stability::Final && options.temperature <= 0.0 {
+        let may_fall_back = options.stability == Stability::Final && options.temperature <= 0.0;
+        if may_fall_back && self.bound(options).is_none() {
             let limit = since.elapsed() * 3 + FALLBACK_GRACE;
             for temperature in FALLBACKS {
                 if acceptable(&best) || since.elapsed() >= limit {
@@ -200,12 +204,21 @@ impl WhisperRecognizer {
         let mut params = self.params(options)?;
         params.set_tokens(&prompt);
         params.set_audio_ctx(self.audio_ctx(duration));
-        if options.stability == Stability::Interim {
-            params.set_max_tokens((duration.as_secs_f32() * TOKENS_PER_SECOND) as c_int + 16);
+        let interim = (options.stability == Stability::Interim).then(|| longest_interim(duration));
+        let bound = self.bound(options);
+        if let Some(most) = interim.into_iter().chain(bound.map(after_which_token)).min() {
+            params.set_max_tokens(most);
         }
+        // A window that ends at its first timestamp is followed by another one, with as many tokens.
+        params.set_single_segment(bound.is_some());
         self.run(params, &utterance.samples, cancel)?;
         let segments = self.segments(utterance, options, prompt.is_empty());
         Ok(Hypothesis { segments, language: self.language(options), stability: options.stability })
+    }
+
+    /// The most tokens that this decode may make, where that is bounded for all or for this one.
+    fn bound(&self, options: &DecodeOptions) -> Option<u16> {
+        self.settings.max_tokens.into_iter().chain(options.max_tokens).min()
     }
 
     /// Does the widest decode that will ever be asked for, so that the state has all its memory from the start.
@@ -221,7 +234,7 @@ impl WhisperRecognizer {
             let options =
                 DecodeOptions { temperature, language: Some("en".into()), ..DecodeOptions::default() };
             let mut params = self.params(&options)?;
-            params.set_max_tokens(8);
+            params.set_max_tokens(self.bound(&options).map_or(8, |most| after_which_token(most).min(8)));
             params.set_single_segment(true);
             self.run(params, &noise, &CancellationToken::new())?;
             self.check_numbers()?;
@@ -399,6 +412,17 @@ impl WhisperRecognizer {
     }
 }
 
+/// Where an interim reading of so much audio ends, as whisper.cpp counts.
+fn longest_interim(audio: Duration) -> c_int {
+    (audio.as_secs_f32() * TOKENS_PER_SECOND) as c_int + 16
+}
+
+/// whisper.cpp ends a decode behind the token that it counts as this one, and it counts from 0. Its own 0 means no end, so
+/// that 2 tokens are the least that can be asked for.
+fn after_which_token(most: u16) -> c_int {
+    c_int::from(most.max(2)) - 1
+}
+
 /// How many languages a multilingual model of this vocabulary knows.
 fn languages_in(n_vocab: c_int) -> c_int {
     n_vocab - 51_766
@@ -460,6 +484,12 @@ mod tests {
             [seconds(0.1), seconds(0.7), seconds(3.0), seconds(29.9), seconds(300.0)],
             [64, 128, 192, 1500, 1500]
         );
+    }
+
+    #[test]
+    fn a_bound_on_tokens_is_one_less_for_whisper_cpp_and_never_its_word_for_no_bound() {
+        assert_eq!([0, 1, 2, 3, 32, 220].map(after_which_token), [1, 1, 1, 2, 31, 219]);
+        assert_eq!(longest_interim(Duration::from_secs(2)), 40);
     }
 
     #[test]

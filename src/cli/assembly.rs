@@ -98,14 +98,14 @@ pub(super) struct Slots<'a> {
 
 impl Slots<'_> {
     /// Loads the weights and opens the slots.
-    async fn start(self) -> anyhow::Result<Supervisor> {
+    pub(super) async fn start(self) -> anyhow::Result<Supervisor> {
         let probe = Arc::clone(&self.device.probe);
         let memory = off_the_runtime(move || probe.memory().map_err(Failure::from)).await?;
         let reserve = device::reserve(self.settings.device.reserve, self.device.info.kind, memory.total);
         check_weights(self.model, memory, reserve).map_err(|error| Failure::from(StartError::from(error)))?;
         let window = self.window();
-        let (model, threads) = (self.model.clone(), self.share.threads);
-        let (engine, info) = off_the_runtime(move || load_engine(&model, threads, window)).await?;
+        let (model, whisper) = (self.model.clone(), self.whisper_settings());
+        let (engine, info) = off_the_runtime(move || load_engine(&model, window, whisper)).await?;
         let (cache, key) = (KneeCache::of_user(), self.knee_key());
         let settings = self.supervisor_settings(reserve, cache.get(&key));
         let supervisor = Supervisor::start(engine, info, settings).await.map_err(Failure::from)?;
@@ -114,6 +114,15 @@ impl Slots<'_> {
         }
         self.warn_if_fewer(supervisor.sizing().slots);
         Ok(supervisor)
+    }
+
+    /// How its slots decode.
+    fn whisper_settings(&self) -> WhisperSettings {
+        WhisperSettings {
+            threads: self.share.threads.into(),
+            max_tokens: self.settings.debug.max_tokens,
+            ..WhisperSettings::default()
+        }
     }
 
     /// The encoder's window: as asked for, else as the model was trained.
@@ -184,10 +193,9 @@ pub(super) fn check_weights(
 /// Loads the weights, once for all slots.
 fn load_engine(
     model: &ResolvedModel,
-    threads: u16,
     window: EncoderWindow,
+    settings: WhisperSettings,
 ) -> Result<(Arc<dyn Engine>, ModelInfo), AsrError> {
-    let settings = WhisperSettings { threads: threads.into(), ..WhisperSettings::default() };
     let (whisper, info) = match &model.weights {
         Weights::File(path) => Whisper::load(&model.name, WeightsSource::File(path), window, settings)?,
         Weights::Embedded => {
@@ -197,7 +205,7 @@ fn load_engine(
     Ok((Arc::new(ThreadEngine::new(whisper)), info))
 }
 
-async fn off_the_runtime<T: Send + 'static, E: std::error::Error + Send + Sync + 'static>(
+pub(super) async fn off_the_runtime<T: Send + 'static, E: std::error::Error + Send + Sync + 'static>(
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> anyhow::Result<T> {
     Ok(tokio::task::spawn_blocking(work).await??)

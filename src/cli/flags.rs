@@ -39,6 +39,18 @@ pub(super) struct RecognizeFlags {
     pub(super) vad: VadFlags,
     #[command(flatten)]
     pub(super) gpu: GpuFlags,
+    #[command(flatten)]
+    pub(super) debug: DebugFlags,
+}
+
+/// What the command that measures can be told.
+#[derive(Debug, Default, Args, Serialize)]
+pub(super) struct BenchFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) recognize: RecognizeFlags,
+    #[command(flatten)]
+    pub(super) tts: TtsFlags,
 }
 
 /// What the command that speaks can be told.
@@ -390,6 +402,20 @@ pub(super) struct GpuFlags {
     /// MiB of the device's memory that stay untouched [default: auto, a twentieth, at least 256 (512 on a GPU)]
     #[arg(long, value_name = "auto|MIB", env = "STENOPOOL_RESERVE_MIB")]
     reserve_mib: Option<String>,
+}
+
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Measuring")]
+pub(super) struct DebugFlags {
+    /// For measurements: end every decode with so many tokens, 2 to 220, and try none again at a higher temperature
+    #[arg(
+        id = "debug_max_tokens",
+        long = "debug-max-tokens",
+        value_name = "N",
+        env = "STENOPOOL_DEBUG_MAX_TOKENS",
+        hide_short_help = true
+    )]
+    max_tokens: Option<u64>,
 }
 
 #[derive(Debug, Default, Args, Serialize)]

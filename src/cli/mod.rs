@@ -291,6 +291,7 @@ mod tests {
             "--vad-longest-s=5",
             "--device=cpu",
             "--reserve-mib=0",
+            "--debug-max-tokens=32",
             "--log=debug",
             "--log-format=json",
         ];
@@ -302,6 +303,7 @@ mod tests {
         assert!(!settings.server.limits.lease_switching && !settings.server.limits.adaptive);
         assert_eq!(settings.server.limits.live, LiveSettings::OFF);
         assert!((settings.endpoint.threshold - 0.4).abs() < 1e-6);
+        assert_eq!(settings.debug.max_tokens, Some(32));
         assert!(!settings.log.format.is_for_people());
         let mut serve = Cli::command();
         let known = serve.find_subcommand_mut("serve").expect("it is a command").get_arguments().count();

@@ -15,7 +15,8 @@ mod tts;
 
 pub use error::{ConfigError, InvalidSetting};
 pub use settings::{
-    AsrSettings, DeviceSettings, EdgeSettings, KneeSetting, ModelSettings, Settings, SlotSettings,
+    AsrSettings, DebugSettings, DeviceSettings, EdgeSettings, KneeSetting, ModelSettings, Settings,
+    SlotSettings,
 };
 pub use tts::VoiceSettings;
 

@@ -19,6 +19,7 @@ pub(super) struct Raw {
     pub(super) gpu: RawGpu,
     pub(super) tts: RawTts,
     pub(super) log: RawLog,
+    pub(super) debug: RawDebug,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -163,6 +164,13 @@ pub(super) struct RawTalk {
 pub(super) struct RawLog {
     pub(super) level: Option<String>,
     pub(super) format: Option<String>,
+}
+
+/// What nobody needs who does not measure.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawDebug {
+    pub(super) max_tokens: Option<u64>,
 }
 
 /// `auto`, or a count, written as a number (in a file) or as text (on the command line).

@@ -2,7 +2,7 @@
 
 use super::error::{ConfigError, InvalidSetting};
 use super::raw::{
-    AutoOr, Raw, RawAsr, RawGpu, RawLive, RawLog, RawModels, RawPool, RawServer, RawTalk, RawVad,
+    AutoOr, Raw, RawAsr, RawDebug, RawGpu, RawLive, RawLog, RawModels, RawPool, RawServer, RawTalk, RawVad,
 };
 use super::tiers::Tiers;
 use super::tts::VoiceSettings;
@@ -42,6 +42,8 @@ pub struct Settings {
     pub llm: Option<LlmSettings>,
     /// What is logged.
     pub log: LogSettings,
+    /// What is otherwise than it should be, for measurements.
+    pub debug: DebugSettings,
     /// What the user should know although it is no error, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -127,6 +129,14 @@ pub struct AsrSettings {
     pub window: Option<EncoderWindow>,
 }
 
+/// What is otherwise than it should be, so that measurements compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DebugSettings {
+    /// No decode makes more tokens than this in a window of 30 s, and none is tried again at a higher temperature; `None`:
+    /// as many as are said.
+    pub max_tokens: Option<u16>,
+}
+
 impl Settings {
     /// Refuses to let everybody in from everywhere, unless that was asked for.
     ///
@@ -165,6 +175,7 @@ impl TryFrom<Raw> for Settings {
             voices: raw.tts.try_into()?,
             llm: llm::language_model(&raw.llm)?,
             log: raw.log.try_into()?,
+            debug: raw.debug.try_into()?,
         })
     }
 }
@@ -347,6 +358,16 @@ impl TryFrom<RawAsr> for AsrSettings {
             Some(other) => return Err(InvalidSetting::new("asr.window", other, "auto, fit or full")),
         };
         Ok(Self { threads: auto_or_count("asr.threads", raw.threads.as_ref(), 1..=256)?, window })
+    }
+}
+
+impl TryFrom<RawDebug> for DebugSettings {
+    type Error = InvalidSetting;
+
+    fn try_from(raw: RawDebug) -> Result<Self, Self::Error> {
+        // Whisper's text context has room for 220, and 2 are the least that whisper.cpp can be asked for.
+        let max_tokens = within("debug.max_tokens", raw.max_tokens, 2..=220)?;
+        Ok(Self { max_tokens: max_tokens.map(|tokens| tokens as u16) })
     }
 }
 
