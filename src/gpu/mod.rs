@@ -9,6 +9,7 @@ mod cgroup;
 mod choose;
 mod elasticity;
 mod error;
+mod facts;
 pub mod fake;
 mod host;
 mod knee;
@@ -20,6 +21,7 @@ pub use budget::{Binding, BudgetError, Loaded, MemoryBudget, Sizing, default_res
 pub use choose::{Gpu, Mig, choose, visible};
 pub use elasticity::{Change, Elasticity, ElasticitySettings, OpenSlots};
 pub use error::GpuError;
+pub use facts::GpuFacts;
 pub use host::{HostProbe, process_memory};
 pub use knee::{KneeKey, KneeSearch};
 pub use nvml::{Driver, NvmlProbe};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use stenopool::gpu::{Bytes, DeviceProbe, DeviceSelector, Driver, Gpu, GpuError, Mig, choose};
+use stenopool::gpu::{Bytes, DeviceProbe, DeviceSelector, Driver, Gpu, GpuError, GpuFacts, Mig, choose};
 
 /// A stub library in a folder of its own.
 struct Stub {
@@ -65,6 +65,28 @@ fn a_probe_reads_the_device_that_was_chosen_every_time_anew() {
 
     let instance = choose(&gpus, &"MIG-bbbbbbbb-third".parse().unwrap()).unwrap().unwrap();
     assert_eq!(driver.probe(instance).memory().unwrap().free, Bytes::mib(40_000));
+}
+
+#[test]
+fn a_gpu_tells_what_it_can_and_what_it_does_not_tell_is_missing() {
+    let (driver, gpus) = Stub::new(&["-DWITH_LOST"]).gpus();
+    let whole = driver.facts(&gpus[0].uuid).unwrap();
+    let expected = GpuFacts {
+        driver: Some("580.95.05".into()),
+        cuda: Some("13.1".into()),
+        compute_capability: Some("9.0".into()),
+        power_limit_watts: Some(350.0),
+        sm_clock_mhz: Some(1_980),
+        memory_clock_mhz: Some(6_251),
+    };
+    assert_eq!(whole, expected);
+    assert_eq!(
+        driver.facts("MIG-bbbbbbbb-third").unwrap(),
+        GpuFacts { power_limit_watts: None, ..expected.clone() }
+    );
+    let lost = driver.facts("GPU-22222222-lost").unwrap();
+    assert_eq!((lost.driver, lost.compute_capability, lost.sm_clock_mhz), (expected.driver, None, None));
+    assert_eq!(driver.facts("GPU-33333333-gone").unwrap_err().code(), "gpu_call_failed");
 }
 
 #[test]
