@@ -1,6 +1,7 @@
 //! Commands; the only place that wires the others together.
 
 mod assembly;
+mod bench;
 mod certificate;
 mod device;
 mod doctor;
@@ -23,8 +24,9 @@ mod voices;
 
 use crate::config::{self, ConfigError, Settings};
 use crate::telemetry;
+use bench::BenchCommand;
 use clap::{Args, Parser, Subcommand};
-use flags::{LogFlags, RecognizeFlags, ServeFlags, SpeakFlags, StoreFlags};
+use flags::{BenchFlags, LogFlags, RecognizeFlags, ServeFlags, SpeakFlags, StoreFlags};
 use listen::ListenCommand;
 use loadtest::LoadtestCommand;
 use models::ModelsCommand;
@@ -54,6 +56,7 @@ Examples:
   stenopool speak Hello --output hello.wav        a text to sound, without a server; played where no file is named
   stenopool listen                                the microphone into the terminal, by way of a running server
   stenopool loadtest --url http://127.0.0.1:8080 --audio DIR --clients 20
+  stenopool bench --model base.en                 how many slots fit on this machine, and how fast they are
   stenopool doctor                                what was found, what is missing, what to do
 
 Every setting is a flag, an environment variable (STENOPOOL_…, shown by --help) and a key of the file that --config names:
@@ -90,6 +93,8 @@ enum Command {
     Models(With<StoreFlags, ModelsCommand>),
     /// Look for everything the server needs, and say what is missing
     Doctor(With<ServeFlags, doctor::DoctorCommand>),
+    /// Measure this machine: memory, slots, speed, word error, without a server
+    Bench(With<BenchFlags, BenchCommand>),
     /// Let many virtual people talk to a server, and see how it does
     Loadtest(With<StoreFlags, LoadtestCommand>),
     /// Tell how many people fit on how many slots, and how long they wait
@@ -135,6 +140,10 @@ impl Command {
             }
             Self::Doctor(With { command, flags }) => {
                 let settings = given.settings(&flags, "error")?;
+                block_on(command.run(settings))
+            }
+            Self::Bench(With { command, flags }) => {
+                let settings = given.settings(&flags, "warn")?;
                 block_on(command.run(settings))
             }
             Self::Loadtest(With { command, flags }) => {
@@ -196,7 +205,7 @@ mod tests {
 
     #[test]
     fn every_setting_has_the_variable_that_its_flag_suggests() {
-        for name in ["serve", "transcribe", "models", "speak"] {
+        for name in ["serve", "transcribe", "models", "speak", "bench"] {
             let mut cli = Cli::command();
             let command = cli.find_subcommand_mut(name).expect("it is a command");
             for argument in command.get_arguments().filter(|argument| argument.get_env().is_some()) {
