@@ -123,12 +123,14 @@ impl BenchCommand {
 
     fn merge(&self, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
         let merged = Collection::merge(files, self.failed.clone(), self.skipped.clone())?;
-        let json = self.json.as_ref().map(|path| match path.is_dir() {
-            true => path.join(merged.file_name()),
-            false => path.clone(),
-        });
+        let json = self
+            .json
+            .as_ref()
+            .map(|path| if path.is_dir() { path.join(merged.file_name()) } else { path.clone() });
         deliver(&merged, json.as_deref())?;
-        json.iter().for_each(|path| tell(&format!("written to {}", path.display())));
+        if let Some(path) = &json {
+            tell(&format!("written to {}", path.display()));
+        }
         Ok(verdict(merged.is_good()))
     }
 
@@ -253,7 +255,7 @@ impl Run {
         let free_before = self.meter.memory().await?.free;
         let alone = self.alone().await.context("with one slot")?;
         let together = self.together(free_before).await?;
-        report.checks.extend(self.checks(&alone, &together));
+        report.checks.extend(checks(&alone, &together));
         report.opening = Some(OpeningFigures {
             first_ms: millis(alone.ready),
             again_ms: millis(together.ready),
@@ -334,26 +336,27 @@ impl Run {
         curve.failures.extend(widest.failures);
         curve
     }
+}
 
-    fn checks(&self, alone: &Alone, together: &Together) -> Vec<Check> {
-        let Together { memory, curve, wanted, .. } = together;
-        let grace = JobLimits::default().abort_grace;
-        let abort = alone.abort.as_ref().map(|abort| abort.latency_ms.max);
-        let failures = match curve.failures.as_slice() {
-            [] => "none failed".to_owned(),
-            failures => failures.join("; "),
-        };
-        let mut checks = vec![
-            Check::new("slots open", memory.opened == *wanted, format!("{} of {wanted}", memory.opened)),
-            Check::new("decodes", curve.failures.is_empty(), failures),
-        ];
-        checks.extend(memory_checks(memory));
-        checks.extend(abort.map(|slowest| {
-            let detail = format!("{slowest} ms at the longest; a slot is given up after {grace:?}");
-            Check::new("abort", slowest <= millis(grace), detail)
-        }));
-        checks
-    }
+/// What must hold of all.
+fn checks(alone: &Alone, together: &Together) -> Vec<Check> {
+    let Together { memory, curve, wanted, .. } = together;
+    let grace = JobLimits::default().abort_grace;
+    let abort = alone.abort.as_ref().map(|abort| abort.latency_ms.max);
+    let failures = match curve.failures.as_slice() {
+        [] => "none failed".to_owned(),
+        failures => failures.join("; "),
+    };
+    let mut checks = vec![
+        Check::new("slots open", memory.opened == *wanted, format!("{} of {wanted}", memory.opened)),
+        Check::new("decodes", curve.failures.is_empty(), failures),
+    ];
+    checks.extend(memory_checks(memory));
+    checks.extend(abort.map(|slowest| {
+        let detail = format!("{slowest} ms at the longest; a slot is given up after {grace:?}");
+        Check::new("abort", slowest <= millis(grace), detail)
+    }));
+    checks
 }
 
 /// What must hold of memory.

@@ -126,23 +126,16 @@ pub(super) fn section(files: &[PathBuf]) -> Result<String, Failure> {
 
 fn markdown(collection: &Collection) -> String {
     let row = |cells: [String; COLUMNS]| format!("| {} |\n", cells.join(" | "));
-    let mut text = format!(
-        "**{}**, by `scripts/gpu-check.sh` ([all figures](bench/{})):\n\n",
-        collection.device,
-        collection.file_name()
-    );
-    text += &row(HEAD.map(String::from));
-    text += &format!("|{}\n", "---|".repeat(COLUMNS));
-    text.extend(collection.sized().map(|report| row(cells(report))));
-    let sentences: Vec<String> = collection.sentences();
-    if !sentences.is_empty() {
-        text += &format!("\n{}.\n", sentences.join("; "));
-    }
-    let complaints = collection.complaints();
-    if !complaints.is_empty() {
-        text += &format!("\nWhat did not hold or could not be measured: {}.\n", complaints.join("; "));
-    }
-    text
+    let (device, file) = (&collection.device, collection.file_name());
+    let head = format!("**{device}**, by `scripts/gpu-check.sh` ([all figures](bench/{file})):\n\n");
+    let line = format!("|{}\n", "---|".repeat(COLUMNS));
+    let rows = collection.sized().map(|report| row(cells(report)));
+    let table = [head, row(HEAD.map(String::from)), line].into_iter().chain(rows);
+    let paragraph = |before: &str, sentences: Vec<String>| {
+        if sentences.is_empty() { String::new() } else { format!("\n{before}{}.\n", sentences.join("; ")) }
+    };
+    let bad = "What did not hold or could not be measured: ";
+    table.chain([paragraph("", collection.sentences()), paragraph(bad, collection.complaints())]).collect()
 }
 
 const COLUMNS: usize = 11;

@@ -115,6 +115,7 @@ pub(super) struct SettingFigures {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "figures have their units in their names")]
 pub(super) struct OpeningFigures {
     /// From nothing to the first slot that serves: weights, state, widest decode.
     pub(super) first_ms: f64,
