@@ -13,60 +13,15 @@ stopped.
 
     scripts/tiny_kokoro.py [FOLDER]        (default: tests/fixtures/kokoro)
 
-Nothing is needed but Python: the few messages of ONNX's protobuf that this takes are written by hand, and the bytes are
-the same every time.
+Nothing is needed but Python, and the bytes are the same every time.
 """
 
-import struct
 import sys
 from pathlib import Path
 
-FLOAT, INT64, BOOL = 1, 7, 9
-INT, GRAPH, INTS = 2, 5, 7
-OPSET, IR_VERSION = 13, 8
+from onnx_file import BOOL, FLOAT, INT64, after_graph, before_graph, field, graph, node, tensor, value
 
-
-def varint(number: int) -> bytes:
-    out = bytearray()
-    number &= (1 << 64) - 1
-    while True:
-        low, number = number & 0x7F, number >> 7
-        out.append(low | (0x80 if number else 0))
-        if not number:
-            return bytes(out)
-
-
-def field(number: int, value) -> bytes:
-    """A field of a message: an integer, a text, or bytes (a message inside, too)."""
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    data = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(data)) + data
-
-
-def tensor(name: str, kind: int, dims: list[int], values: list) -> bytes:
-    raw = struct.pack(f"<{len(values)}{'f' if kind == FLOAT else 'q'}", *values)
-    return b"".join(field(1, dim) for dim in dims) + field(2, kind) + field(8, name) + field(9, raw)
-
-
-def attribute(name: str, value) -> bytes:
-    if isinstance(value, int):
-        return field(1, name) + field(3, value) + field(20, INT)
-    if isinstance(value, bytes):
-        return field(1, name) + field(6, value) + field(20, GRAPH)
-    return field(1, name) + b"".join(field(8, number) for number in value) + field(20, INTS)
-
-
-def node(kind: str, inputs: list[str], output: str, **attributes) -> bytes:
-    names = b"".join(field(1, name) for name in inputs) + field(2, output)
-    return names + field(3, output) + field(4, kind) + b"".join(
-        field(5, attribute(name, value)) for name, value in attributes.items()
-    )
-
-
-def value(name: str, kind: int, dims: list) -> bytes:
-    shape = b"".join(field(1, field(2, dim) if isinstance(dim, str) else field(1, dim)) for dim in dims)
-    return field(1, name) + field(2, field(1, field(1, kind) + field(2, shape)))
+OPSET = 13
 
 
 def model(tokens: str, sound: str, batched: bool) -> bytes:
@@ -128,18 +83,8 @@ def inputs(tokens: str) -> list[bytes]:
     return [value(tokens, INT64, [1, "tokens"]), value("style", FLOAT, [1, 256]), value("speed", FLOAT, [1])]
 
 
-def graph(name: str, nodes: list[bytes], constants: list[bytes], given: list[bytes], made: list[bytes]) -> bytes:
-    return b"".join(
-        [field(1, one) for one in nodes]
-        + [field(2, name)]
-        + [field(5, one) for one in constants]
-        + [field(11, one) for one in given]
-        + [field(12, one) for one in made]
-    )
-
-
 def whole(graph: bytes) -> bytes:
-    return field(1, IR_VERSION) + field(2, "tiny_kokoro.py") + field(7, graph) + field(8, field(2, OPSET))
+    return before_graph("tiny_kokoro.py") + field(7, graph) + after_graph(OPSET)
 
 
 def main() -> None:

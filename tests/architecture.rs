@@ -63,6 +63,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("num2words", &["tts"]),
     ("nvml_wrapper", &["gpu/nvml.rs"]),
     // From text to phonemes, for Kokoro.
+    // What gives memory back to the system.
+    ("libc", &["asr/whisper.rs"]),
     ("misaki_rs", &["tts"]),
     ("mp3lame_encoder", &["audio"]),
     ("ogg", &["audio"]),

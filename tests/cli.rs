@@ -268,6 +268,42 @@ fn who_listens_without_a_recorder_is_told_what_to_install() {
     assert_fails(&output, 69, "no program here that records", "alsa-utils");
 }
 
+#[test]
+fn a_bench_measures_what_the_demo_takes_and_its_reports_can_be_put_together() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings/eval");
+    let (models, recordings) = (models.to_str().unwrap(), recordings.to_str().unwrap());
+    let bench = Bench::new();
+    let run = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let told = ["bench", "--device", "cpu", "--models-dir", models, "--model", "demo"];
+        bench.run(&[&told[..], arguments].concat(), variables)
+    };
+    // What the machine's memory does meanwhile may be anything: what held is not asked here.
+    let short = ["--seconds", "0.1", "--max-slots", "2", "--json", "demo.json"];
+    let output = run(&short, &[("STENOPOOL_DEBUG_MAX_TOKENS", "4")]);
+    let text = std::fs::read_to_string(bench.dir.path().join("demo.json")).expect("a report was written");
+    let report: Value = serde_json::from_str(&text).expect("a report is JSON");
+    assert_eq!(report["settings"]["max_tokens"], 4, "{text}");
+    let slots: Vec<_> = report["points"].as_array().unwrap().iter().map(|point| &point["slots"]).collect();
+    assert_eq!(slots, [1, 2], "{text}");
+    assert!(report["memory"]["slot_bytes"].as_u64().unwrap() > 1 << 20, "{text}");
+    assert_eq!(report["stages"].as_array().unwrap().len(), 2, "{text}");
+    assert_eq!(output.status.success(), !text.contains("\"passed\": false"), "{}", stderr(&output));
+
+    let output = run(&["--words", recordings, "--compare", "cpu", "--json", "words.json"], &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("0.00 points apart"), "{}", stdout(&output));
+
+    let merged = ["--merge", "demo.json", "words.json", "--failed", "tiny: no disk", "--json", "."];
+    let output = run(&merged, &[]);
+    assert_eq!(output.status.code(), Some(1), "what failed elsewhere is not forgotten");
+    assert!(stdout(&output).contains("FAILED tiny: no disk"), "{}", stdout(&output));
+    assert!(stderr(&output).contains("written to ./gpu-check-cpu-"), "{}", stderr(&output));
+    let output = run(&["--words", recordings, "--debug-max-tokens", "4"], &[]);
+    assert_fails(&output, 2, "no word error", "--debug-max-tokens");
+    assert!(stdout(&run(&["--table"], &[])).contains("gpu-check.sh run"));
+}
+
 /// A server of the binary, ended with the test.
 struct Serving {
     process: Child,
@@ -342,7 +378,8 @@ fn the_settings_of_an_installed_server_are_understood() {
     let settings = include_str!("../deploy/stenopool.toml");
     assert_understood(settings);
     // Also those that are suggested in comments, but for the key file, which would have to be there.
-    let suggested: String = settings.lines().filter(|line| !line.contains("key_file")).map(suggestion).collect();
+    let suggested: String =
+        settings.lines().filter(|line| !line.contains("key_file")).map(suggestion).collect();
     assert!(suggested.contains("\nreserve_mib = "), "{suggested}");
     assert_understood(&suggested);
 }

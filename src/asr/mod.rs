@@ -23,6 +23,7 @@ mod words;
 pub use engine::{Engine, Job, Outcome, Recognizer};
 pub use guard::{Doubt, Withheld, doubt};
 pub use lane::{Lane, LaneEvent, LaneSettings, Lanes, Transcript};
+pub use noise::noise;
 pub use seam::{Repeat, Seam, seam, without_repeat};
 pub use spoken::append;
 pub use stabilizer::{Ending, Stabilizer};
@@ -107,6 +108,8 @@ pub struct DecodeOptions {
     pub timestamps: Timestamps,
     /// Whether the text may still change. An interim one is not worth a second try at a higher temperature.
     pub stability: Stability,
+    /// For measurements: the decode ends with so many tokens, 2 or more, and is not tried again at a higher temperature.
+    pub max_tokens: Option<u16>,
 }
 
 /// One word with its time.

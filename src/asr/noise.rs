@@ -4,7 +4,7 @@ use crate::audio::{Span, Utterance, samples_in};
 use std::time::Duration;
 
 /// An utterance of quiet noise that lasts so long, the same every time.
-pub(super) fn noise(duration: Duration) -> Utterance {
+pub fn noise(duration: Duration) -> Utterance {
     let span = Span::new(0, samples_in(duration));
     Utterance::spoken(span, samples(span.len() as usize))
 }

@@ -97,6 +97,11 @@ impl Supervisor {
         &self.lanes
     }
 
+    /// What opens, runs and closes its slots, for whoever measures one.
+    pub fn engine(&self) -> &Arc<dyn Engine> {
+        &self.engine
+    }
+
     /// What carries the pool; it changes with the memory and with every alert.
     pub fn capacity(&self) -> watch::Receiver<Capacity> {
         self.capacity.clone()

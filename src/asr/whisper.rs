@@ -43,6 +43,9 @@ pub struct WhisperSettings {
     /// For those who want to see what a failing device does: after so many decodes, those of all slots together, the next
     /// one ends the process as ggml does; `None`: none does. Warming up does not count.
     pub abort_after: Option<u64>,
+    /// For measurements: no decode makes more tokens than this in a window of 30 s, and none is tried again at a higher
+    /// temperature, so that decodes compare whatever their weights say. 2 or more; `None`: as many as are said.
+    pub max_tokens: Option<u16>,
 }
 
 /// Where the weights and the slots are.
@@ -63,7 +66,7 @@ impl Placement {
 
 impl Default for WhisperSettings {
     fn default() -> Self {
-        Self { threads: 1, best_of: 1, beam: 1, flash_attention: false, abort_after: None }
+        Self { threads: 1, best_of: 1, beam: 1, flash_attention: false, abort_after: None, max_tokens: None }
     }
 }
 
@@ -102,6 +105,8 @@ pub struct Whisper {
     meter: Meter,
     weights: Bytes,
     fuse: Option<Arc<Fuse>>,
+    /// The last field, and so dropped after all that it is about.
+    _given_back: GivenBack,
 }
 
 impl Whisper {
@@ -155,7 +160,8 @@ impl Whisper {
         let weights = meter.taken().since(before);
         let info = ModelInfo { name: name.into(), multilingual: context.is_multilingual(), window };
         let fuse = settings.abort_after.map(|decodes| Arc::new(Fuse::of(decodes)));
-        Ok((Self { context: Arc::new(context), window, settings, meter, weights, fuse }, info))
+        let context = Arc::new(context);
+        Ok((Self { context, window, settings, meter, weights, fuse, _given_back: GivenBack }, info))
     }
 }
 
@@ -172,6 +178,7 @@ impl RecognizerFactory for Whisper {
             settings: self.settings.clone(),
             languages: HashMap::new(),
             fuse: self.fuse.clone(),
+            _given_back: GivenBack,
         };
         recognizer.warm_up().map_err(|error| failed(&error))?;
         let working = self.meter.taken().since(before);
@@ -188,6 +195,25 @@ struct WhisperRecognizer {
     /// whisper-rs leaks the language string that it is given, so the parameters of each language are made once.
     languages: HashMap<c_int, FullParams<'static, 'static>>,
     fuse: Option<Arc<Fuse>>,
+    /// The last field, as above.
+    _given_back: GivenBack,
+}
+
+/// Gives freed memory back to the system when it is dropped.
+///
+/// glibc keeps blocks below 32 MiB for the next who asks, and a small model's state has no larger ones: a slot that was closed
+/// because memory is low would else free none, and the next one to be measured would seem to need less than it does.
+struct GivenBack;
+
+impl Drop for GivenBack {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        #[cfg(target_env = "gnu")]
+        // SAFETY: it asks nothing of its caller, and may be called on any thread at any time.
+        unsafe {
+            libc::malloc_trim(0);
+        }
+    }
 }
 
 impl Recognizer for WhisperRecognizer {
@@ -203,7 +229,8 @@ impl Recognizer for WhisperRecognizer {
         }
         let since = Instant::now();
         let mut best = self.attempt(utterance, options, cancel)?;
-        if options.stability == Stability::Final && options.temperature <= 0.0 {
+        let may_fall_back = options.stability == Stability::Final && options.temperature <= 0.0;
+        if may_fall_back && self.bound(options).is_none() {
             let limit = since.elapsed() * 3 + FALLBACK_GRACE;
             for temperature in FALLBACKS {
                 if acceptable(&best) || since.elapsed() >= limit {
@@ -241,12 +268,21 @@ impl WhisperRecognizer {
         let mut params = self.params(options)?;
         params.set_tokens(&prompt);
         params.set_audio_ctx(self.audio_ctx(duration));
-        if options.stability == Stability::Interim {
-            params.set_max_tokens((duration.as_secs_f32() * TOKENS_PER_SECOND) as c_int + 16);
+        let interim = (options.stability == Stability::Interim).then(|| longest_interim(duration));
+        let bound = self.bound(options);
+        if let Some(most) = interim.into_iter().chain(bound.map(after_which_token)).min() {
+            params.set_max_tokens(most);
         }
+        // A window that ends at its first timestamp is followed by another one, with as many tokens.
+        params.set_single_segment(bound.is_some());
         self.run(params, &utterance.samples, cancel)?;
         let segments = self.segments(utterance, options, prompt.is_empty());
         Ok(Hypothesis { segments, language: self.language(options), stability: options.stability })
+    }
+
+    /// The most tokens that this decode may make, where that is bounded for all or for this one.
+    fn bound(&self, options: &DecodeOptions) -> Option<u16> {
+        self.settings.max_tokens.into_iter().chain(options.max_tokens).min()
     }
 
     /// Does the widest decode that will ever be asked for, so that the state has all its memory from the start: on a GPU
@@ -266,7 +302,7 @@ impl WhisperRecognizer {
                 DecodeOptions { temperature, language: Some("en".into()), ..DecodeOptions::default() };
             let mut params = self.params(&options)?;
             params.set_tokens(&prompt);
-            params.set_max_tokens(8);
+            params.set_max_tokens(self.bound(&options).map_or(8, |most| after_which_token(most).min(8)));
             params.set_single_segment(true);
             self.run(params, &noise, &CancellationToken::new())?;
             self.check_numbers()?;
@@ -442,6 +478,17 @@ impl WhisperRecognizer {
             None => detected().unwrap_or("en").into(),
         }
     }
+}
+
+/// Where an interim reading of so much audio ends, as whisper.cpp counts.
+fn longest_interim(audio: Duration) -> c_int {
+    (audio.as_secs_f32() * TOKENS_PER_SECOND) as c_int + 16
+}
+
+/// whisper.cpp ends a decode behind the token that it counts as this one, and it counts from 0. Its own 0 means no end, so
+/// that 2 tokens are the least that can be asked for.
+fn after_which_token(most: u16) -> c_int {
+    c_int::from(most.max(2)) - 1
 }
 
 /// How many languages a multilingual model of this vocabulary knows.
@@ -635,6 +682,12 @@ mod tests {
             [seconds(0.1), seconds(0.7), seconds(3.0), seconds(29.9), seconds(300.0)],
             [64, 128, 192, 1500, 1500]
         );
+    }
+
+    #[test]
+    fn a_bound_on_tokens_is_one_less_for_whisper_cpp_and_never_its_word_for_no_bound() {
+        assert_eq!([0, 1, 2, 3, 32, 220].map(after_which_token), [1, 1, 1, 2, 31, 219]);
+        assert_eq!(longest_interim(Duration::from_secs(2)), 40);
     }
 
     #[test]

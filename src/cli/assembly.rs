@@ -8,7 +8,7 @@ use crate::asr::{
     AsrError, Device, EncoderWindow, Engine, JobLimits, LaneSettings, ModelInfo, Placement, Site, StartError,
     Supervisor, SupervisorSettings, ThreadEngine, WeightsSource, Whisper, WhisperSettings,
 };
-use crate::config::{ModelSettings, Settings, SlotSettings};
+use crate::config::{DebugSettings, ModelSettings, Settings, SlotSettings};
 use crate::gpu::{BudgetError, Bytes, DeviceInfo, DeviceMemory, Footprint, KneeKey, Loaded, MemoryBudget};
 use crate::session::Frontend;
 use crate::store::{ResolvedModel, Store, Weights, Window, demo_weights, search_path, user_cache};
@@ -97,7 +97,7 @@ pub(super) struct Slots<'a> {
 impl Slots<'_> {
     /// Loads the weights, once on each device, and opens the slots. A device that has no room for them is left out as long
     /// as there is another.
-    async fn start(self, found: Vec<Found>) -> anyhow::Result<Supervisor> {
+    pub(super) async fn start(self, found: Vec<Found>) -> anyhow::Result<Supervisor> {
         let cache = KneeCache::of_user();
         let (mut sites, mut loaded, mut refused) = (Vec::new(), None, None);
         for found in found {
@@ -138,9 +138,9 @@ impl Slots<'_> {
         let (model, window, placement) = (self.model.clone(), self.window(), found.placement());
         let flash_attention = self.settings.asr.flash_attention.unwrap_or(found.gpu.is_some());
         let threads = self.share.threads.into();
-        let abort_after = self.settings.debug.abort_after;
-        let settings =
-            WhisperSettings { threads, flash_attention, abort_after, ..WhisperSettings::default() };
+        let DebugSettings { abort_after, max_tokens } = self.settings.debug;
+        let usual = WhisperSettings::default();
+        let settings = WhisperSettings { threads, flash_attention, abort_after, max_tokens, ..usual };
         let (engine, loaded) =
             off_the_runtime(move || load_engine(&model, placement, window, settings)).await?;
         let found_before = cache.get(&self.knee_key(&info));
@@ -225,7 +225,7 @@ fn load_engine(
     Ok((Arc::new(ThreadEngine::new(whisper)), info))
 }
 
-async fn off_the_runtime<T: Send + 'static, E: std::error::Error + Send + Sync + 'static>(
+pub(super) async fn off_the_runtime<T: Send + 'static, E: std::error::Error + Send + Sync + 'static>(
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> anyhow::Result<T> {
     Ok(tokio::task::spawn_blocking(work).await??)

@@ -143,8 +143,9 @@ fn check_cpu(settings: &Settings) -> Check {
     Check::good("cpu", detail)
 }
 
+/// What of the processor makes decoding fast, and whether it is there.
 #[cfg(target_arch = "x86_64")]
-fn cpu_features() -> Vec<(&'static str, bool)> {
+pub(super) fn cpu_features() -> Vec<(&'static str, bool)> {
     vec![
         ("avx2", std::arch::is_x86_feature_detected!("avx2")),
         ("fma", std::arch::is_x86_feature_detected!("fma")),
@@ -152,8 +153,9 @@ fn cpu_features() -> Vec<(&'static str, bool)> {
     ]
 }
 
+/// What the processor is.
 #[cfg(not(target_arch = "x86_64"))]
-fn cpu_features() -> Vec<(&'static str, bool)> {
+pub(super) fn cpu_features() -> Vec<(&'static str, bool)> {
     vec![(std::env::consts::ARCH, true)]
 }
 

@@ -41,6 +41,18 @@ pub(super) struct RecognizeFlags {
     pub(super) vad: VadFlags,
     #[command(flatten)]
     pub(super) gpu: GpuFlags,
+    #[command(flatten)]
+    pub(super) debug: DebugFlags,
+}
+
+/// What the command that measures can be told.
+#[derive(Debug, Default, Args, Serialize)]
+pub(super) struct BenchFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) recognize: RecognizeFlags,
+    #[command(flatten)]
+    pub(super) tts: TtsFlags,
 }
 
 /// What the command that speaks can be told.
@@ -404,6 +416,15 @@ pub(super) struct DebugFlags {
     /// After so many decodes, end the process with the next one, as a failing call to a GPU does
     #[arg(long = "debug-abort-after", value_name = "N", env = "STENOPOOL_DEBUG_ABORT_AFTER", hide = true)]
     abort_after: Option<u64>,
+    /// For measurements: end every decode with so many tokens, 2 to 220, and try none again at a higher temperature
+    #[arg(
+        id = "debug_max_tokens",
+        long = "debug-max-tokens",
+        value_name = "N",
+        env = "STENOPOOL_DEBUG_MAX_TOKENS",
+        hide_short_help = true
+    )]
+    max_tokens: Option<u64>,
 }
 
 #[derive(Debug, Default, Args, Serialize)]

@@ -35,4 +35,5 @@ impl HealthCommand {
 }
 
 /// What to do about a server that is not well.
-const HINT: &str = "its log says why; a server that starts answers when its first slot is open; for another one: --url";
+const HINT: &str =
+    "its log says why; a server that starts answers when its first slot is open; for another one: --url";

@@ -1,6 +1,7 @@
 //! Commands; the only place that wires the others together.
 
 mod assembly;
+mod bench;
 mod certificate;
 mod device;
 mod doctor;
@@ -26,8 +27,9 @@ mod voices;
 
 use crate::config::{self, ConfigError, Settings};
 use crate::telemetry;
+use bench::BenchCommand;
 use clap::{Args, Parser, Subcommand};
-use flags::{LogFlags, RecognizeFlags, ServeFlags, SpeakFlags, StoreFlags};
+use flags::{BenchFlags, LogFlags, RecognizeFlags, ServeFlags, SpeakFlags, StoreFlags};
 use inherited::Inherited;
 use listen::ListenCommand;
 use loadtest::LoadtestCommand;
@@ -58,6 +60,7 @@ Examples:
   stenopool speak Hello --output hello.wav        a text to sound, without a server; played where no file is named
   stenopool listen                                the microphone into the terminal, by way of a running server
   stenopool loadtest --url http://127.0.0.1:8080 --audio DIR --clients 20
+  stenopool bench --model base.en                 how many slots fit on this machine, and how fast they are
   stenopool doctor                                what was found, what is missing, what to do
   stenopool health                                is the server with these settings well?
 
@@ -97,6 +100,8 @@ enum Command {
     Doctor(With<ServeFlags, doctor::DoctorCommand>),
     /// Ask a running server whether it is well, as a health check does
     Health(With<ServeFlags, health::HealthCommand>),
+    /// Measure this machine: memory, slots, speed, word error, without a server
+    Bench(With<BenchFlags, BenchCommand>),
     /// Let many virtual people talk to a server, and see how it does
     Loadtest(With<StoreFlags, LoadtestCommand>),
     /// Tell how many people fit on how many slots, and how long they wait
@@ -148,6 +153,10 @@ impl Command {
             Self::Health(With { command, flags }) => {
                 let settings = given.settings(&flags, "error")?;
                 block_on(command.run(&settings))
+            }
+            Self::Bench(With { command, flags }) => {
+                let settings = given.settings(&flags, "warn")?;
+                block_on(command.run(settings))
             }
             Self::Loadtest(With { command, flags }) => {
                 let models = given.settings(&flags, "warn")?.models;
@@ -208,7 +217,7 @@ mod tests {
 
     #[test]
     fn every_setting_has_the_variable_that_its_flag_suggests() {
-        for name in ["serve", "transcribe", "models", "speak"] {
+        for name in ["serve", "transcribe", "models", "speak", "bench"] {
             let mut cli = Cli::command();
             let command = cli.find_subcommand_mut(name).expect("it is a command");
             for argument in command.get_arguments().filter(|argument| argument.get_env().is_some()) {
@@ -305,6 +314,7 @@ mod tests {
             "--device=cpu",
             "--reserve-mib=0",
             "--debug-abort-after=1",
+            "--debug-max-tokens=32",
             "--log=debug",
             "--log-format=json",
         ];
@@ -316,6 +326,7 @@ mod tests {
         assert!(!settings.server.limits.lease_switching && !settings.server.limits.adaptive);
         assert_eq!(settings.server.limits.live, LiveSettings::OFF);
         assert!((settings.endpoint.threshold - 0.4).abs() < 1e-6);
+        assert_eq!(settings.debug.max_tokens, Some(32));
         assert!(!settings.log.format.is_for_people());
         assert_eq!(settings.debug.abort_after, Some(1));
         let mut serve = Cli::command();

@@ -167,10 +167,12 @@ pub(super) struct RawLog {
     pub(super) format: Option<String>,
 }
 
+/// What nobody needs who does not measure, or look for defects.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawDebug {
     pub(super) abort_after: Option<u64>,
+    pub(super) max_tokens: Option<u64>,
 }
 
 /// `auto`, or a count, written as a number (in a file) or as text (on the command line).

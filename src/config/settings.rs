@@ -2,7 +2,7 @@
 
 use super::error::{ConfigError, InvalidSetting};
 use super::raw::{
-    AutoOr, Raw, RawAsr, RawGpu, RawLive, RawLog, RawModels, RawPool, RawServer, RawTalk, RawVad,
+    AutoOr, Raw, RawAsr, RawDebug, RawGpu, RawLive, RawLog, RawModels, RawPool, RawServer, RawTalk, RawVad,
 };
 use super::tiers::Tiers;
 use super::tts::VoiceSettings;
@@ -42,7 +42,7 @@ pub struct Settings {
     pub llm: Option<LlmSettings>,
     /// What is logged.
     pub log: LogSettings,
-    /// What only those want who look for defects.
+    /// What is otherwise than it should be, for measurements and for those who look for defects.
     pub debug: DebugSettings,
     /// What the user should know although it is no error, one sentence each.
     pub warnings: Vec<String>,
@@ -120,7 +120,7 @@ pub struct DeviceSettings {
     pub reserve: Option<Bytes>,
 }
 
-/// What only those want who look for defects, the table `[debug]`. `--help` does not show its flags, and a server that has
+/// What only those want who measure or look for defects, the table `[debug]`. `--help` does not show its flags, and a server that has
 /// any of it set says so when it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DebugSettings {
@@ -128,6 +128,9 @@ pub struct DebugSettings {
     /// not) the next one ends the process, by the way that a failing call to a GPU takes; `None`: none does. To see what
     /// clients and whatever starts the server again make of it.
     pub abort_after: Option<u64>,
+    /// `max_tokens = N`, `--debug-max-tokens N`: no decode makes more tokens than this in a window of 30 s, and none is
+    /// tried again at a higher temperature, so that measurements compare; `None`: as many as are said.
+    pub max_tokens: Option<u16>,
 }
 
 /// How the recognizer works.
@@ -169,7 +172,6 @@ impl TryFrom<Raw> for Settings {
     fn try_from(raw: Raw) -> Result<Self, Self::Error> {
         Ok(Self {
             warnings: raw.warnings(),
-            debug: DebugSettings { abort_after: raw.debug.abort_after },
             slots: (&raw.pool).try_into()?,
             server: EdgeSettings::new(raw.server, &raw.pool, &raw.live, raw.talk)?,
             models: raw.models.try_into()?,
@@ -180,6 +182,7 @@ impl TryFrom<Raw> for Settings {
             voices: raw.tts.try_into()?,
             llm: llm::language_model(&raw.llm)?,
             log: raw.log.try_into()?,
+            debug: raw.debug.try_into()?,
         })
     }
 }
@@ -381,6 +384,16 @@ impl TryFrom<RawAsr> for AsrSettings {
         };
         let threads = auto_or_count("asr.threads", raw.threads.as_ref(), 1..=256)?;
         Ok(Self { threads, window, flash_attention })
+    }
+}
+
+impl TryFrom<RawDebug> for DebugSettings {
+    type Error = InvalidSetting;
+
+    fn try_from(raw: RawDebug) -> Result<Self, Self::Error> {
+        // Whisper's text context has room for 220, and 2 are the least that whisper.cpp can be asked for.
+        let max_tokens = within("debug.max_tokens", raw.max_tokens, 2..=220)?;
+        Ok(Self { abort_after: raw.abort_after, max_tokens: max_tokens.map(|tokens| tokens as u16) })
     }
 }
 

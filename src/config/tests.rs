@@ -122,6 +122,8 @@ fn every_key_can_be_set_in_the_file() {
         [log]
         level = "debug"
         format = "json"
+        [debug]
+        max_tokens = 32
         "#,
     )
     .unwrap();
@@ -152,6 +154,7 @@ fn every_key_can_be_set_in_the_file() {
     assert_eq!(settings.endpoint.end_silence, Duration::from_millis(700));
     assert_eq!(settings.endpoint.short_pause, Duration::from_millis(200));
     assert_eq!(settings.log.filter.as_deref(), Some("warn,stenopool=debug"));
+    assert_eq!(settings.debug.max_tokens, Some(32));
 }
 
 #[test]
@@ -262,6 +265,8 @@ fn values_out_of_range_are_refused_with_key_value_and_range() {
         ("gpu", "device", "\"gpu\"", "gpu.device is gpu, expected auto, cpu, all, cuda:N"),
         ("gpu", "reserve_mib", "-1", "gpu.reserve_mib is -1, expected auto or 0 to 1048576"),
         ("log", "level", "\"loud\"", "log.level is loud, expected a level"),
+        ("debug", "max_tokens", "1", "debug.max_tokens is 1, expected 2 to 220"),
+        ("debug", "max_tokens", "221", "debug.max_tokens is 221, expected 2 to 220"),
         ("log", "format", "\"xml\"", "log.format is xml, expected text or json"),
     ];
     for (section, key, value, expected) in cases {

@@ -1,7 +1,9 @@
 //! NVIDIA's management library, loaded at run time. Reads only: what the readings mean is decided elsewhere.
 
 use super::choose::{Gpu, Mig};
+use super::facts::GpuFacts;
 use super::{Bytes, Capability, CudaVersion, DeviceMemory, DeviceProbe, GpuError};
+use nvml_wrapper::enum_wrappers::device::Clock;
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
@@ -83,6 +85,28 @@ impl Driver {
     /// The latest CUDA that it speaks, where it says so.
     pub fn cuda_version(&self) -> Option<CudaVersion> {
         self.0.sys_cuda_driver_version().ok().map(CudaVersion::from_number)
+    }
+
+    /// What the driver and the GPU with this UUID say about themselves.
+    ///
+    /// # Errors
+    ///
+    /// [`GpuError::Failed`] when there is no such GPU. What it does not tell is no error.
+    pub fn facts(&self, uuid: &str) -> Result<GpuFacts, GpuError> {
+        let device = self.0.device_by_uuid(uuid).map_err(failed("nvmlDeviceGetHandleByUUID"))?;
+        let capability = device.cuda_compute_capability().ok();
+        Ok(GpuFacts {
+            driver: self.0.sys_driver_version().ok(),
+            // A thousand times the major version and ten times the minor one.
+            cuda: self.0.sys_cuda_driver_version().ok().map(|v| format!("{}.{}", v / 1000, v % 1000 / 10)),
+            compute_capability: capability.map(|version| format!("{}.{}", version.major, version.minor)),
+            power_limit_watts: device
+                .enforced_power_limit()
+                .ok()
+                .map(|milliwatts| f64::from(milliwatts) / 1e3),
+            sm_clock_mhz: device.max_clock_info(Clock::SM).ok(),
+            memory_clock_mhz: device.max_clock_info(Clock::Memory).ok(),
+        })
     }
 
     /// Reads the memory of `gpu` from now on.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use stenopool::gpu::{
-    Bytes, Capability, CudaVersion, DeviceProbe, Driver, Gpu, GpuError, Meter, Mig, choose,
+    Bytes, Capability, CudaVersion, DeviceProbe, Driver, Gpu, GpuError, GpuFacts, Meter, Mig, choose,
 };
 
 /// A stub library in a folder of its own.
@@ -76,8 +76,7 @@ fn the_driver_says_which_cuda_it_speaks_and_a_gpu_what_it_can_do() {
     assert_eq!(driver.version().as_deref(), Some("580.95.05"));
     assert_eq!(driver.cuda_version(), Some(CudaVersion { major: 13, minor: 0 }));
     let capabilities: Vec<_> = gpus.iter().map(|gpu| gpu.capability).collect();
-    // The stub's second one is too old to know the call.
-    assert_eq!(capabilities, [Some(Capability { major: 9, minor: 0 }), None, None, None]);
+    assert_eq!(capabilities, [Some(Capability { major: 9, minor: 0 }); 4]);
 }
 
 #[test]
@@ -92,6 +91,28 @@ fn what_is_taken_is_counted_for_this_process_where_nvml_tells_them_apart() {
     let (of_all, certain) = taken(&["-DTELLS_PROCESSES", "-DIN_A_CONTAINER"]);
     assert_eq!((of_all, certain), (Bytes::mib(24_576 - 19_999), false));
     assert!(!taken(&[]).1);
+}
+
+#[test]
+fn a_gpu_tells_what_it_can_and_what_it_does_not_tell_is_missing() {
+    let (driver, gpus) = Stub::new(&["-DWITH_LOST"]).gpus();
+    let whole = driver.facts(&gpus[0].uuid).unwrap();
+    let expected = GpuFacts {
+        driver: Some("580.95.05".into()),
+        cuda: Some("13.0".into()),
+        compute_capability: Some("9.0".into()),
+        power_limit_watts: Some(350.0),
+        sm_clock_mhz: Some(1_980),
+        memory_clock_mhz: Some(6_251),
+    };
+    assert_eq!(whole, expected);
+    assert_eq!(
+        driver.facts("MIG-bbbbbbbb-third").unwrap(),
+        GpuFacts { power_limit_watts: None, ..expected.clone() }
+    );
+    let lost = driver.facts("GPU-22222222-lost").unwrap();
+    assert_eq!((lost.driver, lost.compute_capability, lost.sm_clock_mhz), (expected.driver, None, None));
+    assert_eq!(driver.facts("GPU-33333333-gone").unwrap_err().code(), "gpu_call_failed");
 }
 
 #[test]

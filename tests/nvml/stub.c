@@ -77,13 +77,6 @@ int nvmlSystemGetCudaDriverVersion_v2(int *version) {
     return SUCCESS;
 }
 
-int nvmlDeviceGetCudaComputeCapability(Gpu *device, int *major, int *minor) {
-    if (device != &gpus[0]) return NOT_SUPPORTED;
-    *major = 9;
-    *minor = 0;
-    return SUCCESS;
-}
-
 #ifdef TELLS_PROCESSES
 /* This process with 400 MiB, and another one; with -DIN_A_CONTAINER under a number that it does not have here. */
 int nvmlDeviceGetComputeRunningProcesses_v3(Gpu *device, unsigned int *count, Process *processes) {
@@ -135,6 +128,25 @@ int nvmlDeviceGetMemoryInfo_v2(Gpu *device, MemoryV2 *memory) {
     memory->used = device->total - device->free;
     memory->reserved = 0;
     if (device == &gpus[0]) device->free -= MIB;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetCudaComputeCapability(Gpu *device, int *major, int *minor) {
+    *major = 9;
+    *minor = 0;
+    return device->lost ? GPU_IS_LOST : SUCCESS;
+}
+
+/* An instance has no limit of its own. */
+int nvmlDeviceGetEnforcedPowerLimit(Gpu *device, unsigned int *milliwatts) {
+    if (device >= parts && device < parts + n_parts) return NOT_SUPPORTED;
+    *milliwatts = 350000;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMaxClockInfo(Gpu *device, unsigned int clock, unsigned int *mhz) {
+    if (device->lost) return GPU_IS_LOST;
+    *mhz = clock == 1 ? 1980 : clock == 2 ? 6251 : 0;
     return SUCCESS;
 }
 

@@ -60,6 +60,7 @@ async fn a_device_that_cannot_open_a_slot_does_not_keep_the_others_from_serving(
     // The one that is left has the numbers of its bank, and its lost slots are rebuilt.
     let allocator = supervisor.lanes().allocator();
     allocator.lend(SlotId(17), "test").expect("it is idle").retire(Retirement::Lost, "as scripted");
+    roomy.give(Bytes::mib(SLOT));
     serving(&supervisor, 2).await;
     drop(supervisor);
     roomy.set_free(Bytes::mib(RESERVE));
@@ -158,7 +159,7 @@ impl Engine for Unequal {
 #[tokio::test(start_paused = true)]
 async fn what_the_first_slot_of_a_gpu_pays_for_all_is_not_counted_for_each() {
     // Told apart from other processes, the second slot is believed; else the dearer of the two is.
-    for (told_apart, slots, slot) in [(true, 10, SLOT), (false, 2, SLOT + 400)] {
+    for (told_apart, slots, slot) in [(true, 10, SLOT), (false, 3, SLOT + 400)] {
         let probe = device(WEIGHTS + 400 + 10 * SLOT).telling_processes_apart(told_apart);
         let rented = Rented::new(FakeEngine::saying(""), &probe);
         let supervisor = start_on(site(Arc::new(Unequal { rented, once: 400 }), &probe)).await.unwrap();

@@ -1,0 +1,158 @@
+//! What 1, 2, 4, … busy slots do together.
+
+use super::figures::{Point, millis, rounded};
+use super::sound::Sound;
+use crate::asr::{DecodeOptions, Lanes};
+use crate::gpu::KneeSearch;
+use crate::load::Quantiles;
+use crate::pool::{Class, FlowInfo};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// Each number of slots is measured so often and the better throughput counts, by the rule of [`KneeSearch`]: whatever
+/// else runs on the machine only ever slows a measurement down.
+const TAKES: u32 = 2;
+
+/// Throughput and latency over the number of slots.
+pub(super) struct Curve {
+    pub(super) points: Vec<Point>,
+    pub(super) knee: Option<u16>,
+    /// What went wrong, each kind once.
+    pub(super) failures: Vec<String>,
+}
+
+/// Measures every number of slots, also past the knee: whoever reads the curve wants to see what more slots cost. Each is
+/// busy for so long, or for one decode on every slot where that takes longer.
+pub(super) async fn measure(
+    lanes: &Lanes,
+    slots: &[u16],
+    sound: &Sound,
+    options: &DecodeOptions,
+    each: Duration,
+    tell: &dyn Fn(&Point),
+) -> Curve {
+    let most = slots.last().copied().unwrap_or(1);
+    let mut search = KneeSearch::new(most);
+    let mut curve = Curve { points: Vec::new(), knee: None, failures: Vec::new() };
+    for &slots in slots {
+        let mut throughput = 0.0_f64;
+        let mut decodes = Vec::new();
+        for _ in 0..TAKES {
+            let take = keep_busy(lanes, slots, sound, options, each / TAKES).await;
+            throughput = throughput.max(take.throughput);
+            search.record(slots, take.throughput);
+            decodes.extend(take.decodes);
+            curve.failures.extend(take.failures);
+        }
+        if let Some(decode_ms) = Quantiles::of(&mut decodes) {
+            let point =
+                Point { slots, throughput: rounded(throughput, 2), decodes: decodes.len(), decode_ms };
+            tell(&point);
+            curve.points.push(point);
+        }
+    }
+    curve.failures.sort();
+    curve.failures.dedup();
+    curve.knee = search.knee();
+    curve
+}
+
+/// The numbers of slots to measure: powers of two, and the most.
+pub(super) fn steps(most: u16) -> Vec<u16> {
+    let doubling = std::iter::successors(Some(1_u16), |slots| slots.checked_mul(2));
+    doubling.take_while(|slots| *slots < most).chain([most.max(1)]).collect()
+}
+
+/// What some workers did.
+#[derive(Default)]
+pub(super) struct Take {
+    /// Seconds of audio for each second.
+    throughput: f64,
+    /// In milliseconds.
+    decodes: Vec<f64>,
+    pub(super) failures: Vec<String>,
+}
+
+/// Keeps so many slots busy for so long; every worker does at least one decode.
+pub(super) async fn keep_busy(
+    lanes: &Lanes,
+    slots: u16,
+    sound: &Sound,
+    options: &DecodeOptions,
+    so_long: Duration,
+) -> Take {
+    let mut workers = JoinSet::new();
+    for worker in 0..usize::from(slots) {
+        let (lane, options) = (lanes.open(FlowInfo::request("bench")), options.clone());
+        // Each begins elsewhere, so that they do not all decode the same at once.
+        let turns: Vec<_> =
+            sound.utterances.iter().cycle().skip(worker).take(sound.utterances.len()).cloned().collect();
+        workers.spawn(async move {
+            let (begun, mut audio, mut take) = (Instant::now(), 0.0, Take::default());
+            for utterance in turns.iter().cycle() {
+                match lane.transcribe(Arc::clone(utterance), options.clone(), Class::Final, None).await {
+                    Ok(transcript) => take.decodes.push(millis(transcript.timing.decode)),
+                    Err(error) => {
+                        take.failures.push(error.to_string());
+                        break;
+                    }
+                }
+                audio += utterance.span.duration().as_secs_f64();
+                if begun.elapsed() >= so_long {
+                    break;
+                }
+            }
+            // By its own clock: others may be in a longer decode when it is done.
+            take.throughput = audio / begun.elapsed().as_secs_f64().max(1e-6);
+            take
+        });
+    }
+    let together = |all: Take, one: Take| Take {
+        throughput: all.throughput + one.throughput,
+        decodes: [all.decodes, one.decodes].concat(),
+        failures: [all.failures, one.failures].concat(),
+    };
+    workers.join_all().await.into_iter().fold(Take::default(), together)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::asr::fake::{Act, FakeEngine, alone, fixed};
+    use crate::asr::{EncoderWindow, ModelInfo, Supervisor};
+    use std::sync::Mutex;
+
+    /// A device that does one decode after the other, of 100 ms each.
+    fn serial() -> FakeEngine {
+        let free_at = Mutex::new(Instant::now());
+        FakeEngine::new(move |_, _| {
+            let (mut free_at, now) = (free_at.lock().unwrap(), Instant::now());
+            *free_at = now.max(*free_at) + Duration::from_millis(100);
+            Act::Say("noise".into(), *free_at - now)
+        })
+    }
+
+    #[test]
+    fn slots_are_doubled_up_to_the_most() {
+        assert_eq!(steps(1), [1]);
+        assert_eq!(steps(0), [1]);
+        assert_eq!(steps(6), [1, 2, 4, 6]);
+        assert_eq!(steps(8), [1, 2, 4, 8]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_device_that_does_one_thing_at_a_time_has_its_knee_at_one() {
+        let model = ModelInfo { name: "fake".into(), multilingual: false, window: EncoderWindow::Fit };
+        let engine = Arc::new(serial());
+        let supervisor = Supervisor::start(alone(engine), model, fixed(4)).await.unwrap();
+        let lanes = supervisor.lanes();
+        let (options, each) = (DecodeOptions::default(), Duration::from_secs(20));
+        let curve = measure(lanes, &steps(4), &Sound::noise(), &options, each, &|_| {}).await;
+        assert_eq!(curve.points.iter().map(|point| point.slots).collect::<Vec<_>>(), [1, 2, 4]);
+        assert_eq!(curve.knee, Some(1));
+        assert!(curve.points[2].decode_ms.p50 > curve.points[0].decode_ms.p50);
+        assert_eq!(curve.failures, Vec::<String>::new());
+    }
+}
