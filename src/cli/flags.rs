@@ -22,8 +22,6 @@ pub(super) struct ServeFlags {
     #[command(flatten)]
     pub(super) talk: TalkFlags,
     #[command(flatten)]
-    pub(super) debug: DebugFlags,
-    #[command(flatten)]
     #[serde(flatten)]
     pub(super) recognize: RecognizeFlags,
 }
@@ -414,7 +412,13 @@ pub(super) struct GpuFlags {
 #[command(next_help_heading = "Debug")]
 pub(super) struct DebugFlags {
     /// After so many decodes, end the process with the next one, as a failing call to a GPU does
-    #[arg(long = "debug-abort-after", value_name = "N", env = "STENOPOOL_DEBUG_ABORT_AFTER", hide = true)]
+    #[arg(
+        id = "debug_abort_after",
+        long = "debug-abort-after",
+        value_name = "N",
+        env = "STENOPOOL_DEBUG_ABORT_AFTER",
+        hide = true
+    )]
     abort_after: Option<u64>,
     /// For measurements: end every decode with so many tokens, 2 to 220, and try none again at a higher temperature
     #[arg(
