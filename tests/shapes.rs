@@ -98,8 +98,8 @@ fn shapes_are_as_large_as_what_is_published() {
         .map(|entry| {
             let mib = entry.mib.unwrap() as f64;
             let ratio = size(&entry.name) / (mib * 1024.0 * 1024.0);
-            // Gibibytes are published with one digit behind the point.
-            assert!((ratio - 1.0).abs() < 0.06, "{}: {ratio}", entry.name);
+            // Gibibytes are published with one digit behind the point, rounded up.
+            assert!((ratio - 1.0).abs() < 0.09, "{}: {ratio}", entry.name);
             entry.name.as_str()
         })
         .collect();

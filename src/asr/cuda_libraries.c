@@ -3,7 +3,7 @@
 // The CUDA part of whisper.cpp calls these functions of the two libraries and no others. Linked in the usual way, the
 // loader would refuse the whole program where one of them is missing, also where nobody wants to use a GPU. So the
 // functions are here, under their own names, and hand on to the library. Without it they fail as the library does where
-// there is no device; nobody comes so far who has asked `stenopool_cuda_missing` first.
+// there is no device; nobody comes so far who has asked `missing_cuda_library` first.
 //
 // A function that a later whisper.cpp needs besides is told by the linker: the libraries themselves are not linked in.
 
@@ -70,7 +70,7 @@ static void open_libraries(void) {
 }
 
 // Why the GPU cannot be used: what the loader says of the library that is missing. NULL when both are there.
-const char *stenopool_cuda_missing(void) {
+const char *missing_cuda_library(void) {
     pthread_once(&opened, open_libraries);
     return *missing == '\0' ? NULL : missing;
 }

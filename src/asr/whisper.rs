@@ -532,7 +532,7 @@ mod cuda {
 
     unsafe extern "C" {
         /// In `cuda_libraries.c`: a text that stays, or null.
-        safe fn stenopool_cuda_missing() -> *const c_char;
+        safe fn missing_cuda_library() -> *const c_char;
         /// In ggml: 0 where there is no driver, or one that is too old.
         safe fn ggml_backend_cuda_get_device_count() -> c_int;
     }
@@ -543,7 +543,7 @@ mod cuda {
     }
 
     pub(super) fn missing_library() -> Option<String> {
-        let text = stenopool_cuda_missing();
+        let text = missing_cuda_library();
         // SAFETY: it is null, or a text with an end that is written once, before the first call returns.
         (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
     }
