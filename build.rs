@@ -25,7 +25,7 @@ fn main() {
 }
 
 /// What a build for GPUs links beside whisper.cpp, and what it says of itself: the version of CUDA, and the
-/// architectures that it has code for, in CMake's notation.
+/// architectures that it has code for, in `CMake`'s notation.
 fn cuda() {
     const SOURCE: &str = "src/asr/cuda_libraries.c";
     for name in ["CUDA_HOME", "CUDA_PATH", "CMAKE_CUDA_ARCHITECTURES", "DOCS_RS"] {

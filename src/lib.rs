@@ -37,7 +37,7 @@
 //! | [`cli`] | commands; the only place that wires things together | everything |
 //!
 //! `tests/architecture.rs` holds these rules, and these: `axum` is named only in `server`, `clap` and `anyhow` only in
-//! `cli`, `ort` only in `onnx`, `vad` and `tts`, `misaki-rs` only in `tts`, `prometheus` only in `telemetry`, `nvml-wrapper` only in `gpu`, `reqwest` only in `store`,
+//! `cli`, `ort` only in `onnx`, `vad` and `tts`, `misaki-rs` only in `tts`, `prometheus` only in `telemetry`, `nvml-wrapper` and `cudarc` only in `gpu`, `reqwest` only in `store`,
 //! `load`, `llm` and `tts`, `sse-stream` only in `llm`, `tokio-tungstenite` and `plotters` only in `load`, `procfs` only there and in `telemetry`; `unsafe` lives in
 //! `asr/whisper.rs` alone; only `cli` reads the environment; no module below `server` reads the wall clock. Everybody
 //! else is handed a `Settings` value.
@@ -58,10 +58,12 @@
 //! | [`pool::Ledger`], [`pool::Allocator`], [`pool::Lease`] | who holds what, purely; its async front; the exclusive right to one slot |
 //! | [`pool::LeaseScope`], [`pool::Retirement`] | how long a lease is kept; why a slot leaves service |
 //! | [`gpu::DeviceProbe`], [`gpu::DeviceMemory`], [`gpu::Footprint`] | reads a device; its total and free memory; what weights and one slot need |
+//! | [`gpu::Meter`], [`gpu::CudaBuild`] | what this process has taken of a device; which drivers and GPUs a build fits |
 //! | [`gpu::DeviceSelector`], [`gpu::Gpu`] | which device is asked for; a GPU or a MIG instance that was found |
 //! | [`gpu::MemoryBudget`], [`gpu::Sizing`], [`gpu::Binding`] | the sum that yields a number of slots; its result; which term binds |
 //! | [`gpu::KneeSearch`], [`gpu::Elasticity`] | finds past how many slots more bring nothing; when to give a slot back, and when to take one |
 //! | [`asr::Engine`], [`asr::Recognizer`], [`asr::Supervisor`] | opens, runs and closes slots; one blocking decoder; keeps the slots open |
+//! | [`asr::Site`], [`pool::Bank`] | a device with the engine and the weights on it; the slots of one device, as the pool knows them |
 //! | [`asr::Capacity`], [`asr::Knee`] | what carries the pool, which term binds, and alerts; from where the knee is known |
 //! | [`asr::Lane`], [`asr::Job`] | a session's way to a slot; one decode on its way, with its lease |
 //! | [`asr::Hypothesis`], [`asr::Segment`], [`asr::Transcript`] | the reading of an utterance; timed text; a reading and what it took |
@@ -168,7 +170,7 @@
 //! | `asr-slot-N` | one for each slot | owns one Whisper state; one job at a time | touch a socket |
 //! | `tts-N` | 1 or 2, or one for each narrator | owns one synthesizer; says one phrase at a time | wait for whoever does not read |
 //! | `tts-N` | 1, or as many as are wanted | owns one synthesizer, which all sessions share phrase by phrase | – |
-//! | `gpu-probe` | 1 | reads the device's memory, again and again | keep anybody waiting |
+//! | `gpu-probe` | 1 per device | reads the device's memory, again and again | keep anybody waiting |
 //!
 //! On a CPU, slots × threads per slot ≤ cores, unless the user wants it otherwise.
 //!

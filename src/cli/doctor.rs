@@ -177,7 +177,7 @@ fn check_device(store: &Store, settings: &Settings, device: &Device) -> Vec<Chec
     let device_check = match (device::build_decodes_on(), info.kind) {
         (DeviceKind::Cpu, _) => Check::good("device", format!("{named} (this build decodes on the CPU)")),
         (DeviceKind::Cuda, DeviceKind::Cpu) if settings.device.selector == DeviceSelector::Auto => {
-            let advice = "this build is for GPUs: what keeps it from using one is told below, under `gpus`";
+            let advice = "this build is for GPUs: what keeps it from using one is told below, at driver and gpus";
             Check::poor("device", format!("{named} (no GPU can be used)"), advice)
         }
         (DeviceKind::Cuda, _) => Check::good("device", named),

@@ -52,7 +52,7 @@ impl fmt::Display for CudaVersion {
 pub struct CudaBuild {
     /// The toolkit; `None` where nobody knows.
     pub version: Option<CudaVersion>,
-    /// The architectures that there is code for, in CMake's notation: `90-real` is code for 9.0 alone, `90-virtual` is
+    /// The architectures that there is code for, in `CMake`'s notation: `90-real` is code for 9.0 alone, `90-virtual` is
     /// compiled at the start for 9.0 and everything later, `90` is both. `native` is for the machine it was built on.
     pub architectures: String,
 }

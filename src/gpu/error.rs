@@ -55,7 +55,7 @@ pub enum GpuError {
         name: String,
         /// What it can do.
         capability: Capability,
-        /// What the program was built for, in CMake's notation.
+        /// What the program was built for, in `CMake`'s notation.
         architectures: String,
     },
     /// A library that decoding on a GPU needs is not there.
