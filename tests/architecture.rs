@@ -62,6 +62,7 @@ const CRATES: &[(&str, &[&str])] = &[
     // What numbers and characters are to a voice.
     ("num2words", &["tts"]),
     ("nvml_wrapper", &["gpu/nvml.rs"]),
+    ("cudarc", &["gpu/cuda.rs"]),
     // From text to phonemes, for Kokoro.
     // What gives memory back to the system.
     ("libc", &["asr/whisper.rs"]),

@@ -206,10 +206,8 @@ mod tests {
 
     /// Picks among two GPUs, of which this build can use those numbers.
     fn picked_of_use(selector: &str, decodes_on: DeviceKind, of_use: &[u32]) -> Result<String, String> {
-        let usable = |gpu: &Gpu| match of_use.contains(&gpu.index) {
-            true => Ok(()),
-            false => Err(GpuError::LibraryMissing { reason: "as scripted".into() }),
-        };
+        let missing = || GpuError::LibraryMissing { reason: "as scripted".into() };
+        let usable = |gpu: &Gpu| of_use.contains(&gpu.index).then_some(()).ok_or_else(missing);
         let gpus = pick(&selector.parse().unwrap(), decodes_on, || Ok(vec![gpu(0), gpu(1)]), usable);
         let names = |gpus: Vec<Gpu>| gpus.iter().map(|gpu| gpu.uuid.clone()).collect::<Vec<_>>().join(" ");
         gpus.map(names).map_err(|failure| failure.to_string())

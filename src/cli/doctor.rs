@@ -177,7 +177,8 @@ fn check_device(store: &Store, settings: &Settings, device: &Device) -> Vec<Chec
     let device_check = match (device::build_decodes_on(), info.kind) {
         (DeviceKind::Cpu, _) => Check::good("device", format!("{named} (this build decodes on the CPU)")),
         (DeviceKind::Cuda, DeviceKind::Cpu) if settings.device.selector == DeviceSelector::Auto => {
-            let advice = "this build is for GPUs: what keeps it from using one is told below, at driver and gpus";
+            let advice =
+                "this build is for GPUs: what keeps it from using one is told below, at driver and gpus";
             Check::poor("device", format!("{named} (no GPU can be used)"), advice)
         }
         (DeviceKind::Cuda, _) => Check::good("device", named),
@@ -237,18 +238,18 @@ fn check_driver() -> Option<Check> {
         format!("install an NVIDIA driver that speaks {needed}; {container}; without one the CPU decodes")
     };
     Some(match Driver::load() {
-        Ok(driver) => judge_driver(&driver.version(), driver.cuda_version(), build.version, advice),
+        Ok(driver) => judge_driver(driver.version().as_deref(), driver.cuda_version(), build.version, advice),
         Err(error) => Check::poor("driver", error.to_string(), advice()),
     })
 }
 
 fn judge_driver(
-    version: &Option<String>,
+    version: Option<&str>,
     speaks: Option<CudaVersion>,
     needed: Option<CudaVersion>,
     advice: impl Fn() -> String,
 ) -> Check {
-    let version = version.as_deref().unwrap_or("of an unknown version");
+    let version = version.unwrap_or("of an unknown version");
     let told =
         speaks.map_or("it does not say which CUDA it speaks".into(), |cuda| format!("speaks CUDA {cuda}"));
     let detail = format!("NVIDIA {version}, {told}");
@@ -428,9 +429,8 @@ mod tests {
     #[test]
     fn a_driver_or_a_gpu_that_does_not_fit_the_build_is_told_with_the_way_out() {
         let cuda = |major, minor| Some(CudaVersion { major, minor });
-        let driver = |speaks| {
-            judge_driver(&Some("550.54".into()), speaks, cuda(13, 0), || "install a later driver".into())
-        };
+        let driver =
+            |speaks| judge_driver(Some("550.54"), speaks, cuda(13, 0), || "install a later driver".into());
         let old = driver(cuda(12, 4));
         assert_eq!((old.finding, old.advice.as_deref()), (Finding::Poor, Some("install a later driver")));
         assert_eq!(old.detail, "NVIDIA 550.54, speaks CUDA 12.4; this build needs 13");

@@ -134,7 +134,7 @@ impl GpuError {
     }
 
     /// There is no `wanted` among `gpus`.
-    pub(super) fn not_found(wanted: impl ToString, gpus: &[Gpu]) -> Self {
+    pub(super) fn not_found(wanted: &impl ToString, gpus: &[Gpu]) -> Self {
         let known = gpus.iter().map(Gpu::to_string).collect();
         Self::NotFound { wanted: wanted.to_string(), count: gpus.len(), known }
     }
@@ -150,7 +150,7 @@ mod tests {
         let error = GpuError::Partitioned { device: "cuda:0".into(), instances };
         assert_eq!(error.to_string(), "device cuda:0 is in MIG mode and split into 2 instances");
         assert_eq!(error.hint().unwrap(), "name the instance to use: MIG-1, MIG-2");
-        let error = GpuError::not_found("cuda:3", &[]);
+        let error = GpuError::not_found(&"cuda:3", &[]);
         assert_eq!(error.to_string(), "there is no device cuda:3 among 0 that were found");
         assert_eq!(error.hint().unwrap(), "use the device `cpu`");
     }

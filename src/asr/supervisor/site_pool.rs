@@ -84,16 +84,13 @@ async fn dealt(pools: Vec<SitePool>, max_slots: u16) -> Vec<SitePool> {
     let room = deal(left, &vec![u16::MAX; pools.len()]);
     let mut kept = Vec::new();
     for (mut pool, (hand, room)) in pools.into_iter().zip(hands.into_iter().zip(room)) {
-        match NonZeroU16::new(hand) {
-            Some(hand) => {
-                pool.limit(hand.saturating_add(room)).await;
-                info!(device = pool.device.info.name, "pool sized: {}", pool.sizing);
-                kept.push(pool);
-            }
-            None => {
-                info!(device = pool.device.info.name, "device left out: no slot is left for it");
-                pool.opener.close_all(pool.open_numbers()).await;
-            }
+        if let Some(hand) = NonZeroU16::new(hand) {
+            pool.limit(hand.saturating_add(room)).await;
+            info!(device = pool.device.info.name, "pool sized: {}", pool.sizing);
+            kept.push(pool);
+        } else {
+            info!(device = pool.device.info.name, "device left out: no slot is left for it");
+            pool.opener.close_all(pool.open_numbers()).await;
         }
     }
     kept

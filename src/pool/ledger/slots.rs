@@ -113,13 +113,9 @@ impl SlotBook {
     /// busy least; `avoid` only when no other is idle.
     pub(super) fn choose(&self, avoid: Option<SlotId>) -> Option<SlotId> {
         let others = self.idle.iter().copied().filter(|id| Some(*id) != avoid);
-        let chosen = match self.bank {
-            None => others.min(),
-            Some(_) => {
-                let busy = self.busy();
-                others.min_by_key(|id| (busy.get(&self.bank_of(*id)).copied(), *id))
-            }
-        };
+        // With one bank for all, nothing need be counted.
+        let busy = self.bank.map(|_| self.busy()).unwrap_or_default();
+        let chosen = others.min_by_key(|id| (busy.get(&self.bank_of(*id)).copied(), *id));
         chosen.or_else(|| self.idle.first().copied())
     }
 

@@ -1,13 +1,14 @@
 //! Several devices under one pool, and what they are sized by.
 
 use super::*;
+use crate::pool::Lease;
 
 /// A device with room for so many slots.
 fn room_for(slots: u64) -> FakeProbe {
     device(WEIGHTS + slots * SLOT)
 }
 
-async fn leases(supervisor: &Supervisor, n: usize) -> Vec<crate::pool::Lease> {
+async fn leases(supervisor: &Supervisor, n: usize) -> Vec<Lease> {
     let allocator = supervisor.lanes().allocator();
     let mut leases = Vec::new();
     for _ in 0..n {
@@ -29,7 +30,7 @@ async fn several_devices_stand_in_one_ledger_and_share_the_work() {
     serving(&supervisor, 7).await;
     assert_eq!(per_device(&supervisor.capacity().borrow()), [2, 5]);
     let first_two = leases(&supervisor, 2).await;
-    let numbers: Vec<_> = first_two.iter().map(|lease| lease.slot()).collect();
+    let numbers: Vec<_> = first_two.iter().map(Lease::slot).collect();
     assert_eq!(numbers, [SlotId(0), SlotId(16)], "one on each device");
     supervisor.stop().await;
     let left = [&small, &large].map(FakeProbe::memory_now);
