@@ -3,10 +3,10 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 BINARY := target/release/stenopool
 
-.PHONY: help setup build build-cuda run test bench lint
+.PHONY: help setup build build-cuda run test bench lint check-deploy
 
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
 
 setup: ## Install what is missing: compilers, ONNX Runtime, Silero VAD
 	@scripts/setup.sh
@@ -30,3 +30,6 @@ bench: setup ## Print what the pool and silent sessions cost, and how fair the p
 lint: ## Check the format and what clippy says
 	@cargo fmt --check
 	@cargo clippy --locked --all-targets -- -D warnings
+
+check-deploy: ## Check Dockerfile.cuda, deploy/ and the shell scripts, without Docker
+	@scripts/check-deploy.sh

@@ -91,7 +91,8 @@ lint_units() {
         cat "$work/exposure.txt" >&2
         die "the service is exposed by more than $EXPOSURE of 10" "the table above says by what"
     }
-    systemd-sysusers --dry-run "$PWD/deploy/stenopool.sysusers" >/dev/null || die "systemd does not take deploy/stenopool.sysusers"
+    said="$(systemd-sysusers --dry-run "$PWD/deploy/stenopool.sysusers" 2>&1)" ||
+        die "systemd does not take deploy/stenopool.sysusers: $said"
     say "ok: $(systemd-analyze --version | head -1 | cut -d ' ' -f 1,2), units; exposure $(sed -n 's/.*: \([0-9.]* [A-Z]*\).*/\1/p' "$work/exposure.txt" | tail -1)"
 }
 

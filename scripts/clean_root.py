@@ -370,6 +370,18 @@ class Machine:
     def of_service(self, name):
         return self.ask("systemctl", "show", "--property", name, "--value", "stenopool.service")
 
+    def abort_server(self):
+        """What a CUDA call that fails does."""
+        aborted = self.do("sh", "-c", f"kill -ABRT {self.of_service('MainPID')}")
+        assert aborted.returncode == 0, aborted.stderr
+
+    def wait_for(self, name, is_so, patience=60):
+        """Until a property of the service is as wanted."""
+        deadline = time.monotonic() + patience
+        while not is_so(found := self.of_service(name)):
+            assert time.monotonic() < deadline, f"{name} stays {found}"
+            time.sleep(0.02)
+
     def wait_until_well(self, patience=60):
         """How long that takes."""
         started = time.monotonic()
@@ -432,9 +444,8 @@ def service(binary):
         check("it has found espeak-ng", "espeak-ng" in voice, voice.rpartition("stenopool")[2])
 
         print("a CUDA call that fails", flush=True)
-        machine.do("kill", "-ABRT", main_pid)
-        while machine.of_service("MainPID") in (main_pid, "0"):
-            time.sleep(0.02)
+        machine.abort_server()
+        machine.wait_for("MainPID", lambda pid: pid not in (main_pid, "0"))
         check("it is started again, and well", machine.of_service("NRestarts") == "1", f"after {machine.wait_until_well():.1f} s")
         again_at = machine.of_service("MainPID")
         check("as another process", again_at != main_pid)
@@ -445,7 +456,7 @@ def service(binary):
             machine.do("systemctl", "start", "stenopool.socket")
             machine.do("systemctl", "start", "stenopool")
             machine.wait_until_well()
-            machine.do("kill", "-ABRT", machine.of_service("MainPID"))
+            machine.abort_server()
             started = time.monotonic()
             answer = machine.transcribe()
             text = json.loads(answer.stdout or "{}").get("text", "")
@@ -459,8 +470,7 @@ def service(binary):
         print("a wrong setting", flush=True)
         machine.do("systemctl", "stop", "stenopool.socket")
         machine.do("sh", "-c", "echo STENOPOOL_SLOTS=none >/etc/stenopool/environment; systemctl reset-failed stenopool; systemctl start stenopool")
-        while machine.of_service("ActiveState") not in ("failed", "inactive"):
-            time.sleep(0.05)
+        machine.wait_for("ActiveState", lambda state: state in ("failed", "inactive"))
         ended = machine.of_service("ExecMainStatus"), machine.of_service("NRestarts"), machine.of_service("ActiveState")
         check("it ends with 78 and is not started again", ended == ("78", "0", "failed"), " ".join(ended))
     finally:

@@ -34,6 +34,7 @@ use toml::{Table, Value};
 /// [`ConfigError`]: a file that cannot be read, that is no TOML or has keys nobody knows, or a value that is not meant.
 pub fn load(file: Option<&Path>, given: &impl Serialize) -> Result<Settings, ConfigError> {
     let mut table = file.map(read).transpose()?.unwrap_or_default();
+    let file_of_keys = file.filter(|_| holds_keys(&table));
     // TOML's numbers are signed: a flag can hold one that is too large for them.
     let given = Table::try_from(given)
         .map_err(|error| InvalidSetting::new("command line", error, "numbers up to 9223372036854775807"))?;
@@ -41,7 +42,18 @@ pub fn load(file: Option<&Path>, given: &impl Serialize) -> Result<Settings, Con
     let raw = Raw::deserialize(table)
         .map_err(|error| InvalidSetting::new("command line", error.message(), "known keys"))?;
     let settings = Settings::try_from(raw)?;
-    Ok(settings.warn_if_readable(file))
+    Ok(settings.warn_if_readable(file_of_keys))
+}
+
+/// Whether a file has keys in it: of callers, of language models or of speech servers.
+fn holds_keys(table: &Table) -> bool {
+    table.iter().any(|(name, value)| match value {
+        Value::Table(table) => holds_keys(table),
+        Value::Array(entries) if name != "api_key" => {
+            entries.iter().filter_map(Value::as_table).any(holds_keys)
+        }
+        _ => name == "api_key" || name == "key",
+    })
 }
 
 /// Reads a file and checks its keys and types, while it is still known which line they stand on.

@@ -159,9 +159,8 @@ impl Settings {
     }
 
     /// Adds a warning when a configuration file with keys in it can be read by others.
-    pub(super) fn warn_if_readable(mut self, file: Option<&Path>) -> Self {
-        let has_keys = !self.server.keys.is_empty();
-        self.warnings.extend(file.filter(|_| has_keys).and_then(readable_by_others));
+    pub(super) fn warn_if_readable(mut self, file_of_keys: Option<&Path>) -> Self {
+        self.warnings.extend(file_of_keys.and_then(readable_by_others));
         self
     }
 }

@@ -400,3 +400,20 @@ fn what_does_not_fit_is_dropped_well_before_a_slow_client_loses_its_connection()
         assert_eq!(patience(slow_client), Duration::from_millis(ms), "slow_client_s = {slow_client}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_others_can_read_is_warned_of_when_there_are_keys_in_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let warnings = |text: &str, variables: &str| {
+        let file = written(text);
+        std::fs::set_permissions(&file.path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        load(Some(&file.path), &toml::from_str::<Table>(variables).unwrap()).unwrap().warnings.len()
+    };
+    assert_eq!(warnings("[server]\napi_key = [\"a\"]\n", ""), 1);
+    assert_eq!(warnings("[llm]\nurl = \"http://x/v1\"\nkey = \"k\"\n", ""), 1);
+    let fallback = "[llm]\nurl = \"http://x/v1\"\n[[llm.fallback]]\nurl = \"http://y/v1\"\nkey = \"k\"\n";
+    assert_eq!(warnings(fallback, ""), 1);
+    // Keys from elsewhere are not in the file.
+    assert_eq!(warnings("[server]\nbind = \"127.0.0.1:1\"\n", "[server]\napi_key = [\"a\"]\n"), 0);
+}
