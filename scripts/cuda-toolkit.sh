@@ -65,7 +65,7 @@ download() {
             "or install a CUDA toolkit, and set CUDA_HOME to its folder"
 }
 
-# Unpacks the folder `nvidia/cu13` of all wheels in $1 into $2, with the rights of programs.
+# Unpacks the folder `nvidia/cu13` of all wheels in $1 into $2, with the rights of programs; licences go into `licenses`.
 unpack() {
     python3 - "$1" "$2" <<'PYTHON'
 import pathlib, shutil, sys, zipfile
@@ -75,9 +75,15 @@ wheels, target = map(pathlib.Path, sys.argv[1:])
 for wheel in sorted(wheels.glob("*.whl")):
     with zipfile.ZipFile(wheel) as archive:
         for entry in archive.infolist():
-            if entry.is_dir() or not entry.filename.startswith(PREFIX):
+            name = entry.filename
+            if entry.is_dir():
                 continue
-            path = target / entry.filename[len(PREFIX):]
+            if name.startswith(PREFIX):
+                path = target / name[len(PREFIX):]
+            elif "/licenses/" in name or name.lower().endswith("license.txt"):
+                path = target / "licenses" / wheel.name.split("-")[0] / pathlib.Path(name).name
+            else:
+                continue
             path.parent.mkdir(parents=True, exist_ok=True)
             with archive.open(entry) as source, open(path, "wb") as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
