@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use stenopool::asr::fake;
 use stenopool::asr::{
-    AsrError, DecodeOptions, EncoderWindow, Lanes, RecognizerFactory as _, Stability, Supervisor,
+    AsrError, DecodeOptions, EncoderWindow, Lanes, Recognizer, RecognizerFactory as _, Stability, Supervisor,
     ThreadEngine, Timestamps, WeightsSource, Whisper, WhisperSettings,
 };
 use stenopool::audio::{Span, Utterance};
@@ -146,36 +146,41 @@ fn an_abort_ends_a_decode_and_the_slot_goes_on_working() {
 }
 
 /// How many tokens were made, and whether any of them in a second try.
-fn made(whisper: &Whisper, file: &str, options: &DecodeOptions) -> (usize, bool) {
-    let (mut recognizer, _) = whisper.make(SlotId(0)).unwrap();
+fn made(recognizer: &mut dyn Recognizer, file: &str, options: &DecodeOptions) -> (usize, bool) {
     let read =
         recognizer.recognize(&utterance(file), options, &CancellationToken::new(), &mut |_| {}).unwrap();
     let tokens = read.segments.iter().map(|segment| segment.tokens.len()).sum();
     (tokens, read.segments.iter().any(|segment| segment.temperature > 0.0))
 }
 
-fn bounded(max_tokens: Option<u16>) -> Whisper {
+fn bounded(max_tokens: Option<u16>) -> Box<dyn Recognizer> {
     let settings = WhisperSettings { max_tokens, ..WhisperSettings::default() };
-    Whisper::load("demo.en", WeightsSource::Bytes(weights()), EncoderWindow::Fit, settings).unwrap().0
+    Whisper::load("demo.en", WeightsSource::Bytes(weights()), EncoderWindow::Fit, settings)
+        .unwrap()
+        .0
+        .make(SlotId(0))
+        .unwrap()
+        .0
 }
 
 #[test]
 fn a_bound_on_tokens_holds_for_every_kind_of_decode() {
-    let (free, bounded) = (bounded(None), bounded(Some(3)));
+    let (mut free, mut bounded) = (bounded(None), bounded(Some(3)));
     for timestamps in [Timestamps::None, Timestamps::Segment, Timestamps::Word] {
         for stability in [Stability::Interim, Stability::Final] {
             let options = DecodeOptions { timestamps, stability, ..DecodeOptions::default() };
             for file in [TIMER.0, "long-000.wav"] {
-                let (least, most) = (made(&free, file, &options).0, made(&bounded, file, &options).0);
+                let (least, most) =
+                    (made(&mut *free, file, &options).0, made(&mut *bounded, file, &options).0);
                 assert!(
                     (1..=3).contains(&most) && least > 3,
                     "{file} {timestamps:?} {stability:?}: {most} {least}"
                 );
                 // What this decode alone is told counts where it is less, and only there.
                 let told = |max_tokens| DecodeOptions { max_tokens: Some(max_tokens), ..options.clone() };
-                assert!(made(&bounded, file, &told(2)).0 <= 2);
-                assert!(made(&bounded, file, &told(100)).0 <= 3);
-                assert!(made(&free, file, &told(2)).0 <= 2);
+                assert!(made(&mut *bounded, file, &told(2)).0 <= 2);
+                assert!(made(&mut *bounded, file, &told(100)).0 <= 3);
+                assert!(made(&mut *free, file, &told(2)).0 <= 2);
             }
         }
     }
