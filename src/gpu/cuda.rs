@@ -18,7 +18,7 @@ pub fn cuda_uuids() -> Result<Vec<String>, GpuError> {
         .map(|ordinal| {
             let device = result::device::get(ordinal).map_err(failed("cuDeviceGet"))?;
             let uuid = result::device::get_uuid(device).map_err(failed("cuDeviceGetUuid_v2"))?;
-            Ok(uuid.bytes.iter().map(|byte| format!("{:02x}", *byte as u8)).collect())
+            Ok(format!("{:032x}", u128::from_be_bytes(uuid.bytes.map(|byte| byte as u8))))
         })
         .collect()
 }
