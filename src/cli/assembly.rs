@@ -1,14 +1,15 @@
 //! Puts the parts together that every recognizing command needs: models, ears, slots.
 
-use super::device::{self, Found};
+use super::device::{self, Found, first_gpu};
 use super::failure::Failure;
 use super::knees::KneeCache;
+use super::provider::{detector, provider};
 use super::sizing::{CoreShare, cores, knee};
 use crate::asr::{
     AsrError, Device, EncoderWindow, Engine, JobLimits, LaneSettings, ModelInfo, Placement, Site, StartError,
     Supervisor, SupervisorSettings, ThreadEngine, WeightsSource, Whisper, WhisperSettings,
 };
-use crate::config::{DebugSettings, ModelSettings, Settings, SlotSettings};
+use crate::config::{DebugSettings, ModelSettings, NetworkDevice, Settings, SlotSettings};
 use crate::gpu::{BudgetError, Bytes, DeviceInfo, DeviceMemory, Footprint, KneeKey, Loaded, MemoryBudget};
 use crate::session::Frontend;
 use crate::store::{ResolvedModel, Store, Weights, Window, demo_weights, search_path, user_cache};
@@ -41,14 +42,26 @@ pub(super) struct Assembly {
     pub(super) share: CoreShare,
 }
 
-/// Finds and loads everything; tells the user what takes long.
+/// The devices that were asked for, one at least.
 ///
 /// # Errors
 ///
-/// A device, model or library that is missing or unusable, or not one slot that fits and opens.
-pub(super) async fn assemble(settings: &Settings, purpose: Purpose) -> anyhow::Result<Assembly> {
+/// When one of them is not there, or of no use to this build.
+pub(super) async fn find_devices(settings: &Settings) -> anyhow::Result<Vec<Found>> {
     let selector = settings.device.selector.clone();
-    let found = off_the_runtime(move || device::find(&selector)).await?;
+    off_the_runtime(move || device::find(&selector)).await
+}
+
+/// Loads everything onto these devices; tells the user what takes long.
+///
+/// # Errors
+///
+/// A model or library that is missing or unusable, or not one slot that fits and opens.
+pub(super) async fn assemble(
+    settings: &Settings,
+    purpose: Purpose,
+    found: Vec<Found>,
+) -> anyhow::Result<Assembly> {
     let store = open_store(&settings.models);
     let model = store.resolve(settings.models.model.as_deref()).map_err(Failure::from)?;
     let share = CoreShare::new(cores(), settings.slots.slots, settings.asr.threads);
@@ -56,7 +69,9 @@ pub(super) async fn assemble(settings: &Settings, purpose: Purpose) -> anyhow::R
         let CoreShare { cores, slots, threads } = share;
         warn!(slots, threads, cores, "more threads than cores: decodes will slow each other down");
     }
-    let frontend = patiently("the voice detector", start_frontend(&store, share.cores)).await?;
+    let gpu = first_gpu(&found);
+    let frontend =
+        patiently("the voice detector", start_frontend(&store, share.cores, settings.detector, gpu)).await?;
     let what = format!("the model {}", model.name);
     let slots = Slots { model: &model, share, settings, purpose };
     let supervisor = patiently(&what, slots.start(found)).await?;
@@ -72,14 +87,26 @@ pub(super) fn open_store(settings: &ModelSettings) -> Store {
 }
 
 /// Loads one detector for each frontend thread: one thread hears some hundred live streams, so two are plenty.
-async fn start_frontend(store: &Store, cores: u16) -> anyhow::Result<Frontend> {
+async fn start_frontend(
+    store: &Store,
+    cores: u16,
+    wanted: NetworkDevice,
+    gpu: Option<u32>,
+) -> anyhow::Result<Frontend> {
+    let provider = provider(wanted, gpu).map_err(VadError::Device)?;
     let runtime = store.onnx_runtime().map_err(Failure::from)?;
     let model = store.silero().map_err(Failure::from)?;
     let n_threads = if cores >= 8 { 2 } else { 1 };
-    let load =
-        move || -> Result<Box<dyn Detector>, VadError> { Ok(Box::new(Silero::load(&runtime, &model)?)) };
-    let detectors = off_the_runtime(move || (0..n_threads).map(|_| load()).collect()).await?;
-    Ok(Frontend::start(detectors))
+    let load = move || -> Result<Vec<Box<dyn Detector>>, VadError> {
+        let first = detector(&runtime, &model, wanted, provider)?;
+        let provider = first.provider();
+        let mut detectors: Vec<Box<dyn Detector>> = vec![Box::new(first)];
+        for _ in 1..n_threads {
+            detectors.push(Box::new(Silero::load_on(&runtime, &model, provider)?));
+        }
+        Ok(detectors)
+    };
+    Ok(Frontend::start(off_the_runtime(load).await?))
 }
 
 /// What the slots are made of.

@@ -175,7 +175,7 @@ fn verdict(good: bool) -> ExitCode {
 
 async fn voice_alone(settings: Settings) -> anyhow::Result<Report> {
     let workshop = Workshop::open(settings).await?;
-    let voice = voice::measure(&workshop.settings).await?;
+    let voice = voice::measure(&workshop.settings, workshop.found.gpu).await?;
     let mut report = blank(&workshop, "a phrase, said".into(), Duration::ZERO).await?;
     let factor = voice.real_time_factor;
     let detail = format!("{factor:.3} s of work for a second of sound");

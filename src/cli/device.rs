@@ -46,6 +46,11 @@ impl Found {
     }
 }
 
+/// The first GPU among these, by CUDA's number: small networks share it.
+pub(super) fn first_gpu(found: &[Found]) -> Option<u32> {
+    found.iter().find_map(|found| found.gpu)
+}
+
 /// The GPUs of this machine, and the driver that told of them.
 pub(super) struct Gpus {
     /// Reads their memory.

@@ -1,6 +1,8 @@
 //! `stenopool doctor`: what was found, what is missing, what to do about it.
 
 use super::assembly::{Purpose, Slots, check_weights, demo_notice, open_store, pull_command};
+use super::device::{Found, first_gpu};
+use super::failure::Failure;
 use super::output;
 use super::serve;
 use super::sizing::{CoreShare, cores, knee};
@@ -11,7 +13,7 @@ use crate::config::{ConfigError, Settings};
 use crate::gpu::{Bytes, CudaBuild, CudaVersion, DeviceKind, DeviceSelector, Driver, Gpu, GpuError};
 use crate::store::{ResolvedModel, Store, StoreError, Weights};
 use crate::tts::{EngineChoice, TtsError};
-use crate::vad::{Silero, VadError};
+use crate::vad::{Silero, VadError, cuda_part};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -120,13 +122,16 @@ impl Report {
 async fn examine(settings: &Settings) -> Vec<Check> {
     let store = open_store(&settings.models);
     let mut checks = vec![check_cpu(settings)];
-    checks.extend(check_devices(&store, settings));
+    let found = device::find(&settings.device.selector);
+    let gpu = found.as_ref().ok().and_then(|found| first_gpu(found));
+    checks.extend(check_devices(&store, settings, found));
     checks.extend(check_cuda_build());
     checks.extend(check_driver());
     checks.extend(check_gpus());
     checks.extend(check_voice_detector(&store).await);
     checks.push(check_model(&store, settings));
-    checks.push(check_voice(settings).await);
+    checks.extend(check_networks(&store, gpu));
+    checks.push(check_voice(settings, gpu).await);
     checks.extend(check_disk(&store));
     checks.push(check_address(settings).await);
     checks.push(check_keys(settings));
@@ -164,8 +169,8 @@ fn share(settings: &Settings) -> CoreShare {
 }
 
 /// The devices that decode, their memory, and how many slots they are known to carry.
-fn check_devices(store: &Store, settings: &Settings) -> Vec<Check> {
-    match device::find(&settings.device.selector) {
+fn check_devices(store: &Store, settings: &Settings, found: Result<Vec<Found>, Failure>) -> Vec<Check> {
+    match found {
         Ok(found) => found.iter().flat_map(|found| check_device(store, settings, &found.device)).collect(),
         Err(error) => vec![Check::missing("device", error.to_string(), error.hint())],
     }
@@ -305,12 +310,30 @@ async fn check_voice_detector(store: &Store) -> Vec<Check> {
     checks
 }
 
+/// Whether the voice detector and Kokoro may share the GPU that decodes.
+fn check_networks(store: &Store, gpu: Option<u32>) -> Option<Check> {
+    let (device, runtime) = (gpu?, store.onnx_runtime().ok()?);
+    Some(match cuda_part(&runtime) {
+        Ok(()) => Check::good(
+            "networks",
+            format!(
+                "ONNX Runtime has its part for CUDA: Kokoro runs on cuda:{device}, Silero where it is faster"
+            ),
+        ),
+        Err(reason) => Check::poor(
+            "networks",
+            format!("Kokoro and Silero run on the CPU: {reason}"),
+            "scripts/setup.sh cuda-runtime brings ONNX Runtime with its part for CUDA",
+        ),
+    })
+}
+
 /// Who speaks. A server without a voice still writes down what others say.
-async fn check_voice(settings: &Settings) -> Check {
+async fn check_voice(settings: &Settings, gpu: Option<u32>) -> Check {
     if settings.voices.tts.engine == EngineChoice::Off {
         return Check::good("voice", "switched off");
     }
-    match voices::open(settings).await {
+    match voices::open(settings, gpu).await {
         Ok(studio) => {
             let detail = format!("{}, {}", studio.engine(), studio.default_voice());
             match studio.engine() {

@@ -112,7 +112,10 @@ fn code(error: &Error) -> u8 {
         return failure.code;
     }
     let model = matches!(error.downcast_ref(), Some(AsrError::Load { .. } | AsrError::Open { .. }));
-    let voice = matches!(error.downcast_ref(), Some(VadError::Runtime { .. } | VadError::Model { .. }));
+    let voice = matches!(
+        error.downcast_ref(),
+        Some(VadError::Runtime { .. } | VadError::Model { .. } | VadError::Device(_))
+    );
     let speech = matches!(
         error.downcast_ref(),
         Some(
@@ -120,6 +123,7 @@ fn code(error: &Error) -> u8 {
                 | TtsError::ProgramMissing { .. }
                 | TtsError::ModelInvalid { .. }
                 | TtsError::Runtime(_)
+                | TtsError::Device(_)
         )
     );
     if model || voice || speech { UNAVAILABLE } else { FAILED }
@@ -140,6 +144,10 @@ fn hint(error: &Error) -> Option<&str> {
             "check it with `stenopool models verify`, or fetch it again with `stenopool models pull NAME`",
         ),
         (Some(AsrError::Open { .. }), _) => Some(NO_SLOT),
+        (_, Some(VadError::Device(_))) => Some(
+            "scripts/setup.sh cuda-runtime brings ONNX Runtime's part for CUDA, which needs CUDA's libraries and cuDNN \
+             where the loader finds them; or use --vad-device cpu",
+        ),
         (_, Some(VadError::Runtime { .. } | VadError::Model { .. })) => {
             Some("run `make setup`, and `stenopool doctor` to see what is missing")
         }

@@ -324,6 +324,14 @@ pub(super) struct TtsFlags {
     /// The voice of those who ask for none, as in af_heart, en-gb or alloy
     #[arg(long, value_name = "NAME", env = "STENOPOOL_VOICE")]
     voice: Option<String>,
+    /// Where Kokoro runs [default: auto, the GPU that decodes if ONNX Runtime has its part for CUDA, else the CPU]
+    #[arg(
+        id = "tts_device",
+        long = "tts-device",
+        value_name = "auto|cpu|cuda",
+        env = "STENOPOOL_TTS_DEVICE"
+    )]
+    device: Option<String>,
     /// Threads that speak, each with the weights of its voice [default: 1]
     #[arg(id = "tts_workers", long = "tts-workers", value_name = "N", env = "STENOPOOL_TTS_WORKERS")]
     workers: Option<u64>,
@@ -376,6 +384,14 @@ pub(super) struct TtsFlags {
 #[derive(Debug, Default, Args, Serialize)]
 #[command(next_help_heading = "Voice activity")]
 pub(super) struct VadFlags {
+    /// Where the voice detector runs [default: auto, the faster of the CPU and the GPU that decodes]
+    #[arg(
+        id = "vad_device",
+        long = "vad-device",
+        value_name = "auto|cpu|cuda",
+        env = "STENOPOOL_VAD_DEVICE"
+    )]
+    device: Option<String>,
     /// Probability from which a frame is speech [default: 0.5]
     #[arg(long = "vad-threshold", value_name = "P", env = "STENOPOOL_VAD_THRESHOLD")]
     threshold: Option<f32>,

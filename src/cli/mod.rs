@@ -18,6 +18,7 @@ mod models;
 mod output;
 mod plan;
 mod privacy;
+mod provider;
 mod serve;
 mod signals;
 mod sizing;
@@ -305,6 +306,8 @@ mod tests {
             "--tts-model=m",
             "--tts-voices=a,b",
             "--tts-concurrency=1",
+            "--vad-device=cpu",
+            "--tts-device=cpu",
             "--vad-threshold=0.4",
             "--vad-prefix-ms=1",
             "--vad-silence-ms=50",

@@ -1,7 +1,8 @@
 //! `stenopool serve`: everything wired, from the listening socket to the last signal.
 
-use super::assembly::{Assembly, Purpose, assemble, demo_notice, pull_command};
+use super::assembly::{Assembly, Purpose, assemble, demo_notice, find_devices, pull_command};
 use super::certificate::Certificate;
+use super::device::first_gpu;
 use super::failure::Failure;
 use super::inherited::Inherited;
 use super::language_model::language_model;
@@ -53,11 +54,12 @@ pub(super) async fn run(mut settings: Settings, inherited: Inherited) -> anyhow:
     let (stopping, crashing) = (CancellationToken::new(), CancellationToken::new());
     let last_words = last_words(&crashing, &stopping);
     // Voices that live on a device are there before the slots are counted.
-    let studio = voices::for_server(&settings).await?;
+    let found = find_devices(&settings).await?;
+    let studio = voices::for_server(&settings, first_gpu(&found)).await?;
     let (model, warm_up) =
         language_model(settings.llm.clone(), &settings.server.limits.talk.instructions, &stopping)?;
     let assistant = Assistant { model, studio };
-    let assembly = assemble(&settings, Purpose::Server).await?;
+    let assembly = assemble(&settings, Purpose::Server, found).await?;
     warm_up.ended().await;
     if settings.log.format.is_for_people() {
         // A server whose banner nobody reads serves all the same.

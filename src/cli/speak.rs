@@ -1,5 +1,7 @@
 //! `stenopool speak`: a text to a file, or out of the loudspeakers, without a server.
 
+use super::assembly::find_devices;
+use super::device::first_gpu;
 use super::failure::Failure;
 use super::listen::recorder;
 use super::voices;
@@ -43,7 +45,7 @@ impl SpeakCommand {
     /// When nothing speaks here, or nothing plays, or the file cannot be written.
     pub(super) async fn run(&self, settings: Settings) -> anyhow::Result<ExitCode> {
         let text = if self.text == "-" { read_input()? } else { self.text.clone() };
-        let studio = voices::open(&settings).await?;
+        let studio = voices::open(&settings, first_gpu(&find_devices(&settings).await?)).await?;
         let voice = Voice { name: studio.default_voice().to_owned(), speed: self.speed };
         let sound = recite(studio.narrator(), phrases(&text, None), voice, SoundEncoder::RATE);
         let mut target = Target::open(self.output.as_deref()).await?;

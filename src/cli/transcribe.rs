@@ -2,7 +2,7 @@
 
 #![expect(clippy::doc_markdown, reason = "the comments on flags are help texts, where backticks would show")]
 
-use super::assembly::{Assembly, Purpose, assemble};
+use super::assembly::{Assembly, Purpose, assemble, find_devices};
 use super::failure::Failure;
 use super::output;
 use crate::asr::{DecodeOptions, ModelInfo, Task};
@@ -70,7 +70,7 @@ impl TranscribeCommand {
     ///
     /// When standard output cannot be written.
     pub(super) async fn run(&self, settings: Settings) -> anyhow::Result<ExitCode> {
-        let assembly = assemble(&settings, Purpose::Command).await?;
+        let assembly = assemble(&settings, Purpose::Command, find_devices(&settings).await?).await?;
         let options = self.options(assembly.supervisor.lanes().model())?;
         let code = self.transcribe_all(&assembly, &options, &settings.endpoint).await;
         assembly.supervisor.stop().await;

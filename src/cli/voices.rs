@@ -1,8 +1,8 @@
 //! Finds what speaks, and makes it ready.
 
 use super::assembly::open_store;
+use super::provider::provider;
 use crate::config::{Settings, VoiceSettings};
-use crate::gpu::{DeviceSelector, GpuName};
 use crate::store::Store;
 use crate::tts::{EngineChoice, KokoroSettings, Provider, Studio, TtsError, TtsSettings, studio};
 use std::path::{Path, PathBuf};
@@ -19,11 +19,14 @@ const VOICES: &str = "voices";
 /// # Errors
 ///
 /// When a certain engine was asked for and cannot be had.
-pub(super) async fn for_server(settings: &Settings) -> Result<Option<Arc<dyn Studio>>, TtsError> {
+pub(super) async fn for_server(
+    settings: &Settings,
+    gpu: Option<u32>,
+) -> Result<Option<Arc<dyn Studio>>, TtsError> {
     if settings.voices.tts.engine == EngineChoice::Off {
         return Ok(None);
     }
-    match open(settings).await {
+    match open(settings, gpu).await {
         Err(error @ TtsError::NotInstalled(_)) if settings.voices.tts.engine == EngineChoice::Auto => {
             warn!(%error, hint = error.hint(), "the server has no voice");
             Ok(None)
@@ -32,13 +35,15 @@ pub(super) async fn for_server(settings: &Settings) -> Result<Option<Arc<dyn Stu
     }
 }
 
-/// What speaks. Loading takes a moment, and blocks, so it is done off the runtime.
+/// What speaks; on the GPU that decodes, by CUDA's number, where that is wanted. Loading takes a moment, and blocks, so it
+/// is done off the runtime.
 ///
 /// # Errors
 ///
 /// What keeps it from speaking.
-pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn Studio>, TtsError> {
-    let tts = found(settings);
+pub(super) async fn open(settings: &Settings, gpu: Option<u32>) -> Result<Arc<dyn Studio>, TtsError> {
+    let provider = provider(settings.voices.device, gpu).map_err(TtsError::Device)?;
+    let tts = found(settings, provider);
     let runtime = tokio::runtime::Handle::current();
     let opening = tokio::task::spawn_blocking(move || {
         // A speech server is reached from the runtime.
@@ -49,8 +54,8 @@ pub(super) async fn open(settings: &Settings) -> Result<Arc<dyn Studio>, TtsErro
 }
 
 /// The settings with the files that were found.
-fn found(settings: &Settings) -> TtsSettings {
-    let VoiceSettings { tts, kokoro_model, voices_dir } = settings.voices.clone();
+fn found(settings: &Settings, provider: Provider) -> TtsSettings {
+    let VoiceSettings { tts, kokoro_model, voices_dir, .. } = settings.voices.clone();
     let store = open_store(&settings.models);
     let network =
         kokoro_model.or_else(|| store.search().folders().iter().find_map(|folder| network_in(folder)));
@@ -58,7 +63,6 @@ fn found(settings: &Settings) -> TtsSettings {
     let voices = voices_dir.or_else(|| network.as_ref().and_then(beside));
     let kokoro = match (network, voices, runtime(&store)) {
         (Some(model), Some(voices), Some(runtime)) => {
-            let provider = provider(&settings.device.selector);
             let threads = usize::from(settings.asr.threads.unwrap_or_else(super::sizing::cores).clamp(1, 4));
             Some(KokoroSettings { runtime, model, voices, provider, threads })
         }
@@ -73,17 +77,6 @@ fn network_in(folder: &Path) -> Option<PathBuf> {
 
 fn runtime(store: &Store) -> Option<PathBuf> {
     store.onnx_runtime().ok()
-}
-
-/// On a CUDA device only where one is named: the usual ONNX Runtime has no part for it.
-fn provider(selector: &DeviceSelector) -> Provider {
-    match selector {
-        DeviceSelector::Gpus(names) => match names.first() {
-            Some(GpuName::Cuda(device)) => Provider::Cuda(*device),
-            Some(GpuName::Uuid(_)) | None => Provider::Cpu,
-        },
-        DeviceSelector::Auto | DeviceSelector::Cpu | DeviceSelector::All => Provider::Cpu,
-    }
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ mod tts;
 
 pub use error::{ConfigError, InvalidSetting};
 pub use settings::{
-    AsrSettings, DebugSettings, DeviceSettings, EdgeSettings, KneeSetting, ModelSettings, Settings,
-    SlotSettings,
+    AsrSettings, DebugSettings, DeviceSettings, EdgeSettings, KneeSetting, ModelSettings, NetworkDevice,
+    Settings, SlotSettings,
 };
 pub use tts::VoiceSettings;
 

@@ -90,6 +90,7 @@ pub(super) struct RawLive {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawVad {
+    pub(super) device: Option<String>,
     pub(super) threshold: Option<f32>,
     pub(super) prefix_ms: Option<u64>,
     pub(super) silence_ms: Option<u64>,
@@ -108,6 +109,7 @@ pub(super) struct RawGpu {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawTts {
+    pub(super) device: Option<String>,
     pub(super) engine: Option<String>,
     pub(super) voice: Option<String>,
     pub(super) workers: Option<u64>,

@@ -36,6 +36,8 @@ pub struct Settings {
     pub device: DeviceSettings,
     /// When speech begins and ends, unless a client says otherwise.
     pub endpoint: EndpointSettings,
+    /// Where the voice detector runs.
+    pub detector: NetworkDevice,
     /// What speaks.
     pub voices: VoiceSettings,
     /// Who replies in conversations; `None`: the echo.
@@ -120,6 +122,29 @@ pub struct DeviceSettings {
     pub reserve: Option<Bytes>,
 }
 
+/// Where a small network runs: the voice detector's, or Kokoro's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NetworkDevice {
+    /// Where decoding does, if ONNX Runtime can and it pays.
+    #[default]
+    Auto,
+    /// On the processor.
+    Cpu,
+    /// On the GPU that decodes, and nowhere else.
+    Cuda,
+}
+
+impl NetworkDevice {
+    pub(super) fn read(key: &'static str, text: Option<&str>) -> Result<Self, InvalidSetting> {
+        match text {
+            None | Some("auto") => Ok(Self::Auto),
+            Some("cpu") => Ok(Self::Cpu),
+            Some("cuda") => Ok(Self::Cuda),
+            Some(other) => Err(InvalidSetting::new(key, other, "auto, cpu or cuda")),
+        }
+    }
+}
+
 /// What only those want who measure or look for defects, the table `[debug]`. `--help` does not show its flags, and a server that has
 /// any of it set says so when it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -177,6 +202,7 @@ impl TryFrom<Raw> for Settings {
             pool: raw.pool.try_into()?,
             asr: raw.asr.try_into()?,
             device: raw.gpu.try_into()?,
+            detector: NetworkDevice::read("vad.device", raw.vad.device.as_deref())?,
             endpoint: raw.vad.try_into()?,
             voices: raw.tts.try_into()?,
             llm: llm::language_model(&raw.llm)?,

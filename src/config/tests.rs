@@ -249,6 +249,8 @@ fn values_out_of_range_are_refused_with_key_value_and_range() {
         ("pool.tiers", "\"\"", "1", "pool.tiers is =1, expected a name and a weight"),
         ("asr", "window", "\"wide\"", "asr.window is wide, expected auto, fit or full"),
         ("asr", "flash_attention", "\"yes\"", "asr.flash_attention is yes, expected auto, on or off"),
+        ("vad", "device", "\"gpu\"", "vad.device is gpu, expected auto, cpu or cuda"),
+        ("tts", "device", "\"cuda:0\"", "tts.device is cuda:0, expected auto, cpu or cuda"),
         ("vad", "threshold", "1.0", "vad.threshold is 1, expected more than 0 and less than 1"),
         ("vad", "threshold", "nan", "vad.threshold is NaN, expected more than 0"),
         ("vad", "longest_s", "601", "vad.longest_s is 601, expected 5 to 600"),

@@ -2,7 +2,7 @@
 
 use super::error::InvalidSetting;
 use super::raw::RawTts;
-use super::settings::{is_http, within};
+use super::settings::{NetworkDevice, is_http, within};
 use crate::tts::{EngineChoice, RemoteSettings, TtsSettings, WorkerSettings};
 use std::path::PathBuf;
 
@@ -15,6 +15,8 @@ pub struct VoiceSettings {
     pub kokoro_model: Option<PathBuf>,
     /// Kokoro's voices; `None`: they are looked for.
     pub voices_dir: Option<PathBuf>,
+    /// Where Kokoro runs.
+    pub device: NetworkDevice,
 }
 
 impl TryFrom<RawTts> for VoiceSettings {
@@ -49,7 +51,8 @@ impl TryFrom<RawTts> for VoiceSettings {
         if engine == EngineChoice::Remote && tts.remote.is_none() {
             return Err(InvalidSetting::new("tts.url", "missing", "the address of a speech server"));
         }
-        Ok(Self { tts, kokoro_model: raw.kokoro_model, voices_dir: raw.voices_dir })
+        let device = NetworkDevice::read("tts.device", raw.device.as_deref())?;
+        Ok(Self { tts, kokoro_model: raw.kokoro_model, voices_dir: raw.voices_dir, device })
     }
 }
 

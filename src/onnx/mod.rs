@@ -1,10 +1,15 @@
 //! ONNX Runtime, loaded once per process.
 //!
-//! A module of its own because `vad` and `tts` both run networks and may not know each other. What a network is and how
-//! it is run is theirs; here is only the library.
+//! A module of its own because `vad` and `tts` both run networks and may not know each other. What a network is and what
+//! goes in and out is theirs; here is the library, and on what it runs a network.
 //!
 //! The library and its environment are global to a process and cannot be exchanged, so whoever comes first decides, and
 //! they stay until the process ends. A first try that failed may be repeated.
+
+mod provider;
+
+pub(crate) use provider::{Network, OpenError, open};
+pub use provider::{Provider, cuda_part};
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
@@ -33,7 +38,7 @@ static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 ///
 /// [`RuntimeError`] when the file is missing or is no ONNX Runtime of a fitting version, or when another one has
 /// been loaded before.
-pub(crate) fn environment(path: &Path) -> Result<Environment, RuntimeError> {
+fn environment(path: &Path) -> Result<Environment, RuntimeError> {
     let failed = |reason: String| RuntimeError { path: path.to_owned(), reason };
     let library = path.canonicalize().map_err(|error| failed(error.to_string()))?;
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);

@@ -276,6 +276,7 @@ impl From<TtsError> for ApiError {
             TtsError::Failed(_)
             | TtsError::ModelInvalid { .. }
             | TtsError::Runtime(_)
+            | TtsError::Device(_)
             | TtsError::ProgramMissing { .. } => (StatusCode::INTERNAL_SERVER_ERROR, None),
             TtsError::NotInstalled(_) => (StatusCode::NOT_IMPLEMENTED, None),
             // The server behind us has too many clients, too.

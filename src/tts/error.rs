@@ -56,6 +56,9 @@ pub enum TtsError {
     /// ONNX Runtime is missing or unusable.
     #[error("cannot load ONNX Runtime for a voice: {0}")]
     Runtime(String),
+    /// The device that was asked for cannot be used.
+    #[error("the voice cannot run where it was asked to: {0}")]
+    Device(String),
     /// A program that speaks is not there, or cannot be run.
     #[error("cannot run {program}: {reason}")]
     ProgramMissing {
@@ -85,6 +88,7 @@ impl TtsError {
             Self::Saturated { .. } => "tts_saturated",
             Self::ModelInvalid { .. } => "tts_model_invalid",
             Self::Runtime(_) => "tts_runtime_missing",
+            Self::Device(_) => "tts_device_unusable",
             Self::ProgramMissing { .. } => "tts_program_missing",
             Self::NotInstalled(_) => "tts_not_installed",
             Self::Closed => "tts_closed",
@@ -100,6 +104,10 @@ impl TtsError {
             Self::ModelInvalid { .. } => {
                 Some("fetch the file again; a voice is 510 rows of 256 numbers, 522240 bytes")
             }
+            Self::Device(_) => Some(
+                "scripts/setup.sh cuda-runtime brings ONNX Runtime's part for CUDA, which needs CUDA's libraries and cuDNN \
+                 where the loader finds them; or use --tts-device cpu",
+            ),
             Self::Unreachable(_) => Some("see whether the speech server runs and its address is right"),
             _ => None,
         }

@@ -17,10 +17,11 @@ mod studio;
 mod voices;
 mod workers;
 
+pub use crate::onnx::Provider;
 pub use error::TtsError;
 pub use phrase::{Phrase, Phraser, phrases, speakable};
 pub use recital::recite;
-pub use settings::{EngineChoice, KokoroSettings, Provider, RemoteSettings, TtsSettings, WorkerSettings};
+pub use settings::{EngineChoice, KokoroSettings, RemoteSettings, TtsSettings, WorkerSettings};
 pub use studio::studio;
 pub use workers::LONGEST_PHRASE;
 

@@ -1,5 +1,6 @@
 //! What speaks, and how: plain values, which `config` fills in.
 
+use super::Provider;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -68,16 +69,6 @@ impl Default for WorkerSettings {
     fn default() -> Self {
         Self { threads: 1, dedicated: false, phrases_ahead: 16, phrases_in_all: 512 }
     }
-}
-
-/// On what Kokoro's network runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Provider {
-    /// The processor.
-    #[default]
-    Cpu,
-    /// The CUDA device of that number; the processor where that cannot be had.
-    Cuda(u32),
 }
 
 /// Where Kokoro's files lie, and on what it runs.

@@ -17,6 +17,8 @@ pub use silero::{Silero, VadState};
 use crate::audio::Frame;
 use crate::onnx::RuntimeError;
 
+pub use crate::onnx::{Provider, cuda_part};
+
 /// A model that hears speech.
 pub trait Detector: Send {
     /// Says for each frame how likely it is speech, 0 to 1, in the order of `steps`.
@@ -53,6 +55,9 @@ pub enum VadError {
         /// What the loader said.
         reason: String,
     },
+    /// The device that was asked for cannot be used.
+    #[error("the voice detector cannot run where it was asked to: {0}")]
+    Device(String),
     /// The model failed on a frame.
     #[error("voice detection failed: {0}")]
     Run(String),
@@ -70,6 +75,7 @@ impl VadError {
         match self {
             Self::Runtime { .. } => "vad_runtime_missing",
             Self::Model { .. } => "vad_model_unusable",
+            Self::Device(_) => "vad_device_unusable",
             Self::Run(_) => "vad_failed",
         }
     }

@@ -5,9 +5,8 @@
 
 use super::{Detector, VadError};
 use crate::audio::{FRAME_SAMPLES, Frame, SampleRate};
-use crate::onnx::environment;
+use crate::onnx::{Network, OpenError, Provider, open};
 use ort::inputs;
-use ort::logging::LogLevel;
 use ort::session::{Session, SessionOutputs};
 use ort::value::TensorRef;
 use std::path::Path;
@@ -37,6 +36,7 @@ impl Default for VadState {
 /// The model, one set of weights; owned by one thread.
 pub struct Silero {
     session: Session,
+    provider: Provider,
     /// `[streams, WINDOW]`, kept between runs for its memory.
     windows: Vec<f32>,
     /// `[LAYERS, streams, WIDTH]`, likewise.
@@ -44,18 +44,41 @@ pub struct Silero {
 }
 
 impl Silero {
-    /// Loads ONNX Runtime (once per process) and the model.
+    /// Loads ONNX Runtime (once per process) and the model, to run on the processor.
     ///
     /// # Errors
     ///
     /// [`VadError::Runtime`] or [`VadError::Model`].
     pub fn load(runtime: &Path, model: &Path) -> Result<Self, VadError> {
-        let environment = environment(runtime)?;
+        Self::load_on(runtime, model, Provider::Cpu)
+    }
+
+    /// The same, to run on `provider`. One thread: the one that owns the model is the only one that works for it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load), and [`VadError::Device`].
+    pub fn load_on(runtime: &Path, model: &Path, provider: Provider) -> Result<Self, VadError> {
         let failed = |reason: String| VadError::Model { path: model.to_owned(), reason };
-        let session = open(&environment, model).map_err(|error| failed(error.to_string()))?;
-        let mut silero = Self { session, windows: Vec::new(), layers: Vec::new() };
+        let network = Network { name: "Silero", runtime, model, threads: 1 };
+        let opened = open(network, provider).map_err(|error| match error {
+            OpenError::Runtime(error) => error.into(),
+            OpenError::Model(reason) => failed(reason),
+            OpenError::Cuda { .. } => VadError::Device(error.to_string()),
+        })?;
+        let mut silero = Self {
+            session: opened.session,
+            provider: opened.provider,
+            windows: Vec::new(),
+            layers: Vec::new(),
+        };
         silero.try_out().map_err(|error| failed(error.to_string()))?;
         Ok(silero)
+    }
+
+    /// On what it really runs.
+    pub fn provider(&self) -> Provider {
+        self.provider
     }
 
     /// Runs one silent frame, so that another model in the file's place is found out now and not in a session.
@@ -106,16 +129,6 @@ impl Detector for Silero {
         remember(steps, layers);
         Ok(())
     }
-}
-
-/// One thread and no spinning: the thread that owns the model is the only one that works for it.
-fn open(environment: &ort::environment::Environment, model: &Path) -> ort::Result<Session> {
-    Session::builder(environment)?
-        .with_intra_threads(1)?
-        .with_inter_threads(1)?
-        .with_intra_op_spinning(false)?
-        .with_log_level(LogLevel::Warning)?
-        .commit_from_file(model)
 }
 
 /// The output called `name`, which must hold `len` finite numbers.

@@ -28,10 +28,10 @@ const LONG_ENOUGH: Duration = Duration::from_secs(20);
 /// # Errors
 ///
 /// When nothing speaks here.
-pub(super) async fn measure(settings: &Settings) -> anyhow::Result<VoiceFigures> {
+pub(super) async fn measure(settings: &Settings, gpu: Option<u32>) -> anyhow::Result<VoiceFigures> {
     let before = process_memory();
     let begun = Instant::now();
-    let studio = voices::open(settings).await?;
+    let studio = voices::open(settings, gpu).await?;
     // The first phrase of all is slower than the others: what it needs is loaded then.
     say(&*studio).await?;
     let ready_ms = millis(begun.elapsed());

@@ -2,17 +2,14 @@
 
 use super::vocabulary::{self, PAD};
 use super::voice_pack::STYLE;
-use crate::onnx::environment;
-use crate::tts::{KokoroSettings, Provider, TtsError};
-use ort::ep;
+use crate::onnx::{self, OpenError};
+use crate::tts::{KokoroSettings, TtsError};
 use ort::inputs;
-use ort::logging::LogLevel;
 use ort::session::{RunOptions, Session};
 use ort::value::Outlet;
 use ort::value::TensorRef;
 use std::thread;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 /// The network, one set of weights; owned by one thread.
 pub(super) struct Network {
@@ -33,10 +30,10 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// [`TtsError::Runtime`] or [`TtsError::ModelInvalid`].
+    /// [`TtsError::Runtime`], [`TtsError::ModelInvalid`] or [`TtsError::Device`].
     pub(super) fn load(settings: &KokoroSettings) -> Result<Self, TtsError> {
         let invalid = |reason: String| TtsError::ModelInvalid { path: settings.model.clone(), reason };
-        let session = open(settings)?;
+        let session = load(settings)?;
         let names = names(session.inputs(), session.outputs()).map_err(invalid)?;
         let mut network = Self { session, names };
         let sound = network
@@ -118,39 +115,15 @@ fn silence() -> Vec<i64> {
     [&[PAD], &spaces[..], &[PAD]].concat()
 }
 
-/// On the wanted provider, or on the processor where that cannot be had.
-fn open(settings: &KokoroSettings) -> Result<Session, TtsError> {
-    let runtime = environment(&settings.runtime).map_err(|error| TtsError::Runtime(error.to_string()))?;
-    let invalid = |error: ort::Error| TtsError::ModelInvalid {
-        path: settings.model.clone(),
-        reason: error.to_string(),
-    };
-    if let Provider::Cuda(device) = settings.provider {
-        match commit(&runtime, settings, Some(device)) {
-            Ok(session) => return Ok(session),
-            Err(error) => {
-                warn!(%error, device, "kokoro runs on the processor: its CUDA device cannot be used");
-            }
-        }
-    }
-    commit(&runtime, settings, None).map_err(invalid)
-}
-
-fn commit(
-    runtime: &ort::environment::Environment,
-    settings: &KokoroSettings,
-    cuda: Option<u32>,
-) -> ort::Result<Session> {
-    let mut builder = Session::builder(runtime)?
-        .with_intra_threads(settings.threads.max(1))?
-        .with_inter_threads(1)?
-        .with_intra_op_spinning(false)?
-        .with_log_level(LogLevel::Warning)?;
-    if let Some(device) = cuda {
-        let provider = ep::CUDA::default().with_device_id(device as i32).build().error_on_failure();
-        builder = builder.with_execution_providers([provider])?;
-    }
-    builder.commit_from_file(&settings.model)
+fn load(settings: &KokoroSettings) -> Result<Session, TtsError> {
+    let KokoroSettings { runtime, model, threads, provider, .. } = settings;
+    let network = onnx::Network { name: "Kokoro", runtime, model, threads: *threads };
+    let opened = onnx::open(network, *provider).map_err(|error| match error {
+        OpenError::Runtime(error) => TtsError::Runtime(error.to_string()),
+        OpenError::Model(reason) => TtsError::ModelInvalid { path: model.clone(), reason },
+        OpenError::Cuda { .. } => TtsError::Device(error.to_string()),
+    })?;
+    Ok(opened.session)
 }
 
 fn names(inputs: &[Outlet], outputs: &[Outlet]) -> Result<Names, String> {

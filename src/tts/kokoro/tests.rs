@@ -171,10 +171,26 @@ fn a_cancelled_run_stops_in_the_middle() {
 #[test]
 fn a_cuda_device_that_is_not_there_is_replaced_by_the_processor() {
     let folder = voices_folder();
-    let settings = KokoroSettings { provider: Provider::Cuda(7), ..settings("tokens", folder.path()) };
+    let settings = KokoroSettings {
+        provider: Provider::Cuda { device: 7, required: false },
+        ..settings("tokens", folder.path())
+    };
     let shared =
         Shared { settings, packs: BTreeMap::new(), pronunciation: Arc::clone(&SHARED.pronunciation) };
     assert!(Kokoro::load(&Arc::new(shared)).is_ok());
+}
+
+#[test]
+fn a_cuda_device_that_must_be_used_and_cannot_be_is_told_with_what_is_missing() {
+    let folder = voices_folder();
+    let provider = Provider::Cuda { device: 0, required: true };
+    let Err(error) = Network::load(&KokoroSettings { provider, ..settings("tokens", folder.path()) }) else {
+        panic!("there is no part for CUDA beside the library")
+    };
+    assert_eq!(error.code(), "tts_device_unusable");
+    let told = error.to_string();
+    assert!(told.contains("cuda:0") && told.contains("libonnxruntime_providers_cuda.so"), "{told}");
+    assert!(error.hint().unwrap().contains("cuda-runtime"));
 }
 
 #[test]

@@ -153,3 +153,16 @@ fn a_missing_or_damaged_model_is_named() {
         assert!(matches!(&error, VadError::Model { path: named, .. } if *named == path), "{error}");
     }
 }
+
+#[test]
+fn a_gpu_that_is_not_there_is_replaced_by_the_processor_unless_it_must_be_used() {
+    let load = |required| {
+        let provider = Provider::Cuda { device: 0, required };
+        let (runtime, model) = (asset("models/libonnxruntime.so"), asset("models/silero_vad.onnx"));
+        Silero::load_on(&runtime, &model, provider).map(|silero| silero.provider())
+    };
+    assert_eq!(load(false).unwrap(), Provider::Cpu);
+    let error = load(true).unwrap_err();
+    assert_eq!(error.code(), "vad_device_unusable");
+    assert!(error.to_string().contains("cuda:0"), "{error}");
+}
