@@ -140,7 +140,12 @@ impl Whisper {
         settings: WhisperSettings,
     ) -> Result<(Self, ModelInfo), AsrError> {
         static LOG_HOOKS: Once = Once::new();
-        LOG_HOOKS.call_once(whisper_rs::install_logging_hooks);
+        LOG_HOOKS.call_once(|| {
+            if gpu.is_none() {
+                cuda::look_quietly();
+            }
+            whisper_rs::install_logging_hooks();
+        });
         let not_loaded = |reason: String| AsrError::Load { model: name.into(), reason };
         let before = meter.taken();
         let mut parameters = WhisperContextParameters::default();

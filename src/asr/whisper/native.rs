@@ -19,7 +19,8 @@ pub fn missing_cuda_library() -> Option<String> {
 #[cfg(feature = "cuda")]
 #[allow(unsafe_code)]
 pub(super) mod cuda {
-    use std::ffi::{CStr, c_char, c_int};
+    use std::ffi::{CStr, c_char, c_int, c_void};
+    use whisper_rs::whisper_rs_sys::{ggml_log_level, ggml_log_set};
 
     unsafe extern "C" {
         /// In `cuda_libraries.c`: a text that stays, or null.
@@ -32,6 +33,16 @@ pub(super) mod cuda {
     pub(in crate::asr::whisper) fn device_count() -> u32 {
         ggml_backend_cuda_get_device_count().max(0) as u32
     }
+
+    /// Has ggml look for GPUs without a word. It looks once, also where the CPU is to decode, and calls it an error that there
+    /// is no driver. To be called before the hooks of its log are set.
+    pub(in crate::asr::whisper) fn look_quietly() {
+        // SAFETY: the callback lives as long as the program, and uses nothing that it is given.
+        unsafe { ggml_log_set(Some(ignore), std::ptr::null_mut()) };
+        device_count();
+    }
+
+    unsafe extern "C" fn ignore(_: ggml_log_level, _: *const c_char, _: *mut c_void) {}
 
     pub(super) fn missing_library() -> Option<String> {
         let text = missing_cuda_library();
@@ -46,6 +57,8 @@ pub(super) mod cuda {
     pub(in crate::asr::whisper) fn device_count() -> u32 {
         0
     }
+
+    pub(in crate::asr::whisper) fn look_quietly() {}
 }
 
 /// Lets whisper.cpp ask `cancel` whether to stop.
