@@ -147,7 +147,7 @@ impl Whisper {
             whisper_rs::install_logging_hooks();
         });
         let not_loaded = |reason: String| AsrError::Load { model: name.into(), reason };
-        let before = meter.taken();
+        let before = meter.read();
         let mut parameters = WhisperContextParameters::default();
         parameters.use_gpu(gpu.is_some()).flash_attn(settings.flash_attention);
         if let Some(gpu) = gpu {
@@ -164,7 +164,7 @@ impl Whisper {
             WeightsSource::Bytes(bytes) => WhisperContext::new_from_buffer_with_params(bytes, parameters),
         };
         let context = loaded.map_err(|error| not_loaded(error.to_string()))?;
-        let weights = meter.taken().since(before);
+        let weights = meter.read().since(before);
         let info = ModelInfo { name: name.into(), multilingual: context.is_multilingual(), window };
         let fuse = settings.abort_after.map(|decodes| Arc::new(Fuse::of(decodes)));
         let context = Arc::new(context);
@@ -176,7 +176,7 @@ impl RecognizerFactory for Whisper {
     fn make(&self, slot: SlotId) -> Result<(Box<dyn Recognizer>, Footprint), AsrError> {
         let failed =
             |error: &dyn std::fmt::Display| AsrError::Open { slot: slot.0, reason: error.to_string() };
-        let before = self.meter.taken();
+        let before = self.meter.read();
         let state = self.context.create_state().map_err(|error| failed(&error))?;
         let mut recognizer = WhisperRecognizer {
             context: Arc::clone(&self.context),
@@ -188,7 +188,7 @@ impl RecognizerFactory for Whisper {
             _given_back: GivenBack,
         };
         recognizer.warm_up().map_err(|error| failed(&error))?;
-        let working = self.meter.taken().since(before);
+        let working = self.meter.read().since(before);
         Ok((Box::new(recognizer), Footprint { weights: self.weights, slot: working }))
     }
 }

@@ -159,8 +159,8 @@ pub trait DeviceProbe: Send + Sync {
     }
 }
 
-/// Tells what this process has taken of a device: as the device counts it for this process, else as it counts it for
-/// everybody, so that what others do meanwhile is in it.
+/// Tells what this process takes of a device: as the device counts it for this process, else as it counts it for everybody,
+/// so that what others do meanwhile is in it.
 #[derive(Clone)]
 pub struct Meter(Arc<dyn DeviceProbe>);
 
@@ -170,14 +170,54 @@ impl Meter {
         Self(probe)
     }
 
-    /// What is taken now; nothing where the device does not answer. Blocks as [`DeviceProbe::memory`] does.
-    pub fn taken(&self) -> Bytes {
-        let by_all = || self.0.memory().map(DeviceMemory::used).unwrap_or_default();
-        self.0.own().unwrap_or_else(by_all)
+    /// What is taken now. Blocks as [`DeviceProbe::memory`] does.
+    pub fn read(&self) -> Taken {
+        Taken { own: self.0.own(), by_all: self.0.memory().map(DeviceMemory::used).unwrap_or_default() }
     }
 
-    /// Whether it tells this process from others.
+    /// Whether it tells this process from others, which it may only once this process has something of the device.
     pub fn is_certain(&self) -> bool {
         self.0.own().is_some()
+    }
+}
+
+/// What was taken of a device at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// By this process. A process that has nothing yet is not known to the device, which is no answer either.
+    own: Option<Bytes>,
+    /// By everybody; nothing where the device did not answer.
+    by_all: Bytes,
+}
+
+impl Taken {
+    /// How much more it is than `before`.
+    pub fn since(self, before: Self) -> Bytes {
+        match self.own {
+            Some(own) => own.since(before.own.unwrap_or_default()),
+            None => self.by_all.since(before.by_all),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fake::FakeProbe;
+    use super::*;
+
+    #[test]
+    fn what_a_process_takes_is_told_from_what_others_have() {
+        // Others have 700 MiB. The device comes to know this process with its first 300, in a container never.
+        let device = || FakeProbe::new(Bytes::mib(1_000), Bytes::mib(300));
+        let taken = |known_first: bool, known_then: bool| {
+            let before = Meter::of(Arc::new(device().telling_processes_apart(known_first))).read();
+            let then = device();
+            then.take(Bytes::mib(200));
+            Meter::of(Arc::new(then.telling_processes_apart(known_then))).read().since(before)
+        };
+        assert_eq!(taken(false, false), Bytes::mib(200));
+        assert_eq!(taken(true, true), Bytes::mib(200));
+        // The fake counts all that is taken as this process's.
+        assert_eq!(taken(false, true), Bytes::mib(900));
     }
 }
