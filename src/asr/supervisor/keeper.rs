@@ -166,7 +166,10 @@ impl Keeper {
             site.read(memory);
             true
         });
-        if self.leaving && memory.free >= self.sizing().reserve {
+        // Memory has returned; or a slot is idle after all, and the one that was to leave need not be waited for.
+        if self.leaving
+            && (memory.free >= self.sizing().reserve || self.opener.allocator.idle_in(self.bank) > 0)
+        {
             self.opener.allocator.keep(self.bank);
             self.leaving = false;
         }
