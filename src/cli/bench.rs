@@ -342,7 +342,7 @@ impl Run {
 fn checks(alone: &Alone, together: &Together) -> Vec<Check> {
     let Together { memory, curve, wanted, .. } = together;
     let grace = JobLimits::default().abort_grace;
-    let abort = alone.abort.as_ref().map(|abort| abort.latency_ms.max);
+    let abort = alone.abort.as_ref().map(|abort| (abort.latency_ms.max, abort.heard));
     let failures = match curve.failures.as_slice() {
         [] => "none failed".to_owned(),
         failures => failures.join("; "),
@@ -352,9 +352,10 @@ fn checks(alone: &Alone, together: &Together) -> Vec<Check> {
         Check::new("decodes", curve.failures.is_empty(), failures),
     ];
     checks.extend(memory_checks(memory));
-    checks.extend(abort.map(|slowest| {
-        let detail = format!("{slowest} ms at the longest; a slot is given up after {grace:?}");
-        Check::new("abort", slowest <= millis(grace), detail)
+    checks.extend(abort.map(|(slowest, heard)| {
+        let detail =
+            format!("{heard} stopped early; {slowest} ms at the longest, a slot is given up after {grace:?}");
+        Check::new("abort", heard > 0 && slowest <= millis(grace), detail)
     }));
     checks
 }

@@ -7,6 +7,7 @@ use crate::gpu::KneeSearch;
 use crate::load::Quantiles;
 use crate::pool::{Class, FlowInfo};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -75,7 +76,10 @@ pub(super) struct Take {
     pub(super) failures: Vec<String>,
 }
 
-/// Keeps so many slots busy for so long; every worker does at least one decode.
+/// Keeps so many slots busy for so long, and until every worker has done a decode; the clock stops when the last one is done.
+///
+/// Nobody rests before that: on a device that does one decode after the other, the first to be done would else look as fast
+/// as if it had the device for itself.
 pub(super) async fn keep_busy(
     lanes: &Lanes,
     slots: u16,
@@ -83,16 +87,22 @@ pub(super) async fn keep_busy(
     options: &DecodeOptions,
     so_long: Duration,
 ) -> Take {
+    let (begun, waited_for) = (Instant::now(), Arc::new(AtomicU16::new(slots)));
     let mut workers = JoinSet::new();
     for worker in 0..usize::from(slots) {
         let (lane, options) = (lanes.open(FlowInfo::request("bench")), options.clone());
         // Each begins elsewhere, so that they do not all decode the same at once.
         let turns: Vec<_> =
             sound.utterances.iter().cycle().skip(worker).take(sound.utterances.len()).cloned().collect();
+        let waited_for = Arc::clone(&waited_for);
         workers.spawn(async move {
-            let (begun, mut audio, mut take) = (Instant::now(), 0.0, Take::default());
+            let (mut audio, mut take, mut first) = (0.0, Take::default(), true);
             for utterance in turns.iter().cycle() {
-                match lane.transcribe(Arc::clone(utterance), options.clone(), Class::Final, None).await {
+                let read = lane.transcribe(Arc::clone(utterance), options.clone(), Class::Final, None).await;
+                if std::mem::take(&mut first) {
+                    waited_for.fetch_sub(1, Ordering::Relaxed);
+                }
+                match read {
                     Ok(transcript) => take.decodes.push(millis(transcript.timing.decode)),
                     Err(error) => {
                         take.failures.push(error.to_string());
@@ -100,21 +110,21 @@ pub(super) async fn keep_busy(
                     }
                 }
                 audio += utterance.span.duration().as_secs_f64();
-                if begun.elapsed() >= so_long {
+                if begun.elapsed() >= so_long && waited_for.load(Ordering::Relaxed) == 0 {
                     break;
                 }
             }
-            // By its own clock: others may be in a longer decode when it is done.
-            take.throughput = audio / begun.elapsed().as_secs_f64().max(1e-6);
-            take
+            (audio, take)
         });
     }
-    let together = |all: Take, one: Take| Take {
-        throughput: all.throughput + one.throughput,
-        decodes: [all.decodes, one.decodes].concat(),
-        failures: [all.failures, one.failures].concat(),
-    };
-    workers.join_all().await.into_iter().fold(Take::default(), together)
+    let (mut audio, mut all) = (0.0, Take::default());
+    for (heard, one) in workers.join_all().await {
+        audio += heard;
+        all.decodes.extend(one.decodes);
+        all.failures.extend(one.failures);
+    }
+    all.throughput = audio / begun.elapsed().as_secs_f64().max(1e-6);
+    all
 }
 
 #[cfg(test)]
@@ -140,6 +150,18 @@ mod tests {
         assert_eq!(steps(0), [1]);
         assert_eq!(steps(6), [1, 2, 4, 6]);
         assert_eq!(steps(8), [1, 2, 4, 8]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_device_that_does_one_thing_at_a_time_is_no_faster_with_more_slots_however_short_the_look() {
+        let model = ModelInfo { name: "fake".into(), multilingual: false, window: EncoderWindow::Fit };
+        let supervisor =
+            Supervisor::start(alone(Arc::new(serial())), model, fixed(8)).await.expect("scripted slots open");
+        let (lanes, options) = (supervisor.lanes(), DecodeOptions::default());
+        let sound = Sound::noise();
+        let throughput = |slots| keep_busy(lanes, slots, &sound, &options, Duration::from_millis(50));
+        let (one, eight) = (throughput(1).await.throughput, throughput(8).await.throughput);
+        assert!((eight / one - 1.0).abs() < 0.05, "{one} with one slot, {eight} with eight");
     }
 
     #[tokio::test(start_paused = true)]

@@ -177,6 +177,9 @@ pub(super) struct StageFigures {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct AbortFigures {
     pub(super) tries: usize,
+    /// How many of them stopped before their end.
+    #[serde(default)]
+    pub(super) heard: usize,
     pub(super) latency_ms: Quantiles,
 }
 

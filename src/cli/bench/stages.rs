@@ -106,7 +106,7 @@ async fn best_of_both(
     Ok(best)
 }
 
-/// Breaks decodes of 30 s off, at moments all over them. `None` when all of them were done before.
+/// Breaks decodes of 30 s off, at moments all over them. `None` when all of them were done before they were told to stop.
 ///
 /// # Errors
 ///
@@ -119,18 +119,19 @@ pub(super) async fn abort(
     let utterance = Arc::new(noise(WINDOW));
     let whole = stand.decode(&utterance, options, &CancellationToken::new()).await?;
     whole.result?;
-    let (begun, mut latencies) = (Instant::now(), Vec::new());
+    let (begun, mut latencies, mut heard) = (Instant::now(), Vec::new(), 0);
     for attempt in 0..TRIES {
         let delay = whole.decode.mul_f64(moment(attempt));
-        if let Some(latency) = broken_off(stand, &utterance, options, delay).await? {
+        if let Some((latency, stopped)) = broken_off(stand, &utterance, options, delay).await? {
             latencies.push(millis(latency));
+            heard += usize::from(stopped);
         }
         if begun.elapsed() >= so_long {
             break;
         }
     }
     let tries = latencies.len();
-    Ok(Quantiles::of(&mut latencies).map(|latency_ms| AbortFigures { tries, latency_ms }))
+    Ok(Quantiles::of(&mut latencies).map(|latency_ms| AbortFigures { tries, heard, latency_ms }))
 }
 
 /// Where in a decode it is broken off, from 0 to 1. The golden section spreads any number of moments evenly.
@@ -138,13 +139,14 @@ fn moment(attempt: u32) -> f64 {
     (f64::from(attempt) + 0.5) * 0.618_034 % 1.0
 }
 
-/// How long a decoder took to stop that was told to after this delay; `None` when it was done by then.
+/// How long a decoder that was told to stop after this delay took until it answered, and whether it stopped before its end;
+/// `None` when it was done by then.
 async fn broken_off(
     stand: &Stand,
     utterance: &Arc<Utterance>,
     options: &DecodeOptions,
     delay: Duration,
-) -> anyhow::Result<Option<Duration>> {
+) -> anyhow::Result<Option<(Duration, bool)>> {
     let cancel = CancellationToken::new();
     let told = async {
         sleep(delay).await;
@@ -156,8 +158,11 @@ async fn broken_off(
         (outcome, Instant::now())
     };
     let ((outcome, answered), told) = tokio::join!(decode, told);
+    let latency = answered.saturating_duration_since(told);
     match outcome?.result {
-        Err(AsrError::Cancelled) => Ok(Some(answered.saturating_duration_since(told))),
+        Err(AsrError::Cancelled) => Ok(Some((latency, true))),
+        // Too late to be stopped, or deaf: how long it went on is told all the same.
+        Ok(_) if told < answered => Ok(Some((latency, false))),
         Ok(_) => Ok(None),
         Err(error) => Err(anyhow!("a decode that was told to stop failed: {error}")),
     }

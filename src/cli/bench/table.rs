@@ -77,7 +77,14 @@ impl Report {
         if let Some(abort) = &self.abort {
             let Quantiles { p50, p95, max, .. } = abort.latency_ms;
             let [p50, p95, max] = [p50, p95, max].map(milliseconds);
-            line(f, "abort", &format!("p50 {p50}, p95 {p95}, max {max} (of {})", abort.tries))?;
+            line(
+                f,
+                "abort",
+                &format!(
+                    "p50 {p50}, p95 {p95}, max {max} ({} of {} stopped early)",
+                    abort.heard, abort.tries
+                ),
+            )?;
         }
         if let Some(silero) = &self.silero {
             let many = silero.step_of_32_us;
