@@ -152,10 +152,10 @@ struct Pool {
 impl Pool {
     async fn open(sites: Vec<Site>, settings: &SupervisorSettings) -> Result<Self, StartError> {
         let banks = Banks::new(sites.len(), settings.max_slots);
-        let engine = Engines::of(&sites, banks);
         let ledger = LedgerSettings { bank: banks.size, ..settings.pool.ledger };
         let (allocator, departed) = Allocator::new(PoolSettings { ledger, ..settings.pool });
         let sites = site_pool::open_all(sites, &allocator, banks, settings).await?;
+        let engine = Engines::of(sites.iter().map(|site| (site.bank, site.engine())).collect(), banks);
         Ok(Self { sites, engine, allocator, departed, banks })
     }
 

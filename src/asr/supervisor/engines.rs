@@ -1,9 +1,9 @@
 //! The engines of several devices as one, and how the numbers of slots are shared out among them.
 
-use super::settings::Site;
 use crate::asr::{AsrError, Engine, Job};
 use crate::gpu::Footprint;
 use crate::pool::{Bank, SlotId};
+use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::ops::Range;
 use std::sync::Arc;
@@ -39,23 +39,22 @@ impl Banks {
 
 /// Hands on to the engine whose slot it is.
 pub(super) struct Engines {
-    engines: Vec<Arc<dyn Engine>>,
+    engines: BTreeMap<Bank, Arc<dyn Engine>>,
     banks: Banks,
 }
 
 impl Engines {
-    /// The engines of these devices, which stand in the order of their banks.
-    pub(super) fn of(sites: &[Site], banks: Banks) -> Arc<dyn Engine> {
-        let engines: Vec<_> = sites.iter().map(|site| Arc::clone(&site.engine)).collect();
-        match engines.as_slice() {
-            [only] => Arc::clone(only),
-            _ => Arc::new(Self { engines, banks }),
+    /// The engines of these devices. Whatever is not among them is let go, with its weights.
+    pub(super) fn of(engines: BTreeMap<Bank, Arc<dyn Engine>>, banks: Banks) -> Arc<dyn Engine> {
+        match banks.size {
+            None => engines.into_values().next().expect("a pool has a device"),
+            Some(_) => Arc::new(Self { engines, banks }),
         }
     }
 
     fn of_slot(&self, slot: SlotId) -> &dyn Engine {
-        let bank = usize::from(self.banks.of(slot).0);
-        self.engines.get(bank).map(|engine| &**engine).expect("slots have numbers of banks that there are")
+        let engine = self.engines.get(&self.banks.of(slot));
+        &**engine.expect("slots have numbers of banks that there are")
     }
 }
 

@@ -8,9 +8,10 @@ use super::opener::{Opener, Opening};
 use super::roster::Roster;
 use super::settings::{Device, Knee, Site, StartError, SupervisorSettings};
 use super::trial::Trial;
+use crate::asr::Engine;
 use crate::gpu::{
-    DeviceInfo, DeviceKind, DeviceMemory, Elasticity, ElasticitySettings, Footprint, Loaded, MemoryBudget,
-    ProbeThread, Sizing, deal,
+    Bytes, DeviceInfo, DeviceKind, DeviceMemory, Elasticity, ElasticitySettings, Footprint, Loaded,
+    MemoryBudget, ProbeThread, Sizing, deal,
 };
 use crate::pool::{Allocator, Bank, Departure, SlotId};
 use std::num::NonZeroU16;
@@ -133,7 +134,7 @@ impl SitePool {
             knee_found: None,
             warm_up,
         };
-        if pool.device.info.kind == DeviceKind::Cuda && pool.sizing.slots > 1 {
+        if pool.device.info.kind == DeviceKind::Cuda && pool.most() > 1 {
             pool.weigh_a_second_slot().await;
         }
         if matches!(site.knee, Knee::Measure { beyond } if pool.sizing.slots > beyond.max(1)) {
@@ -142,27 +143,46 @@ impl SitePool {
         Ok(pool)
     }
 
+    /// The most slots, whatever the memory says.
+    fn most(&self) -> u16 {
+        self.sizing.max_slots.min(self.sizing.knee.unwrap_or(u16::MAX))
+    }
+
     /// Opens a second slot, which shows what each one costs: on a GPU the first one pays for what all of them use.
+    ///
+    /// Where the device does not tell processes apart, what others give back meanwhile makes a slot look cheap, and too many
+    /// would be opened: the dearer of the second and a third counts then, or of the first two where there is no third.
     async fn weigh_a_second_slot(&mut self) {
-        let (slot, footprint) = (SlotId(self.numbers.start + self.open), self.sizing.footprint);
-        let needed = self.sizing.reserve.and(footprint.slot);
-        let second = match self.opener.clone().open(slot, needed).await {
-            Opening::Opened(second) => second.slot,
-            Opening::NoRoom(_) => return,
-            Opening::Failed(error) => {
-                warn!(slot = slot.0, %error, "no second slot can be weighed");
-                self.opener.allocator.withdraw_slot(slot);
-                return;
-            }
+        let first = self.sizing.footprint;
+        let Some(second) = self.weigh_another(first.slot).await else { return };
+        let slot = if self.opener.measures_alone().await {
+            second
+        } else {
+            let third = if self.most() > self.open { self.weigh_another(second).await } else { None };
+            second.max(third.unwrap_or(first.slot))
         };
-        self.open += 1;
-        // What others gave back meanwhile would make a slot look cheap, and too many would be opened.
-        let is_certain = self.opener.measures_alone().await;
-        let second = if is_certain { second } else { second.max(footprint.slot) };
-        let weighed = footprint.with_second(second);
-        if let Ok(sizing) = size(&self.opener, &self.budget, weighed, self.open).await {
+        let sized = size(&self.opener, &self.budget, first.with_second(slot), self.open).await;
+        if let Ok(sizing) = sized {
             self.sizing = sizing;
             self.read_with = self.open;
+        }
+    }
+
+    /// What one more slot takes, which is expected to be so much; `None` when it cannot be opened.
+    async fn weigh_another(&mut self, expected: Bytes) -> Option<Bytes> {
+        let slot = SlotId(self.numbers.start + self.open);
+        let needed = self.sizing.reserve.and(expected);
+        match self.opener.clone().open(slot, needed).await {
+            Opening::Opened(footprint) => {
+                self.open += 1;
+                Some(footprint.slot)
+            }
+            Opening::NoRoom(_) => None,
+            Opening::Failed(error) => {
+                warn!(slot = slot.0, %error, "no other slot can be weighed");
+                self.opener.allocator.withdraw_slot(slot);
+                None
+            }
         }
     }
 
@@ -212,6 +232,11 @@ impl SitePool {
         self.numbers.clone()
     }
 
+    /// What opens and runs its slots.
+    pub(super) fn engine(&self) -> Arc<dyn Engine> {
+        Arc::clone(&self.opener.engine)
+    }
+
     /// What is told of it.
     pub(super) fn capacity(&self) -> SiteCapacity {
         SiteCapacity::new(&self.device, self.sizing)
@@ -240,8 +265,8 @@ impl SitePool {
         (capacity, site): (watch::Sender<Capacity>, usize),
         elastic: bool,
     ) -> Keeper {
+        let most = self.most();
         let Self { opener, budget, sizing, bank, .. } = self;
-        let most = sizing.max_slots.min(sizing.knee.unwrap_or(u16::MAX));
         let elasticity = elastic.then(|| {
             let slot = sizing.footprint.slot;
             Elasticity::new(ElasticitySettings::new(sizing.reserve, slot, 1, most))

@@ -176,13 +176,13 @@ impl MemoryNow for FakeProbe {
 
 #[tokio::test(start_paused = true)]
 async fn growth_stops_before_the_reserve_although_more_slots_seemed_to_fit() {
-    // Sized for four, but each takes twice what it said: after three nothing is left but the reserve.
-    let probe = device(WEIGHTS + 600);
+    // Sized for seven, but each takes twice what it said: after five nothing is left but the reserve.
+    let probe = device(WEIGHTS + 1_000);
     let engine = Rented { slot: Bytes::mib(2 * SLOT), ..Rented::new(FakeEngine::saying(""), &probe) };
     let supervisor = start_on(site(Arc::new(engine), &probe)).await.unwrap();
-    assert_eq!(supervisor.sizing().slots, 4);
+    assert_eq!(supervisor.sizing().slots, 7);
     alerts(&supervisor, Alerts { capacity_lost: true, memory_low: false }).await;
-    serving(&supervisor, 3).await;
+    serving(&supervisor, 5).await;
     assert_eq!(probe.memory_now(), Bytes::mib(RESERVE));
 }
 

@@ -159,9 +159,12 @@ impl Engine for Unequal {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_first_slot_of_a_gpu_pays_for_all_is_not_counted_for_each() {
-    // Told apart from other processes, the second slot is believed; else the dearer of the two is.
-    for (told_apart, slots, slot) in [(true, 10, SLOT), (false, 3, SLOT + 400)] {
-        let probe = device(WEIGHTS + 400 + 10 * SLOT).telling_processes_apart(told_apart);
+    // Told apart from other processes, the second slot is believed; else a third has to say the same. Where not even
+    // a second one fits, the first is all that is known.
+    for (told_apart, room, slots, slot) in
+        [(true, 10, 10, SLOT), (false, 10, 10, SLOT), (false, 6, 6, SLOT), (false, 5, 1, SLOT + 400)]
+    {
+        let probe = device(WEIGHTS + 400 + room * SLOT).telling_processes_apart(told_apart);
         let rented = Rented::new(FakeEngine::saying(""), &probe);
         let supervisor = start_on(site(Arc::new(Unequal { rented, once: 400 }), &probe)).await.unwrap();
         let sizing = supervisor.sizing();
