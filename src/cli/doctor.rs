@@ -4,16 +4,17 @@ use super::assembly::{Purpose, Slots, check_weights, demo_notice, open_store, pu
 use super::device::{Found, first_gpu};
 use super::failure::Failure;
 use super::output;
+use super::provider::{detector, provider};
 use super::serve;
 use super::sizing::{CoreShare, cores, knee};
 use super::voices;
 use super::{device, knees::KneeCache};
 use crate::asr::{Device, Knee};
-use crate::config::{ConfigError, Settings};
+use crate::config::{ConfigError, NetworkDevice, Settings};
 use crate::gpu::{Bytes, CudaBuild, CudaVersion, DeviceKind, DeviceSelector, Driver, Gpu, GpuError};
 use crate::store::{ResolvedModel, Store, StoreError, Weights};
 use crate::tts::{EngineChoice, TtsError};
-use crate::vad::{Silero, VadError, cuda_part};
+use crate::vad::{Provider, VadError, cuda_part};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -128,9 +129,9 @@ async fn examine(settings: &Settings) -> Vec<Check> {
     checks.extend(check_cuda_build());
     checks.extend(check_driver());
     checks.extend(check_gpus());
-    checks.extend(check_voice_detector(&store).await);
+    checks.extend(check_voice_detector(&store, settings, gpu).await);
     checks.push(check_model(&store, settings));
-    checks.extend(check_networks(&store, gpu));
+    checks.extend(check_networks(&store, settings, gpu));
     checks.push(check_voice(settings, gpu).await);
     checks.extend(check_disk(&store));
     checks.push(check_address(settings).await);
@@ -297,29 +298,42 @@ fn judge_gpu(gpu: &Gpu, build: Option<&CudaBuild>) -> Check {
 }
 
 /// ONNX Runtime and Silero: there, and loadable together.
-async fn check_voice_detector(store: &Store) -> Vec<Check> {
+async fn check_voice_detector(store: &Store, settings: &Settings, gpu: Option<u32>) -> Vec<Check> {
     let mut checks =
         vec![check_file("onnx_runtime", store.onnx_runtime()), check_file("silero", store.silero())];
     if let (Ok(runtime), Ok(model)) = (store.onnx_runtime(), store.silero()) {
-        if let Err(reason) = load_detector(runtime, model).await {
-            checks.push(Check::missing("voice_detector", reason, "fetch both again: make setup"));
-        } else {
-            checks.push(Check::good("voice_detector", "loads"));
-        }
+        checks.push(judge_detector(load_detector(runtime, model, settings.detector, gpu).await));
     }
     checks
 }
 
-/// Whether the voice detector and Kokoro may share the GPU that decodes.
-fn check_networks(store: &Store, gpu: Option<u32>) -> Option<Check> {
+/// What a try to load the detector says: where it runs, or what it lacks.
+fn judge_detector(loaded: Result<Provider, String>) -> Check {
+    match loaded {
+        Ok(Provider::Cpu) => Check::good("voice_detector", "loads, and runs on the CPU"),
+        Ok(Provider::Cuda { device, .. }) => {
+            Check::good("voice_detector", format!("loads, and runs on cuda:{device}"))
+        }
+        Err(reason) => {
+            let advice =
+                "fetch both again: make setup; or see --vad-device, if it was asked to run elsewhere";
+            Check::missing("voice_detector", reason, advice)
+        }
+    }
+}
+
+/// Whether small networks may share the GPU that decodes, where one of them is to.
+fn check_networks(store: &Store, settings: &Settings, gpu: Option<u32>) -> Option<Check> {
     let (device, runtime) = (gpu?, store.onnx_runtime().ok()?);
+    let on_cpu = [settings.detector, settings.voices.device].map(|wanted| wanted == NetworkDevice::Cpu);
+    if on_cpu == [true; 2] {
+        return None;
+    }
     Some(match cuda_part(&runtime) {
-        Ok(()) => Check::good(
-            "networks",
-            format!(
-                "ONNX Runtime has its part for CUDA: Kokoro runs on cuda:{device}, Silero where it is faster"
-            ),
-        ),
+        Ok(()) => {
+            let detail = format!("ONNX Runtime has its part for CUDA: what may runs on cuda:{device}");
+            Check::good("networks", detail)
+        }
         Err(reason) => Check::poor(
             "networks",
             format!("Kokoro and Silero run on the CPU: {reason}"),
@@ -364,9 +378,15 @@ fn advice(error: &StoreError) -> String {
     error.hint().unwrap_or_else(|| "see `stenopool models list`".into())
 }
 
-/// Loads the detector for a try; a library that panics is a finding, too.
-async fn load_detector(runtime: PathBuf, model: PathBuf) -> Result<(), String> {
-    let load = move || Silero::load(&runtime, &model).map(drop);
+/// Loads the detector for a try, as a server would; a library that panics is a finding, too. Says on what it runs.
+async fn load_detector(
+    runtime: PathBuf,
+    model: PathBuf,
+    wanted: NetworkDevice,
+    gpu: Option<u32>,
+) -> Result<Provider, String> {
+    let provider = provider(wanted, gpu)?;
+    let load = move || detector(&runtime, &model, wanted, provider).map(|silero| silero.provider());
     match tokio::task::spawn_blocking(load).await {
         Ok(loaded) => loaded.map_err(|error: VadError| error.to_string()),
         Err(panic) => Err(format!("loading ended in a panic: {panic}")),

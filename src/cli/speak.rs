@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::listen::recorder;
 use super::voices;
 use crate::audio::{SoundEncoder, SoundFormat};
-use crate::config::Settings;
+use crate::config::{NetworkDevice, Settings};
 use crate::tts::{Voice, phrases, recite};
 use anyhow::{Context, anyhow};
 use clap::Args;
@@ -37,6 +37,15 @@ pub(super) struct SpeakCommand {
     format: Option<SoundFormat>,
 }
 
+/// The GPU that Kokoro may share with decoding, by CUDA's number. Nothing is decoded here: only who asks for it must have it.
+async fn gpu_to_share(settings: &Settings) -> anyhow::Result<Option<u32>> {
+    match settings.voices.device {
+        NetworkDevice::Cpu => Ok(None),
+        NetworkDevice::Auto => Ok(find_devices(settings).await.ok().and_then(|found| first_gpu(&found))),
+        NetworkDevice::Cuda => Ok(first_gpu(&find_devices(settings).await?)),
+    }
+}
+
 impl SpeakCommand {
     /// Says it.
     ///
@@ -45,7 +54,7 @@ impl SpeakCommand {
     /// When nothing speaks here, or nothing plays, or the file cannot be written.
     pub(super) async fn run(&self, settings: Settings) -> anyhow::Result<ExitCode> {
         let text = if self.text == "-" { read_input()? } else { self.text.clone() };
-        let studio = voices::open(&settings, first_gpu(&find_devices(&settings).await?)).await?;
+        let studio = voices::open(&settings, gpu_to_share(&settings).await?).await?;
         let voice = Voice { name: studio.default_voice().to_owned(), speed: self.speed };
         let sound = recite(studio.narrator(), phrases(&text, None), voice, SoundEncoder::RATE);
         let mut target = Target::open(self.output.as_deref()).await?;
