@@ -112,6 +112,7 @@ fn open_on(network: Network<'_>, device: u32) -> Result<Session, OpenError> {
 ///
 /// What is not where.
 pub fn cuda_part(runtime: &Path) -> Result<(), String> {
+    // It looks where it was loaded from, and that is where a link leads.
     let library = runtime.canonicalize().map_err(|error| error.to_string())?;
     let part = library.with_file_name(CUDA_PART);
     if part.is_file() { Ok(()) } else { Err(format!("{CUDA_PART} is not beside {}", library.display())) }

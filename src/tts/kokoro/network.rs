@@ -1,8 +1,8 @@
 //! Kokoro's network through ONNX Runtime: tokens, a style and a speed in, sound at 24 kHz out.
 
-use super::vocabulary::{self, PAD};
+use super::vocabulary::{self, MOST_TOKENS, PAD};
 use super::voice_pack::STYLE;
-use crate::onnx::{self, OpenError};
+use crate::onnx::{self, OpenError, Provider};
 use crate::tts::{KokoroSettings, TtsError};
 use ort::inputs;
 use ort::session::{RunOptions, Session};
@@ -10,6 +10,9 @@ use ort::value::Outlet;
 use ort::value::TensorRef;
 use std::thread;
 use tokio_util::sync::CancellationToken;
+
+/// Tokens of a short phrase.
+const SHORT_PHRASE: usize = 24;
 
 /// The network, one set of weights; owned by one thread.
 pub(super) struct Network {
@@ -25,7 +28,7 @@ struct Names {
 }
 
 impl Network {
-    /// Loads ONNX Runtime (once per process) and the network, and runs a short phrase of silence through it, so that another
+    /// Loads ONNX Runtime (once per process) and the network, and runs a phrase of silence through it, so that another
     /// model in the file's place is found out now, and the first phrase of a session does not pay for what a first run costs.
     ///
     /// # Errors
@@ -33,11 +36,11 @@ impl Network {
     /// [`TtsError::Runtime`], [`TtsError::ModelInvalid`] or [`TtsError::Device`].
     pub(super) fn load(settings: &KokoroSettings) -> Result<Self, TtsError> {
         let invalid = |reason: String| TtsError::ModelInvalid { path: settings.model.clone(), reason };
-        let session = load(settings)?;
-        let names = names(session.inputs(), session.outputs()).map_err(invalid)?;
-        let mut network = Self { session, names };
+        let opened = load(settings)?;
+        let names = names(opened.session.inputs(), opened.session.outputs()).map_err(invalid)?;
+        let mut network = Self { session: opened.session, names };
         let sound = network
-            .run(&silence(), &[0.0; STYLE], 1.0, &CancellationToken::new())
+            .run(&silence(opened.provider), &[0.0; STYLE], 1.0, &CancellationToken::new())
             .map_err(|error| invalid(error.to_string()))?;
         if sound.is_empty() {
             return Err(invalid("it gives no sound".into()));
@@ -109,21 +112,22 @@ fn stop_when(cancel: &CancellationToken, over: &CancellationToken, run: &RunOpti
     });
 }
 
-/// As many tokens as a short phrase has, all of them spaces.
-fn silence() -> Vec<i64> {
-    let spaces = vocabulary::tokens(&" ".repeat(24));
+/// As many tokens as a short phrase has; on a GPU as many as there can be: what the longest phrase takes of its memory must be
+/// there before the slots are counted. All of them are spaces.
+fn silence(provider: Provider) -> Vec<i64> {
+    let n_tokens = if provider == Provider::Cpu { SHORT_PHRASE } else { MOST_TOKENS };
+    let spaces = vocabulary::tokens(&" ".repeat(n_tokens));
     [&[PAD], &spaces[..], &[PAD]].concat()
 }
 
-fn load(settings: &KokoroSettings) -> Result<Session, TtsError> {
+fn load(settings: &KokoroSettings) -> Result<onnx::Opened, TtsError> {
     let KokoroSettings { runtime, model, threads, provider, .. } = settings;
     let network = onnx::Network { name: "Kokoro", runtime, model, threads: *threads };
-    let opened = onnx::open(network, *provider).map_err(|error| match error {
+    onnx::open(network, *provider).map_err(|error| match error {
         OpenError::Runtime(error) => TtsError::Runtime(error.to_string()),
         OpenError::Model(reason) => TtsError::ModelInvalid { path: model.clone(), reason },
         OpenError::Cuda { .. } => TtsError::Device(error.to_string()),
-    })?;
-    Ok(opened.session)
+    })
 }
 
 fn names(inputs: &[Outlet], outputs: &[Outlet]) -> Result<Names, String> {
