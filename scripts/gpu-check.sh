@@ -310,6 +310,13 @@ finish() {
     exit $?
 }
 
+# Where there is a GPU it is named: left to itself the program would quietly measure the CPU if it cannot use it.
+choose_device() {
+    [ "$device" = auto ] || return 0
+    if nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then device=cuda:0; else device=cpu; fi
+    say "measuring on $device"
+}
+
 run() {
     arguments "$@"
     find_binary
@@ -319,10 +326,15 @@ run() {
     trap 'exit 130' INT TERM
     say "$("$binary" --version)"
     find_libraries
+    choose_device
     if ! "$binary" doctor --device "$device" --models-dir "$root/models" --bind 127.0.0.1:0; then
         fail doctor "it says that the server would not start"
     fi
-    measure "demo, word error" --model demo --words "$RECORDINGS" --compare cpu
+    if [ "$device" = cpu ]; then
+        measure "demo, word error" --model demo --words "$RECORDINGS"
+    else
+        measure "demo, word error" --model demo --words "$RECORDINGS" --compare cpu
+    fi
     measure demo --model demo --audio "$RECORDINGS" --debug-max-tokens "$TOKENS" --max-slots "$max_slots" --seconds "$seconds"
     with_shapes
     finish

@@ -6,7 +6,7 @@ mod curve;
 mod ears;
 mod figures;
 mod machine;
-mod meter;
+mod memory;
 mod sound;
 mod stages;
 mod stand;
@@ -29,7 +29,7 @@ use figures::{
     AbortFigures, Build, Check, MemoryFigures, ModelFigures, OpeningFigures, Report, SettingFigures,
     StageFigures, millis,
 };
-use meter::{Meter, signed};
+use memory::{MemoryWatcher, signed};
 use sound::Sound;
 use stand::{Stand, Workshop};
 use std::path::{Path, PathBuf};
@@ -141,7 +141,8 @@ impl BenchCommand {
             settings.debug.max_tokens.get_or_insert(TOKENS_OF_NOISE);
         }
         let workshop = Workshop::open(settings).await?;
-        let run = Run { sound, each: self.seconds, meter: Meter::of(&workshop.found.device), workshop };
+        let run =
+            Run { sound, each: self.seconds, meter: MemoryWatcher::of(&workshop.found.device), workshop };
         run.report().await
     }
 
@@ -161,7 +162,12 @@ impl BenchCommand {
             let mut settings = settings;
             settings.device.selector = compare.clone();
             tell(&format!("and on {compare}"));
-            let other = words::measure(&Workshop::open(settings).await?, &clips).await?;
+            let other = Workshop::open(settings).await?;
+            if other.found.gpu == workshop.found.gpu {
+                let hint = "name two devices, as in --device cuda:0 --compare cpu";
+                return Err(Failure::usage(format!("{compare} is the device that was measured"), hint).into());
+            }
+            let other = words::measure(&other, &clips).await?;
             report.words.push(other.figures.clone());
             report.checks.push(words::compared(&one, &other));
         }
@@ -224,7 +230,7 @@ struct Run {
     workshop: Workshop,
     sound: Sound,
     each: Duration,
-    meter: Meter,
+    meter: MemoryWatcher,
 }
 
 /// What one slot showed that did nothing else.
@@ -247,7 +253,7 @@ impl Run {
     async fn report(&self) -> anyhow::Result<Report> {
         let mut report = blank(&self.workshop, self.sound.what.clone(), self.each).await?;
         tell(&format!("{} on {}", report.model.name, report.device));
-        // Ears are there before the slots are counted, as in a server.
+        // On the CPU, whatever a server would choose: on a GPU the server itself says how it compares.
         match ears::measure(&open_store(&self.workshop.settings.models)).await {
             Ok(silero) => report.silero = Some(silero),
             Err(error) => report.checks.push(Check::new("voice detector", false, format!("{error:#}"))),
@@ -352,11 +358,15 @@ fn checks(alone: &Alone, together: &Together) -> Vec<Check> {
         Check::new("decodes", curve.failures.is_empty(), failures),
     ];
     checks.extend(memory_checks(memory));
-    checks.extend(abort.map(|(slowest, heard)| {
-        let detail =
-            format!("{heard} stopped early; {slowest} ms at the longest, a slot is given up after {grace:?}");
-        Check::new("abort", heard > 0 && slowest <= millis(grace), detail)
-    }));
+    checks.push(match abort {
+        Some((slowest, heard)) => {
+            let detail = format!(
+                "{heard} stopped early; {slowest} ms at the longest, a slot is given up after {grace:?}"
+            );
+            Check::new("abort", heard > 0 && slowest <= millis(grace), detail)
+        }
+        None => Check::new("abort", false, "no decode went on for long enough to be told to stop"),
+    });
     checks
 }
 

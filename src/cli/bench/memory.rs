@@ -19,12 +19,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Reads memory.
 #[derive(Clone)]
-pub(super) struct Meter {
+pub(super) struct MemoryWatcher {
     probe: Arc<dyn DeviceProbe>,
     kind: DeviceKind,
 }
 
-impl Meter {
+impl MemoryWatcher {
     /// Of a device.
     pub(super) fn of(device: &Device) -> Self {
         Self { probe: Arc::clone(&device.probe), kind: device.info.kind }
@@ -132,7 +132,7 @@ mod tests {
     async fn the_least_is_remembered_when_memory_is_free_again() {
         let probe = FakeProbe::new(Bytes::mib(100), Bytes::mib(80));
         let info = DeviceInfo { kind: DeviceKind::Cuda, name: "fake".into(), uuid: None };
-        let meter = Meter::of(&Device { info, probe: Arc::new(probe.clone()) });
+        let meter = MemoryWatcher::of(&Device { info, probe: Arc::new(probe.clone()) });
         let watch = meter.watch().await.unwrap();
         probe.set_free(Bytes::mib(30));
         // One reading may have been under way; of those after it the task has seen all but the last.

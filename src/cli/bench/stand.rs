@@ -1,7 +1,7 @@
 //! A model on a device with its slots open, as a server has it, but with nobody who looks after them: what is measured is
 //! not to be changed meanwhile.
 
-use super::meter::{Meter, signed};
+use super::memory::{MemoryWatcher, signed};
 use crate::asr::{AsrError, DecodeOptions, EncoderWindow, Hypothesis, Job, Lanes, Outcome, Supervisor};
 use crate::audio::Utterance;
 use crate::cli::assembly::{Purpose, Slots, open_store};
@@ -149,7 +149,7 @@ impl Stand {
     }
 
     /// Closes slot after slot, the last one first, and then lets the weights go. Says what each gave back, in bytes.
-    pub(super) async fn close(self, meter: &Meter) -> anyhow::Result<Vec<i64>> {
+    pub(super) async fn close(self, meter: &MemoryWatcher) -> anyhow::Result<Vec<i64>> {
         let open = self.lanes().allocator().slots().total as u16;
         let mut given_back = Vec::new();
         for slot in (0..open).rev().map(SlotId) {

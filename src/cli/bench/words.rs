@@ -54,7 +54,7 @@ pub(super) async fn measure(workshop: &Workshop, clips: &[Arc<Clip>]) -> anyhow:
             .await?;
     let seconds = rounded(begun.elapsed().as_secs_f64(), 1);
     stand.supervisor.stop().await;
-    let device = workshop.settings.device.selector.to_string();
+    let device = workshop.found.gpu.map_or("cpu".into(), |gpu| format!("cuda:{gpu}"));
     Ok(Read { figures: figures(device, clips, &texts, seconds), texts })
 }
 
