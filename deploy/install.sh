@@ -46,7 +46,15 @@ ln -sfn /opt/stenopool/stenopool "$DESTDIR/usr/local/bin/stenopool"
 # cuBLAS of the toolkit that was put together here: the service does not look into home folders.
 if [ -e target/cuda-toolkit/lib/libcublas.so.13 ] && [[ "$binary" == *cuda* ]]; then
     install -m 0644 target/cuda-toolkit/lib/libcublas.so.13 target/cuda-toolkit/lib/libcublasLt.so.13 "$PROGRAM/"
+    install -d "$PROGRAM/licenses"
+    cp -R target/cuda-toolkit/licenses/nvidia_cublas "$PROGRAM/licenses/"
+elif [[ "$binary" == *cuda* ]]; then
+    say "cuBLAS is taken from where the loader, /usr/local/cuda or /opt/cuda has it: see what stenopool doctor says"
 fi
+# ONNX Runtime's part for CUDA, if `scripts/setup.sh cuda-runtime` brought it.
+for file in models/libonnxruntime_providers_*.so; do
+    [ ! -e "$file" ] || install -m 0644 "$file" "$PROGRAM/models/"
+done
 
 install -D -m 0644 deploy/stenopool.sysusers "$DESTDIR/etc/sysusers.d/stenopool.conf"
 install -m 0644 deploy/stenopool.service deploy/stenopool.socket "$DESTDIR/etc/systemd/system/"

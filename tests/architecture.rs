@@ -63,9 +63,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("num2words", &["tts"]),
     ("nvml_wrapper", &["gpu/nvml.rs"]),
     ("cudarc", &["gpu/cuda.rs"]),
-    // From text to phonemes, for Kokoro.
     // What gives memory back to the system.
     ("libc", &["asr/whisper/native.rs"]),
+    // From text to phonemes, for Kokoro.
     ("misaki_rs", &["tts"]),
     ("mp3lame_encoder", &["audio"]),
     ("ogg", &["audio"]),

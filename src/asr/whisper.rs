@@ -42,7 +42,7 @@ pub struct WhisperSettings {
     pub beam: usize,
     /// Attention without its large intermediate matrices: less memory, and on a GPU faster.
     pub flash_attention: bool,
-    /// For those who want to see what a failing device does: after so many decodes, those of all slots together, the next
+    /// For those who want to see what a failing device does: after so many decodes, those of all slots of a device together, the next
     /// one ends the process as ggml does; `None`: none does. Warming up does not count.
     pub abort_after: Option<u64>,
     /// For measurements: no decode makes more tokens than this in a window of 30 s, and none is tried again at a higher

@@ -94,12 +94,10 @@ impl Driver {
     /// [`GpuError::Failed`] when there is no such GPU. What it does not tell is no error.
     pub fn facts(&self, uuid: &str) -> Result<GpuFacts, GpuError> {
         let device = self.0.device_by_uuid(uuid).map_err(failed("nvmlDeviceGetHandleByUUID"))?;
-        let capability = device.cuda_compute_capability().ok();
         Ok(GpuFacts {
-            driver: self.0.sys_driver_version().ok(),
-            // A thousand times the major version and ten times the minor one.
-            cuda: self.0.sys_cuda_driver_version().ok().map(|v| format!("{}.{}", v / 1000, v % 1000 / 10)),
-            compute_capability: capability.map(|version| format!("{}.{}", version.major, version.minor)),
+            driver: self.version(),
+            cuda: self.cuda_version().map(|version| version.to_string()),
+            compute_capability: capability_of(&device).map(|capability| capability.to_string()),
             power_limit_watts: device
                 .enforced_power_limit()
                 .ok()
@@ -141,16 +139,19 @@ impl DeviceProbe for NvmlProbe {
 }
 
 fn described(device: &Device<'_>, index: u32, mig: Mig, memory: DeviceMemory) -> Result<Gpu, GpuError> {
-    let capability = device.cuda_compute_capability().ok();
     Ok(Gpu {
-        capability: capability
-            .map(|found| Capability { major: found.major as u32, minor: found.minor as u32 }),
+        capability: capability_of(device),
         index,
         uuid: device.uuid().map_err(failed("nvmlDeviceGetUUID"))?,
         name: device.name().map_err(failed("nvmlDeviceGetName"))?,
         memory,
         mig,
     })
+}
+
+fn capability_of(device: &Device<'_>) -> Option<Capability> {
+    let found = device.cuda_compute_capability().ok()?;
+    Some(Capability { major: found.major as u32, minor: found.minor as u32 })
 }
 
 fn memory_of(device: &Device<'_>) -> Result<DeviceMemory, GpuError> {
