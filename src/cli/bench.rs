@@ -153,25 +153,33 @@ impl BenchCommand {
         }
         let clips = words::read(folder)?;
         let workshop = Workshop::open(settings.clone()).await?;
+        let other = self.other(settings, &workshop).await?;
         tell(&format!("decoding {} recordings on {}", clips.len(), workshop.found.device.info.name));
         let one = words::measure(&workshop, &clips).await?;
         let what = format!("{} labelled recordings", clips.len());
         let mut report = blank(&workshop, what, Duration::ZERO).await?;
         report.words.push(one.figures.clone());
-        if let Some(compare) = &self.compare {
-            let mut settings = settings;
-            settings.device.selector = compare.clone();
-            tell(&format!("and on {compare}"));
-            let other = Workshop::open(settings).await?;
-            if other.found.gpu == workshop.found.gpu {
-                let hint = "name two devices, as in --device cuda:0 --compare cpu";
-                return Err(Failure::usage(format!("{compare} is the device that was measured"), hint).into());
-            }
+        if let Some(other) = other {
+            tell(&format!("and on {}", other.found.device.info.name));
             let other = words::measure(&other, &clips).await?;
             report.words.push(other.figures.clone());
             report.checks.push(words::compared(&one, &other));
         }
         Ok(report)
+    }
+
+    /// What the first device is compared with, if anything is.
+    async fn other(&self, mut settings: Settings, one: &Workshop) -> anyhow::Result<Option<Workshop>> {
+        let Some(compare) = &self.compare else { return Ok(None) };
+        settings.device.selector = compare.clone();
+        let other = Workshop::open(settings).await?;
+        if other.found.gpu == one.found.gpu {
+            let hint = "name two devices, as in --device cuda:0 --compare cpu";
+            return Err(
+                Failure::usage(format!("{compare} is the device that is measured already"), hint).into()
+            );
+        }
+        Ok(Some(other))
     }
 }
 
