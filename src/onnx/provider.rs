@@ -4,6 +4,7 @@
 //! CUDA's libraries and cuDNN in turn. What is missing of that is found out here, and told.
 
 use super::environment;
+use ort::environment::Environment;
 use ort::ep::{self, ArenaExtendStrategy};
 use ort::logging::LogLevel;
 use ort::session::Session;
@@ -95,15 +96,16 @@ pub(crate) fn open(network: Network<'_>, provider: Provider) -> Result<Opened, O
             Err(error) => return Err(error),
         }
     }
-    let session = commit(network, None).map_err(|error| OpenError::Model(error.to_string()))?;
+    let runtime = environment(network.runtime)?;
+    let session = commit(&runtime, network, None).map_err(|error| OpenError::Model(error.to_string()))?;
     Ok(Opened { session, provider: Provider::Cpu })
 }
 
 fn open_on(network: Network<'_>, device: u32) -> Result<Session, OpenError> {
     let failed = |reason: String| OpenError::Cuda { device, reason };
-    environment(network.runtime)?;
+    let runtime = environment(network.runtime)?;
     cuda_part(network.runtime).map_err(failed)?;
-    commit(network, Some(device)).map_err(|error| failed(error.to_string()))
+    commit(&runtime, network, Some(device)).map_err(|error| failed(error.to_string()))
 }
 
 /// Whether ONNX Runtime's part for CUDA lies beside its library `runtime`.
@@ -118,9 +120,10 @@ pub fn cuda_part(runtime: &Path) -> Result<(), String> {
     if part.is_file() { Ok(()) } else { Err(format!("{CUDA_PART} is not beside {}", library.display())) }
 }
 
-fn commit(network: Network<'_>, cuda: Option<u32>) -> ort::Result<Session> {
-    let runtime = environment(network.runtime).map_err(|error| ort::Error::new(error.to_string()))?;
-    let mut builder = Session::builder(&runtime)?
+/// Takes the environment, as a sign that the library is loaded: until then `ort` panics even where it only makes an
+/// error.
+fn commit(runtime: &Environment, network: Network<'_>, cuda: Option<u32>) -> ort::Result<Session> {
+    let mut builder = Session::builder(runtime)?
         .with_intra_threads(network.threads.max(1))?
         .with_inter_threads(1)?
         .with_intra_op_spinning(false)?
