@@ -8,7 +8,7 @@ fn room_for(slots: u64) -> FakeProbe {
     device(WEIGHTS + slots * SLOT)
 }
 
-async fn leases(supervisor: &Supervisor, n: usize) -> Vec<Lease> {
+pub(super) async fn leases(supervisor: &Supervisor, n: usize) -> Vec<Lease> {
     let allocator = supervisor.lanes().allocator();
     let mut leases = Vec::new();
     for _ in 0..n {
