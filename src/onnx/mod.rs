@@ -8,7 +8,7 @@
 
 mod provider;
 
-pub(crate) use provider::{Network, OpenError, Opened, open};
+pub(crate) use provider::{Network, OpenError, open};
 pub use provider::{Provider, cuda_part};
 
 use ort::environment::Environment;

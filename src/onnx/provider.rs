@@ -3,16 +3,17 @@
 //! That part is a library of its own beside ONNX Runtime's (`scripts/setup.sh cuda-runtime` brings both), which needs
 //! CUDA's libraries and cuDNN in turn. What is missing of that is found out here, and told.
 
-use super::environment;
+use super::{environment, expect_whole};
 use ort::environment::Environment;
+use ort::ep::cuda::ConvAlgorithmSearch;
 use ort::ep::{self, ArenaExtendStrategy};
 use ort::logging::LogLevel;
 use ort::session::Session;
 use std::path::Path;
 use tracing::{info, warn};
 
-/// ONNX Runtime's part for CUDA devices.
-const CUDA_PART: &str = "libonnxruntime_providers_cuda.so";
+/// ONNX Runtime's part for CUDA devices, and what it stands on.
+const CUDA_PARTS: [&str; 2] = ["libonnxruntime_providers_cuda.so", "libonnxruntime_providers_shared.so"];
 
 /// On what a network runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,13 +43,6 @@ pub(crate) struct Network<'a> {
     pub(crate) threads: usize,
 }
 
-/// A network that is loaded.
-pub(crate) struct Opened {
-    pub(crate) session: Session,
-    /// Where it really is.
-    pub(crate) provider: Provider,
-}
-
 /// Why a network cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
@@ -68,72 +62,116 @@ pub(crate) enum OpenError {
     },
 }
 
-/// Loads a network.
+/// Loads a network. `try_out` makes of its session what its owner wants, and runs it: memory that is too small, or a
+/// library that does not know the GPU, shows in the first run and not before, and the processor is to take over then, too.
 ///
 /// # Errors
 ///
-/// [`OpenError`].
-pub(crate) fn open(network: Network<'_>, provider: Provider) -> Result<Opened, OpenError> {
-    let name = network.name;
-    if let Provider::Cuda { device, required } = provider {
-        match open_on(network, device) {
-            Ok(session) => {
-                info!(network = name, device, "runs on the GPU");
-                return Ok(Opened { session, provider });
-            }
-            Err(OpenError::Cuda { reason, .. }) if !required => {
-                let hint = match cuda_part(network.runtime) {
-                    Ok(()) => {
-                        "it needs CUDA's libraries and cuDNN where the loader finds them (LD_LIBRARY_PATH)"
-                    }
-                    Err(_) => "scripts/setup.sh cuda-runtime brings ONNX Runtime's part for CUDA",
-                };
-                warn!(
-                    network = name,
-                    device, reason, hint, "runs on the processor: the GPU cannot be used for it"
-                );
-            }
-            Err(error) => return Err(error),
+/// [`OpenError`]; what `try_out` says against the processor is the [model's](OpenError::Model) fault.
+pub(crate) fn open<N>(
+    network: Network<'_>,
+    provider: Provider,
+    try_out: impl Fn(Session, Provider) -> Result<N, String>,
+) -> Result<N, OpenError> {
+    let runtime = environment(network.runtime)?;
+    let on = |provider| try_out(session(&runtime, network, provider)?, provider);
+    let Provider::Cuda { device, required } = provider else {
+        return on(Provider::Cpu).map_err(OpenError::Model);
+    };
+    let reason = match cuda_part(network.runtime).and_then(|()| on(provider)) {
+        Ok(on_gpu) => {
+            info!(network = network.name, device, "runs on the GPU");
+            return Ok(on_gpu);
         }
+        Err(reason) => reason,
+    };
+    // What ails the model itself ails it here, too, and is told as such.
+    let on_cpu = on(Provider::Cpu).map_err(OpenError::Model)?;
+    if required {
+        return Err(OpenError::Cuda { device, reason });
     }
-    let runtime = environment(network.runtime)?;
-    let session = commit(&runtime, network, None).map_err(|error| OpenError::Model(error.to_string()))?;
-    Ok(Opened { session, provider: Provider::Cpu })
+    let hint = match cuda_part(network.runtime) {
+        Ok(()) => {
+            "it needs CUDA's libraries and cuDNN where the loader finds them (LD_LIBRARY_PATH), and memory"
+        }
+        Err(_) => "scripts/setup.sh cuda-runtime brings ONNX Runtime's part for CUDA",
+    };
+    let name = network.name;
+    warn!(network = name, device, reason, hint, "runs on the processor: the GPU cannot be used for it");
+    Ok(on_cpu)
 }
 
-fn open_on(network: Network<'_>, device: u32) -> Result<Session, OpenError> {
-    let failed = |reason: String| OpenError::Cuda { device, reason };
-    let runtime = environment(network.runtime)?;
-    cuda_part(network.runtime).map_err(failed)?;
-    commit(&runtime, network, Some(device)).map_err(|error| failed(error.to_string()))
-}
-
-/// Whether ONNX Runtime's part for CUDA lies beside its library `runtime`.
+/// Whether ONNX Runtime's part for CUDA lies beside its library `runtime`, and is whole.
 ///
 /// # Errors
 ///
-/// What is not where.
+/// What is not where, or what is wrong with it.
 pub fn cuda_part(runtime: &Path) -> Result<(), String> {
     // It looks where it was loaded from, and that is where a link leads.
     let library = runtime.canonicalize().map_err(|error| error.to_string())?;
-    let part = library.with_file_name(CUDA_PART);
-    if part.is_file() { Ok(()) } else { Err(format!("{CUDA_PART} is not beside {}", library.display())) }
+    for name in CUDA_PARTS {
+        let part = library.with_file_name(name);
+        if !part.is_file() {
+            return Err(format!("{name} is not beside {}", library.display()));
+        }
+        expect_whole(&part).map_err(|reason| format!("{}: {reason}", part.display()))?;
+    }
+    Ok(())
 }
 
-/// Takes the environment, as a sign that the library is loaded: until then `ort` panics even where it only makes an
-/// error.
-fn commit(runtime: &Environment, network: Network<'_>, cuda: Option<u32>) -> ort::Result<Session> {
-    let mut builder = Session::builder(runtime)?
-        .with_intra_threads(network.threads.max(1))?
-        .with_inter_threads(1)?
-        .with_intra_op_spinning(false)?
-        .with_log_level(LogLevel::Warning)?;
-    if let Some(device) = cuda {
+/// A session on `provider`. The environment shows that the library is loaded: until then `ort` panics even where it only makes
+/// an error.
+fn session(runtime: &Environment, network: Network<'_>, provider: Provider) -> Result<Session, String> {
+    let build = || -> ort::Result<Session> {
+        let mut builder = Session::builder(runtime)?
+            .with_intra_threads(network.threads.max(1))?
+            .with_inter_threads(1)?
+            .with_intra_op_spinning(false)?
+            .with_log_level(log_level(provider))?;
+        if let Provider::Cuda { device, .. } = provider {
+            builder = builder.with_execution_providers([cuda(device).build().error_on_failure()])?;
+        }
+        builder.commit_from_file(network.model)
+    };
+    build().map_err(|error| error.to_string())
+}
+
+fn cuda(device: u32) -> ep::CUDA {
+    ep::CUDA::default()
+        .with_device_id(device as i32)
         // Doubled with every growth, as is usual, the arena would take memory that the slots are counted on.
-        let provider = ep::CUDA::default()
-            .with_device_id(device as i32)
-            .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested);
-        builder = builder.with_execution_providers([provider.build().error_on_failure()])?;
+        .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested)
+        // To try all ways of a convolution for each new length, as is usual, is of no use where every phrase has another.
+        .with_conv_algorithm_search(ConvAlgorithmSearch::Heuristic)
+}
+
+/// On a GPU it warns at every start of small operations that are better left to the processor, which is as it should be.
+fn log_level(provider: Provider) -> LogLevel {
+    match provider {
+        Provider::Cpu => LogLevel::Warning,
+        Provider::Cuda { .. } => LogLevel::Error,
     }
-    builder.commit_from_file(network.model)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_for_cuda_that_is_missing_or_cut_off_is_told_before_the_loader_maps_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/libonnxruntime.so");
+        let runtime = folder.path().join("libonnxruntime.so");
+        std::fs::write(&runtime, "").unwrap();
+        for name in CUDA_PARTS {
+            let missing = cuda_part(&runtime).unwrap_err();
+            assert!(missing.starts_with(&format!("{name} is not beside ")), "{missing}");
+            let whole = std::fs::read(&library).unwrap();
+            std::fs::write(folder.path().join(name), &whole[..whole.len() / 2]).unwrap();
+            let cut = cuda_part(&runtime).unwrap_err();
+            assert!(cut.contains(name) && cut.contains("cut off"), "{cut}");
+            std::fs::write(folder.path().join(name), whole).unwrap();
+        }
+        assert_eq!(cuda_part(&runtime), Ok(()));
+    }
 }

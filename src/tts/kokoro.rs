@@ -74,18 +74,26 @@ impl Shared {
         self.packs.keys().cloned().collect()
     }
 
-    /// What the network is given for a text, piece by piece: tokens of at most as many as it takes, in order.
-    fn pieces(&self, text: &str, accent: Accent) -> Result<Vec<Vec<i64>>, TtsError> {
+    /// What the network is given for a text, piece by piece: so many tokens at most, in order.
+    fn pieces(&self, text: &str, accent: Accent, most: usize) -> Result<Vec<Vec<i64>>, TtsError> {
         let tokens = vocabulary::tokens(self.pronunciation.phonemes(text, accent)?.trim());
-        if tokens.len() <= MOST_TOKENS {
+        if tokens.len() <= most {
             return Ok(if tokens.is_empty() { Vec::new() } else { vec![tokens] });
         }
         match split::halve(text) {
-            Some((first, second)) => Ok([self.pieces(first, accent)?, self.pieces(second, accent)?].concat()),
+            Some((first, second)) => {
+                Ok([self.pieces(first, accent, most)?, self.pieces(second, accent, most)?].concat())
+            }
             // One character that sounds that long: what fits is said.
-            None => Ok(vec![tokens[..MOST_TOKENS].to_vec()]),
+            None => Ok(vec![tokens[..most].to_vec()]),
         }
     }
+}
+
+/// How many tokens one run is given: as many as the network takes, and fewer of those that are said slowly. Memory goes by the
+/// length of the sound, which is never longer than at speed 1.
+fn most_tokens(speed: f32) -> usize {
+    (MOST_TOKENS as f32 * speed.min(1.0)) as usize
 }
 
 /// The network of one thread.
@@ -99,9 +107,10 @@ impl Kokoro {
     ///
     /// # Errors
     ///
-    /// [`TtsError::Runtime`] or [`TtsError::ModelInvalid`].
+    /// [`TtsError::Runtime`], [`TtsError::ModelInvalid`] or [`TtsError::Device`].
     pub(super) fn load(shared: &Arc<Shared>) -> Result<Self, TtsError> {
-        let network = Network::load(&shared.settings)?;
+        let voice = shared.packs.values().next().expect("without a voice there is nothing to share");
+        let network = Network::load(&shared.settings, voice)?;
         Ok(Self { shared: Arc::clone(shared), network })
     }
 }
@@ -120,7 +129,8 @@ impl Synthesizer for Kokoro {
         })?;
         let rate = SampleRate::new(RATE).expect("it is not 0");
         let speed = voice.speed.clamp(SPEEDS.0, SPEEDS.1);
-        for tokens in self.shared.pieces(&phrase.spoken, Accent::of(&voice.name))? {
+        let accent = Accent::of(&voice.name);
+        for tokens in self.shared.pieces(&phrase.spoken, accent, most_tokens(speed))? {
             if cancel.is_cancelled() {
                 return Err(TtsError::Cancelled);
             }

@@ -28,14 +28,15 @@ pub fn studio(settings: &TtsSettings) -> Result<Arc<dyn Studio>, TtsError> {
     }
 }
 
-/// The best that works. Files of Kokoro that are there and broken are told, and do not keep the server from speaking.
+/// The best that works. Files of Kokoro that are there and broken are told, and do not keep the server from speaking; a voice or
+/// a device that was asked for by name and cannot be had does.
 fn automatic(settings: &TtsSettings) -> Result<Arc<dyn Studio>, TtsError> {
     if settings.remote.is_some() {
         return remote(settings);
     }
     if settings.kokoro.is_some() {
         match kokoro(settings) {
-            Err(error @ TtsError::VoiceUnknown { .. }) => return Err(error),
+            Err(error @ (TtsError::VoiceUnknown { .. } | TtsError::Device(_))) => return Err(error),
             Err(error) => warn!(%error, code = error.code(), "kokoro cannot be used"),
             studio => return studio,
         }

@@ -61,19 +61,16 @@ impl Silero {
     pub fn load_on(runtime: &Path, model: &Path, provider: Provider) -> Result<Self, VadError> {
         let failed = |reason: String| VadError::Model { path: model.to_owned(), reason };
         let network = Network { name: "Silero", runtime, model, threads: 1 };
-        let opened = open(network, provider).map_err(|error| match error {
+        let try_out = |session, provider| {
+            let mut silero = Self { session, provider, windows: Vec::new(), layers: Vec::new() };
+            silero.try_out().map_err(|error| error.to_string())?;
+            Ok(silero)
+        };
+        open(network, provider, try_out).map_err(|error| match error {
             OpenError::Runtime(error) => error.into(),
             OpenError::Model(reason) => failed(reason),
             OpenError::Cuda { .. } => VadError::Device(error.to_string()),
-        })?;
-        let mut silero = Self {
-            session: opened.session,
-            provider: opened.provider,
-            windows: Vec::new(),
-            layers: Vec::new(),
-        };
-        silero.try_out().map_err(|error| failed(error.to_string()))?;
-        Ok(silero)
+        })
     }
 
     /// On what it really runs.

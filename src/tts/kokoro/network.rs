@@ -1,7 +1,7 @@
 //! Kokoro's network through ONNX Runtime: tokens, a style and a speed in, sound at 24 kHz out.
 
 use super::vocabulary::{self, MOST_TOKENS, PAD};
-use super::voice_pack::STYLE;
+use super::voice_pack::{STYLE, VoicePack};
 use crate::onnx::{self, OpenError, Provider};
 use crate::tts::{KokoroSettings, TtsError};
 use ort::inputs;
@@ -14,10 +14,15 @@ use tokio_util::sync::CancellationToken;
 /// Tokens of a short phrase.
 const SHORT_PHRASE: usize = 24;
 
+/// How much slower than any phrase the first one is said on a GPU. Voices differ in how long they take over the same words, and
+/// memory that was given back leaves gaps.
+const MARGIN: f32 = 2.0;
+
 /// The network, one set of weights; owned by one thread.
 pub(super) struct Network {
     session: Session,
     names: Names,
+    provider: Provider,
 }
 
 /// What its inputs and its output are called: exports differ.
@@ -28,24 +33,44 @@ struct Names {
 }
 
 impl Network {
-    /// Loads ONNX Runtime (once per process) and the network, and runs a phrase of silence through it, so that another
-    /// model in the file's place is found out now, and the first phrase of a session does not pay for what a first run costs.
+    /// Loads ONNX Runtime (once per process) and the network, and says a phrase with it in this voice, so that
+    /// another model in the file's place is found out now, and the first phrase of a session does not pay for what a first
+    /// run costs. On a GPU it is the longest phrase there can be: what that takes of its memory must be there before the
+    /// slots are counted.
     ///
     /// # Errors
     ///
     /// [`TtsError::Runtime`], [`TtsError::ModelInvalid`] or [`TtsError::Device`].
-    pub(super) fn load(settings: &KokoroSettings) -> Result<Self, TtsError> {
-        let invalid = |reason: String| TtsError::ModelInvalid { path: settings.model.clone(), reason };
-        let opened = load(settings)?;
-        let names = names(opened.session.inputs(), opened.session.outputs()).map_err(invalid)?;
-        let mut network = Self { session: opened.session, names };
-        let sound = network
-            .run(&silence(opened.provider), &[0.0; STYLE], 1.0, &CancellationToken::new())
-            .map_err(|error| invalid(error.to_string()))?;
-        if sound.is_empty() {
-            return Err(invalid("it gives no sound".into()));
+    pub(super) fn load(settings: &KokoroSettings, voice: &VoicePack) -> Result<Self, TtsError> {
+        let KokoroSettings { runtime, model, threads, provider, .. } = settings;
+        let network = onnx::Network { name: "Kokoro", runtime, model, threads: *threads };
+        let try_out = |session: Session, provider| {
+            let names = names(session.inputs(), session.outputs())?;
+            let mut network = Self { session, names, provider };
+            network.try_out(voice).map(|()| network)
+        };
+        onnx::open(network, *provider, try_out).map_err(|error| match error {
+            OpenError::Runtime(error) => TtsError::Runtime(error.to_string()),
+            OpenError::Model(reason) => TtsError::ModelInvalid { path: model.clone(), reason },
+            OpenError::Cuda { .. } => TtsError::Device(error.to_string()),
+        })
+    }
+
+    fn try_out(&mut self, voice: &VoicePack) -> Result<(), String> {
+        let (n_tokens, speed) = match self.provider {
+            Provider::Cpu => (SHORT_PHRASE, 1.0),
+            Provider::Cuda { .. } => (MOST_TOKENS, 1.0 / MARGIN),
+        };
+        let sound = self.run(&babble(n_tokens), voice.row(n_tokens), speed, &CancellationToken::new());
+        match sound.map_err(|error| error.to_string())?.as_slice() {
+            [] => Err("it gives no sound".into()),
+            _ => Ok(()),
         }
-        Ok(network)
+    }
+
+    /// On what it really runs.
+    pub(super) fn provider(&self) -> Provider {
+        self.provider
     }
 
     /// The sound of these tokens, which begin and end with [`PAD`].
@@ -112,22 +137,11 @@ fn stop_when(cancel: &CancellationToken, over: &CancellationToken, run: &RunOpti
     });
 }
 
-/// As many tokens as a short phrase has; on a GPU as many as there can be: what the longest phrase takes of its memory must be
-/// there before the slots are counted. All of them are spaces.
-fn silence(provider: Provider) -> Vec<i64> {
-    let n_tokens = if provider == Provider::Cpu { SHORT_PHRASE } else { MOST_TOKENS };
-    let spaces = vocabulary::tokens(&" ".repeat(n_tokens));
-    [&[PAD], &spaces[..], &[PAD]].concat()
-}
-
-fn load(settings: &KokoroSettings) -> Result<onnx::Opened, TtsError> {
-    let KokoroSettings { runtime, model, threads, provider, .. } = settings;
-    let network = onnx::Network { name: "Kokoro", runtime, model, threads: *threads };
-    onnx::open(network, *provider).map_err(|error| match error {
-        OpenError::Runtime(error) => TtsError::Runtime(error.to_string()),
-        OpenError::Model(reason) => TtsError::ModelInvalid { path: model.clone(), reason },
-        OpenError::Cuda { .. } => TtsError::Device(error.to_string()),
-    })
+/// So many tokens between two of [`PAD`], of a sentence that is said again and again.
+fn babble(n_tokens: usize) -> Vec<i64> {
+    let sentence = vocabulary::tokens("ðə kwˈɪk bɹˈWn fˈɑks ʤˈʌmps ˈOvəɹ ðə lˈAzi dˈɔɡ. ");
+    let tokens: Vec<i64> = sentence.into_iter().cycle().take(n_tokens).collect();
+    [&[PAD], &tokens[..], &[PAD]].concat()
 }
 
 fn names(inputs: &[Outlet], outputs: &[Outlet]) -> Result<Names, String> {

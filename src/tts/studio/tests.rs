@@ -42,6 +42,11 @@ fn the_best_that_is_there_speaks() {
     let folder = tempfile::tempdir().unwrap();
     let kokoro = Some(kokoro_files(folder.path()));
     let broken = kokoro.clone().map(|files| KokoroSettings { model: "/nowhere/model.onnx".into(), ..files });
+    let on_gpu = |required| {
+        let provider = Provider::Cuda { device: 999, required };
+        kokoro.clone().map(|files| KokoroSettings { provider, ..files })
+    };
+    let (on_some_gpu, on_that_gpu) = (on_gpu(false), on_gpu(true));
     let remote = Some(RemoteSettings::new("http://127.0.0.1:9/v1"));
     let none = without_espeak();
     let heart = || Ok(("kokoro", "af_heart".to_owned()));
@@ -54,6 +59,8 @@ fn the_best_that_is_there_speaks() {
             TtsSettings { kokoro: broken, engine: EngineChoice::Kokoro, ..none.clone() },
             Err("tts_model_invalid"),
         ),
+        (TtsSettings { kokoro: on_some_gpu, ..none.clone() }, heart()),
+        (TtsSettings { kokoro: on_that_gpu, ..none.clone() }, Err("tts_device_unusable")),
         (TtsSettings { engine: EngineChoice::Espeak, ..none.clone() }, Err("tts_program_missing")),
         (TtsSettings { engine: EngineChoice::Remote, ..none.clone() }, Err("tts_not_installed")),
         (TtsSettings { engine: EngineChoice::Off, ..none.clone() }, Err("tts_not_installed")),

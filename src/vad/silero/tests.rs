@@ -157,12 +157,13 @@ fn a_missing_or_damaged_model_is_named() {
 #[test]
 fn a_gpu_that_is_not_there_is_replaced_by_the_processor_unless_it_must_be_used() {
     let load = |required| {
-        let provider = Provider::Cuda { device: 0, required };
+        // No machine has so many, though ONNX Runtime may have its part for CUDA here.
+        let provider = Provider::Cuda { device: 999, required };
         let (runtime, model) = (asset("models/libonnxruntime.so"), asset("models/silero_vad.onnx"));
         Silero::load_on(&runtime, &model, provider).map(|silero| silero.provider())
     };
     assert_eq!(load(false).unwrap(), Provider::Cpu);
     let error = load(true).unwrap_err();
     assert_eq!(error.code(), "vad_device_unusable");
-    assert!(error.to_string().contains("cuda:0"), "{error}");
+    assert!(error.to_string().contains("cuda:999"), "{error}");
 }
