@@ -51,7 +51,9 @@ if [ -e target/cuda-toolkit/lib/libcublas.so.13 ] && [[ "$binary" == *cuda* ]]; 
 elif [[ "$binary" == *cuda* ]]; then
     say "cuBLAS is taken from where the loader, /usr/local/cuda or /opt/cuda has it: see what stenopool doctor says"
 fi
-# ONNX Runtime's part for CUDA, if `scripts/setup.sh cuda-runtime` brought it.
+# ONNX Runtime's part for CUDA, if `scripts/setup.sh cuda-runtime` brought it. One of another version does not work with this
+# library.
+rm -f "$PROGRAM"/models/libonnxruntime_providers_*.so
 for file in models/libonnxruntime_providers_*.so; do
     [ ! -e "$file" ] || install -m 0644 "$file" "$PROGRAM/models/"
 done

@@ -90,8 +90,9 @@ fn serves(entry: &str, Capability { major, minor }: Capability) -> bool {
     let digits = name.trim_end_matches(['a', 'f']);
     let Ok(number) = digits.parse::<u32>() else { return true };
     let (built_major, built_minor) = (number / 10, number % 10);
-    // What uses the special instructions of one architecture (`a`) or of its family (`f`) goes nowhere else.
-    if name.ends_with('a') {
+    // What uses the special instructions of one architecture (`a`) or of its family (`f`) goes nowhere else. whisper.cpp builds
+    // every plain 12x as 12xa.
+    if name.ends_with('a') || (built_major == 12 && !name.ends_with('f')) {
         return (major, minor) == (built_major, built_minor);
     }
     let is_family = major == built_major && minor >= built_minor;
@@ -138,6 +139,10 @@ mod tests {
             ("120a-real", (12, 0), true),
             ("120a-real", (12, 1), false),
             ("120a-virtual", (13, 0), false),
+            ("120-real", (12, 0), true),
+            ("120-real", (12, 1), false),
+            ("120", (13, 0), false),
+            ("100;120-real", (12, 1), true),
             ("100f-real", (10, 3), true),
             ("75-real;80-real; 90-real", (9, 0), true),
             ("75-real;80-real", (9, 0), false),
