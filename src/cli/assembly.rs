@@ -30,6 +30,16 @@ pub(super) enum Purpose {
     Command,
 }
 
+impl Purpose {
+    /// Where the detector is to run. A command that nobody told is done before a GPU is ready for it.
+    fn detector(self, wanted: NetworkDevice) -> NetworkDevice {
+        match (self, wanted) {
+            (Self::Command, NetworkDevice::Auto) => NetworkDevice::Cpu,
+            _ => wanted,
+        }
+    }
+}
+
 /// A recognizer that is ready for work.
 pub(super) struct Assembly {
     /// Listens for speech.
@@ -69,9 +79,8 @@ pub(super) async fn assemble(
         let CoreShare { cores, slots, threads } = share;
         warn!(slots, threads, cores, "more threads than cores: decodes will slow each other down");
     }
-    let gpu = first_gpu(&found);
-    let frontend =
-        patiently("the voice detector", start_frontend(&store, share.cores, settings.detector, gpu)).await?;
+    let (wanted, gpu) = (purpose.detector(settings.detector), first_gpu(&found));
+    let frontend = patiently("the voice detector", start_frontend(&store, share.cores, wanted, gpu)).await?;
     let what = format!("the model {}", model.name);
     let slots = Slots { model: &model, share, settings, purpose };
     let supervisor = patiently(&what, slots.start(found)).await?;

@@ -144,13 +144,7 @@ fn hint(error: &Error) -> Option<&str> {
             "check it with `stenopool models verify`, or fetch it again with `stenopool models pull NAME`",
         ),
         (Some(AsrError::Open { .. }), _) => Some(NO_SLOT),
-        (_, Some(VadError::Device(_))) => Some(
-            "scripts/setup.sh cuda-runtime brings ONNX Runtime's part for CUDA, which needs CUDA's libraries and cuDNN \
-             where the loader finds them; or use --vad-device cpu",
-        ),
-        (_, Some(VadError::Runtime { .. } | VadError::Model { .. })) => {
-            Some("run `make setup`, and `stenopool doctor` to see what is missing")
-        }
+        (_, Some(error)) => VadError::hint(error),
         _ => None,
     }
 }

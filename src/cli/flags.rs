@@ -335,7 +335,7 @@ pub(super) struct TtsFlags {
     /// Threads that speak, each with the weights of its voice [default: 1]
     #[arg(id = "tts_workers", long = "tts-workers", value_name = "N", env = "STENOPOOL_TTS_WORKERS")]
     workers: Option<u64>,
-    /// Give each session a thread and weights of its own [default: false]
+    /// Give each session a thread and weights of its own, on the CPU [default: false]
     #[arg(id = "tts_dedicated", long = "tts-dedicated", value_name = "true|false", env = "STENOPOOL_TTS_DEDICATED", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     dedicated: Option<bool>,
     /// Kokoro's network [default: kokoro/model.onnx where models are]

@@ -7,7 +7,7 @@ use crate::vad::{Detector, Provider, Silero, VadError, VadState};
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
 /// Runs that are measured to choose; the middle one counts.
 const RUNS_TO_CHOOSE: usize = 40;
@@ -30,7 +30,8 @@ pub(super) fn provider(wanted: NetworkDevice, gpu: Option<u32>) -> Result<Provid
 }
 
 /// Loads the detector. Where it may run on a GPU and nobody says where, both are measured and the faster one is kept: its
-/// network is so small that a GPU may take longer to begin than the processor takes in all.
+/// network is so small that a GPU may take longer to begin than the processor takes in all. The processor is kept where the
+/// GPU fails.
 ///
 /// # Errors
 ///
@@ -46,10 +47,16 @@ pub(super) fn detector(
         return Ok(there);
     }
     let mut here = Silero::load(runtime, model)?;
-    let (cpu, gpu) =
-        (run_time(&mut here, MANY, RUNS_TO_CHOOSE)?, run_time(&mut there, MANY, RUNS_TO_CHOOSE)?);
+    let cpu = run_time(&mut here, MANY, RUNS_TO_CHOOSE)?;
+    let gpu = match run_time(&mut there, MANY, RUNS_TO_CHOOSE) {
+        Ok(gpu) => gpu,
+        Err(error) => {
+            warn!(%error, "the voice detector runs on the processor: it fails on the GPU");
+            return Ok(here);
+        }
+    };
     let chosen = if gpu < cpu { there } else { here };
-    info!(?cpu, ?gpu, streams = MANY, chosen = ?chosen.provider(), "voice detector measured, per run");
+    info!(?cpu, ?gpu, streams = MANY, chosen = %chosen.provider(), "voice detector measured, per run");
     Ok(chosen)
 }
 

@@ -42,7 +42,11 @@ pub(super) async fn for_server(
 ///
 /// What keeps it from speaking.
 pub(super) async fn open(settings: &Settings, gpu: Option<u32>) -> Result<Arc<dyn Studio>, TtsError> {
-    let provider = provider(settings.voices.device, gpu).map_err(TtsError::Device)?;
+    let provider = if may_be_kokoro(&settings.voices.tts) {
+        provider(settings.voices.device, gpu).map_err(TtsError::Device)?
+    } else {
+        Provider::Cpu
+    };
     let tts = found(settings, provider);
     let runtime = tokio::runtime::Handle::current();
     let opening = tokio::task::spawn_blocking(move || {
@@ -51,6 +55,15 @@ pub(super) async fn open(settings: &Settings, gpu: Option<u32>) -> Result<Arc<dy
         studio(&tts)
     });
     opening.await.unwrap_or_else(|panic| Err(TtsError::Failed(panic.to_string())))
+}
+
+/// Whether Kokoro is what speaks, if its files are there: it alone runs on a device of this machine.
+fn may_be_kokoro(tts: &TtsSettings) -> bool {
+    match tts.engine {
+        EngineChoice::Kokoro => true,
+        EngineChoice::Auto => tts.remote.is_none(),
+        EngineChoice::Remote | EngineChoice::Espeak | EngineChoice::Off => false,
+    }
 }
 
 /// The settings with the files that were found.

@@ -51,8 +51,19 @@ impl TryFrom<RawTts> for VoiceSettings {
         if engine == EngineChoice::Remote && tts.remote.is_none() {
             return Err(InvalidSetting::new("tts.url", "missing", "the address of a speech server"));
         }
-        let device = NetworkDevice::read("tts.device", raw.device.as_deref())?;
+        let device = device(NetworkDevice::read("tts.device", raw.device.as_deref())?, workers)?;
         Ok(Self { tts, kokoro_model: raw.kokoro_model, voices_dir: raw.voices_dir, device })
+    }
+}
+
+/// Where Kokoro runs. Weights that come with a session are on no GPU: its slots were counted before.
+fn device(wanted: NetworkDevice, workers: WorkerSettings) -> Result<NetworkDevice, InvalidSetting> {
+    match wanted {
+        NetworkDevice::Auto if workers.dedicated => Ok(NetworkDevice::Cpu),
+        NetworkDevice::Cuda if workers.dedicated => {
+            Err(InvalidSetting::new("tts.device", "cuda", "auto or cpu where tts.dedicated is true"))
+        }
+        wanted => Ok(wanted),
     }
 }
 
@@ -93,8 +104,18 @@ mod tests {
             ("url = \"x\"", "tts.url"),
             ("workers = 0", "tts.workers"),
             ("url = \"http://x\"\nconcurrency = 0", "tts.concurrency"),
+            ("device = \"gpu\"", "tts.device"),
+            ("device = \"cuda\"\ndedicated = true", "tts.device"),
         ] {
             assert_eq!(read(text).unwrap_err().key, key, "{text}");
         }
+    }
+
+    #[test]
+    fn weights_of_a_session_alone_stay_on_the_processor() {
+        use NetworkDevice::{Auto, Cpu, Cuda};
+        let device = |text| read(text).unwrap().device;
+        assert_eq!((device(""), device("device = \"cuda\"")), (Auto, Cuda));
+        assert_eq!((device("dedicated = true"), device("dedicated = true\ndevice = \"cpu\"")), (Cpu, Cpu));
     }
 }

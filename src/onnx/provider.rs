@@ -9,6 +9,7 @@ use ort::ep::cuda::ConvAlgorithmSearch;
 use ort::ep::{self, ArenaExtendStrategy};
 use ort::logging::LogLevel;
 use ort::session::Session;
+use std::fmt;
 use std::path::Path;
 use tracing::{info, warn};
 
@@ -28,6 +29,16 @@ pub enum Provider {
         /// Where it cannot be had loading fails; otherwise the processor takes its place, which is told.
         required: bool,
     },
+}
+
+impl fmt::Display for Provider {
+    /// As devices are called: `cpu`, `cuda:0`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda { device, .. } => write!(f, "cuda:{device}"),
+        }
+    }
 }
 
 /// A network's files, and how it is run.

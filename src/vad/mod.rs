@@ -79,4 +79,18 @@ impl VadError {
             Self::Run(_) => "vad_failed",
         }
     }
+
+    /// What the user can do about it, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Device(_) => Some(
+                "scripts/setup.sh cuda-runtime brings ONNX Runtime's part for CUDA, which needs CUDA's libraries and cuDNN \
+                 where the loader finds them; or use --vad-device cpu",
+            ),
+            Self::Runtime { .. } | Self::Model { .. } => {
+                Some("run `make setup`, and `stenopool doctor` to see what is missing")
+            }
+            Self::Run(_) => None,
+        }
+    }
 }
