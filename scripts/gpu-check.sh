@@ -28,6 +28,8 @@ readonly TOKENS=32
 readonly SHORTEST=15
 # What takes longer hangs, or is of no use here; the rest is to have its turn.
 readonly LONGEST=180
+# Hundreds of slots are opened one after the other, and then decode a few times.
+readonly LONGEST_FILL=480
 
 # The most telling ones first: the budget may not be enough for all.
 readonly SHAPES="large-v3-turbo:q5_0 large-v3:f16 small:f16 large-v3-turbo:f16 tiny:f16 base:f16 medium:f16 large-v3:q5_0 small:q8_0 medium:q5_0 base:q8_0 tiny:q8_0 large-v3:f16+fill"
@@ -128,7 +130,7 @@ find_binary() {
 }
 
 # Whether the loader finds a library by itself.
-loader_has() { PATH="$PATH:/sbin:/usr/sbin" ldconfig -p 2>/dev/null | grep -q -F "$1"; }
+loader_has() { [[ "$(PATH="$PATH:/sbin:/usr/sbin" ldconfig -p 2>/dev/null)" == *"$1"* ]]; }
 
 # Where CUDA's libraries may be besides: a toolkit, or the wheels that PyTorch brings.
 library_folders() {
@@ -146,14 +148,15 @@ python_folders() {
     ! have python3 || python3 -c 'import sys; print("\n".join(p for p in sys.path if p.endswith("-packages")))' 2>/dev/null
     printf '%s\n' "${VIRTUAL_ENV:-/nowhere}"/lib/python3*/site-packages "${CONDA_PREFIX:-/nowhere}"/lib/python3*/site-packages \
         "${HOME:-/nowhere}"/.local/lib/python3*/site-packages {,.}venv/lib/python3*/site-packages ~/{,.}venv/lib/python3*/site-packages \
-        /usr/local/lib/python3*/{site,dist}-packages /opt/*/lib/python3*/site-packages /opt/*/*/lib/python3*/site-packages
+        /usr/local/lib/python3*/{site,dist}-packages /opt/*/lib/python3*/site-packages /opt/*/{*,.venv}/lib/python3*/site-packages
 }
 
-# Lets the loader find CUDA's libraries, and says where they are.
+# Lets the loader find CUDA's libraries, and says where they are. The last ones are for ONNX Runtime's part, where that is here.
 find_libraries() {
-    local library folder found folders
+    local library folder found folders wanted=(libcuda.so.1 libcublas.so.13 libcublasLt.so.13 libcudart.so.13)
     folders="$(library_folders)"
-    for library in libcuda.so.1 libcublas.so.13 libcublasLt.so.13 libcudart.so.13; do
+    [ ! -e models/libonnxruntime_providers_cuda.so ] || wanted+=(libcurand.so.10 libcufft.so.12 libcudnn.so.9)
+    for library in "${wanted[@]}"; do
         if loader_has "$library"; then
             say "$library: the loader knows it"
             continue
@@ -186,9 +189,9 @@ skip() {
     skipped+=("$1: $2")
 }
 
-# Runs the binary's bench with the arguments behind the name $1, and keeps its report.
+# Runs the binary's bench with the arguments behind the name $1, and keeps its report. What takes longer than $longest hangs.
 measure() {
-    local name=$1 report log status reason limit
+    local name=$1 report log status reason limit longest=${longest:-$LONGEST}
     shift
     report="$work/${#reports[@]}-${#failed[@]}.json" log="$work/log"
     if [ "$(left)" -lt "$SHORTEST" ]; then
@@ -196,7 +199,7 @@ measure() {
         return
     fi
     say "$name ($(left) s are left)"
-    limit=$(($(left) < LONGEST ? $(left) : LONGEST))
+    limit=$(($(left) < longest ? $(left) : longest))
     timeout --kill-after=10 "$limit" "$binary" bench --device "$device" --models-dir "$root/models" --json "$report" "$@" >"$work/table" 2>"$log"
     status=$?
     if [ -s "$report" ]; then
@@ -208,10 +211,10 @@ measure() {
     fi
     tail -n 5 "$log" | sed 's/^/gpu-check:   /' >&2
     if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
-        if [ "$limit" -lt "$LONGEST" ]; then
+        if [ "$limit" -lt "$longest" ]; then
             skip "$name" "it was not done within the budget of $budget s"
         else
-            fail "$name" "it was not done after $LONGEST s"
+            fail "$name" "it was not done after $longest s"
         fi
         return
     fi
@@ -245,11 +248,11 @@ on_gpu() { grep -q -s '"kind": "cuda"' "${reports[@]:-/nowhere}"; }
 
 # Writes one shape, measures it, and removes it. $1 is as in large-v3:f16, or large-v3:f16+fill.
 shape() {
-    local spec="${1%+fill}" most=$max_slots each=$seconds name type file missing
+    local spec="${1%+fill}" most=$max_slots each=$seconds longest=$LONGEST ends=() name type file missing
     if [ "$spec" != "$1" ]; then
         # On a CPU hundreds fit, of which two or four are of use.
         on_gpu || { skip "$1" "only on a GPU it matters how many slots fit" && return; }
-        most=256 each=0.5
+        most=256 each=0.5 longest=$LONGEST_FILL ends=(--ends)
     fi
     name="${spec%%:*}" type="${spec#*:}"
     if [ "$(left)" -lt $((2 * SHORTEST)) ]; then
@@ -265,7 +268,7 @@ shape() {
     if ! timeout --kill-after=5 "$(left)" python3 scripts/whisper_shapes.py "$name" --type "$type" --out "$file" >"$work/log" 2>&1; then
         fail "$1" "its file could not be written: $(tail -n 1 "$work/log" | cut -c 1-200)"
     else
-        measure "$1" --model "$file" --debug-max-tokens "$TOKENS" --max-slots "$most" --seconds "$each"
+        measure "$1" --model "$file" --debug-max-tokens "$TOKENS" --max-slots "$most" --seconds "$each" "${ends[@]}"
     fi
     rm -f "$file"
 }
@@ -310,10 +313,20 @@ finish() {
     exit $?
 }
 
+# Whether anything here speaks of an NVIDIA GPU: its device, its driver, or what the driver says.
+gpu_in_sight() {
+    compgen -G '/dev/nvidia[0-9]*' >/dev/null || loader_has libcuda.so.1 || [[ "$(nvidia-smi -L 2>/dev/null)" == *GPU* ]]
+}
+
 # Where there is a GPU it is named: left to itself the program would quietly measure the CPU if it cannot use it.
 choose_device() {
     [ "$device" = auto ] || return 0
-    if nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then device=cuda:0; else device=cpu; fi
+    if gpu_in_sight; then
+        device=cuda:0
+    else
+        device=cpu
+        skip GPU "no sign of an NVIDIA GPU or its driver was found here"
+    fi
     say "measuring on $device"
 }
 

@@ -68,6 +68,9 @@ pub(super) struct BenchCommand {
     /// For how many seconds each number of slots is kept busy; longer where one decode takes longer
     #[arg(long, value_name = "S", default_value = "6", value_parser = seconds)]
     seconds: Duration,
+    /// Measure one slot and all of them, and no number between
+    #[arg(long, conflicts_with_all = ["words", "speech"])]
+    ends: bool,
     /// Measure word error instead, of a folder of recordings with their transcripts.tsv
     #[arg(long, value_name = "DIR", conflicts_with_all = ["audio", "speech"])]
     words: Option<PathBuf>,
@@ -141,8 +144,13 @@ impl BenchCommand {
             settings.debug.max_tokens.get_or_insert(TOKENS_OF_NOISE);
         }
         let workshop = Workshop::open(settings).await?;
-        let run =
-            Run { sound, each: self.seconds, meter: MemoryWatcher::of(&workshop.found.device), workshop };
+        let run = Run {
+            sound,
+            each: self.seconds,
+            ends: self.ends,
+            meter: MemoryWatcher::of(&workshop.found.device),
+            workshop,
+        };
         run.report().await
     }
 
@@ -190,7 +198,7 @@ fn verdict(good: bool) -> ExitCode {
 async fn voice_alone(settings: Settings) -> anyhow::Result<Report> {
     let workshop = Workshop::open(settings).await?;
     let voice = voice::measure(&workshop.settings, workshop.found.gpu).await?;
-    let mut report = blank(&workshop, "a phrase, said".into(), Duration::ZERO).await?;
+    let mut report = blank(&workshop, "phrases, said".into(), Duration::ZERO).await?;
     let factor = voice.real_time_factor;
     let detail = format!("{factor:.3} s of work for a second of sound");
     report.checks.push(Check::new("voice keeps up", factor < 1.0, detail));
@@ -226,7 +234,7 @@ async fn blank(workshop: &Workshop, sound: String, each: Duration) -> anyhow::Re
         knee: None,
         stages: Vec::new(),
         abort: None,
-        silero: None,
+        silero: Vec::new(),
         voice: None,
         words: Vec::new(),
         checks: Vec::new(),
@@ -238,6 +246,8 @@ struct Run {
     workshop: Workshop,
     sound: Sound,
     each: Duration,
+    /// One slot and all of them only.
+    ends: bool,
     meter: MemoryWatcher,
 }
 
@@ -261,9 +271,9 @@ impl Run {
     async fn report(&self) -> anyhow::Result<Report> {
         let mut report = blank(&self.workshop, self.sound.what.clone(), self.each).await?;
         tell(&format!("{} on {}", report.model.name, report.device));
-        // On the CPU, whatever a server would choose: on a GPU the server itself says how it compares.
-        match ears::measure(&open_store(&self.workshop.settings.models)).await {
-            Ok(silero) => report.silero = Some(silero),
+        let Workshop { settings, found, .. } = &self.workshop;
+        match ears::measure(&open_store(&settings.models), found.gpu).await {
+            Ok(silero) => report.silero = silero,
             Err(error) => report.checks.push(Check::new("voice detector", false, format!("{error:#}"))),
         }
         let free_before = self.meter.memory().await?.free;
@@ -346,7 +356,8 @@ impl Run {
             tell(&format!("{} slots: {:.2} seconds of audio per second", point.slots, point.throughput));
         };
         let mut curve =
-            curve::measure(lanes, &curve::steps(opened), &self.sound, &options, self.each, &told).await;
+            curve::measure(lanes, &curve::steps(opened, self.ends), &self.sound, &options, self.each, &told)
+                .await;
         curve.failures.extend(widest.failures);
         curve
     }

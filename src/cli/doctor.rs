@@ -308,17 +308,24 @@ async fn check_voice_detector(store: &Store, settings: &Settings, gpu: Option<u3
 }
 
 /// What a try to load the detector says: where it runs, or what it lacks.
-fn judge_detector(loaded: Result<Provider, String>) -> Check {
+fn judge_detector(loaded: Result<Provider, VadError>) -> Check {
     match loaded {
-        Ok(Provider::Cpu) => Check::good("voice_detector", "loads, and runs on the CPU"),
-        Ok(Provider::Cuda { device, .. }) => {
-            Check::good("voice_detector", format!("loads, and runs on cuda:{device}"))
+        Ok(provider) => Check::good("voice_detector", format!("loads, and runs on {}", named(provider))),
+        Err(error) => {
+            let advice = match &error {
+                VadError::Device(_) => error.hint().unwrap_or_default(),
+                _ => "fetch both again: make setup",
+            };
+            Check::missing("voice_detector", error.to_string(), advice)
         }
-        Err(reason) => {
-            let advice =
-                "fetch both again: make setup; or see --vad-device, if it was asked to run elsewhere";
-            Check::missing("voice_detector", reason, advice)
-        }
+    }
+}
+
+/// As people call it.
+fn named(provider: Provider) -> String {
+    match provider {
+        Provider::Cpu => "the CPU".into(),
+        Provider::Cuda { .. } => provider.to_string(),
     }
 }
 
@@ -349,7 +356,8 @@ async fn check_voice(settings: &Settings, gpu: Option<u32>) -> Check {
     }
     match voices::open(settings, gpu).await {
         Ok(studio) => {
-            let detail = format!("{}, {}", studio.engine(), studio.default_voice());
+            let place = studio.provider().map_or(String::new(), |on| format!(", on {}", named(on)));
+            let detail = format!("{}, {}{place}", studio.engine(), studio.default_voice());
             match studio.engine() {
                 "espeak-ng" => {
                     Check::poor("voice", detail, "for a better one: stenopool models pull kokoro af_heart")
@@ -384,13 +392,11 @@ async fn load_detector(
     model: PathBuf,
     wanted: NetworkDevice,
     gpu: Option<u32>,
-) -> Result<Provider, String> {
-    let provider = provider(wanted, gpu)?;
+) -> Result<Provider, VadError> {
+    let provider = provider(wanted, gpu).map_err(VadError::Device)?;
     let load = move || detector(&runtime, &model, wanted, provider).map(|silero| silero.provider());
-    match tokio::task::spawn_blocking(load).await {
-        Ok(loaded) => loaded.map_err(|error: VadError| error.to_string()),
-        Err(panic) => Err(format!("loading ended in a panic: {panic}")),
-    }
+    let loading = tokio::task::spawn_blocking(load).await;
+    loading.unwrap_or_else(|panic| Err(VadError::Run(format!("loading ended in a panic: {panic}"))))
 }
 
 fn check_model(store: &Store, settings: &Settings) -> Check {

@@ -12,7 +12,7 @@ mod vocabulary;
 mod voice_pack;
 
 use super::voices::Alias;
-use super::{KokoroSettings, Phrase, Synthesizer, TtsError, Voice};
+use super::{KokoroSettings, Phrase, Provider, Synthesizer, TtsError, Voice};
 use crate::audio::{Pcm, SampleRate};
 use network::Network;
 use pronunciation::{Accent, Pronunciation};
@@ -139,5 +139,9 @@ impl Synthesizer for Kokoro {
             on_chunk(Pcm { samples, rate });
         }
         Ok(())
+    }
+
+    fn provider(&self) -> Provider {
+        self.network.provider()
     }
 }

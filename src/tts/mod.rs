@@ -53,6 +53,11 @@ pub trait Synthesizer: Send {
         cancel: &CancellationToken,
         on_chunk: &mut dyn FnMut(Pcm),
     ) -> Result<(), TtsError>;
+
+    /// On what it runs.
+    fn provider(&self) -> Provider {
+        Provider::Cpu
+    }
 }
 
 /// A session's way to a voice. What one narrator says, it says in order; narrators take turns.
@@ -86,4 +91,9 @@ pub trait Studio: Send + Sync {
 
     /// The voice of those who ask for none.
     fn default_voice(&self) -> &str;
+
+    /// On what of this machine it runs; `None` where another one does the work, or each session's voice comes with it.
+    fn provider(&self) -> Option<Provider> {
+        None
+    }
 }

@@ -15,7 +15,7 @@ mod turns;
 
 use super::account::Account;
 use super::voices::Voices;
-use super::{Narrator, Phrase, Studio, Synthesizer, TtsError, Voice, WorkerSettings};
+use super::{Narrator, Phrase, Provider, Studio, Synthesizer, TtsError, Voice, WorkerSettings};
 use crate::audio::{Pcm, SampleRate};
 use crate::telemetry::metrics::Speaker;
 use futures_util::StreamExt as _;
@@ -123,6 +123,8 @@ pub(super) struct Workers {
     voices: Voices,
     settings: WorkerSettings,
     factory: Arc<Factory>,
+    /// On what the shared ones run, where there are any.
+    provider: Option<Provider>,
     shared: Arc<Line>,
     /// Ends everything that is being said.
     ended: CancellationToken,
@@ -142,11 +144,12 @@ impl Workers {
         settings: WorkerSettings,
         factory: Arc<Factory>,
     ) -> Result<Self, TtsError> {
-        let workers = Self {
+        let mut workers = Self {
             speaker,
             voices,
             settings,
             factory,
+            provider: None,
             shared: Line::new(settings),
             ended: CancellationToken::new(),
             threads: Mutex::default(),
@@ -155,6 +158,7 @@ impl Workers {
         let shared = if settings.dedicated { 0 } else { settings.threads.max(1) };
         for n in 0..shared {
             let synthesizer = (workers.factory)()?;
+            workers.provider = Some(synthesizer.provider());
             workers.spawn(format!("tts-{n}"), Arc::clone(&workers.shared), Some(synthesizer))?;
         }
         Ok(workers)
@@ -206,6 +210,10 @@ impl Studio for Workers {
 
     fn default_voice(&self) -> &str {
         self.voices.default_voice()
+    }
+
+    fn provider(&self) -> Option<Provider> {
+        self.provider
     }
 }
 

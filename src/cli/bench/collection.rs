@@ -1,6 +1,6 @@
 //! Many reports of one machine: what `scripts/gpu-check.sh` leaves behind, as a file, a table and a section for the README.
 
-use super::figures::{DeviceFigures, Point, Report};
+use super::figures::{DeviceFigures, Point, Report, SileroFigures};
 use super::table::milliseconds;
 use crate::cli::failure::Failure;
 use serde::{Deserialize, Serialize};
@@ -71,7 +71,7 @@ impl Collection {
         self.reports.iter().flat_map(of).chain(self.failures.iter().cloned()).collect()
     }
 
-    /// Voices and word errors, a line for each.
+    /// Word errors, voices and the voice detector, a line for each.
     fn sentences(&self) -> Vec<String> {
         let words =
             self.reports.iter().flat_map(|report| report.words.iter().map(move |words| (report, words)));
@@ -83,12 +83,16 @@ impl Collection {
         });
         let voices = self.reports.iter().filter_map(|report| report.voice.as_ref()).map(|voice| {
             let first = milliseconds(voice.first_sound_ms.p50);
-            format!(
-                "voice of {}: first sound after {first}, {:.3} s of work for a second",
-                voice.engine, voice.real_time_factor
-            )
+            let factor = voice.real_time_factor;
+            format!("voice {voice}: first sound after {first}, {factor:.3} s of work for a second")
         });
-        words.chain(voices).collect()
+        // A report of every model has them; the first is as good as the others.
+        let silero = self.reports.iter().find(|report| !report.silero.is_empty());
+        let silero = silero.into_iter().flat_map(|report| &report.silero).map(|silero| {
+            let SileroFigures { device, step_us, step_of_32_us } = silero;
+            format!("voice detector on {device}: {step_us:.0} µs for a frame, {step_of_32_us:.0} µs among 32")
+        });
+        words.chain(voices).chain(silero).collect()
     }
 }
 
@@ -249,7 +253,7 @@ mod tests {
             knee: Some(2),
             stages: Vec::new(),
             abort: None,
-            silero: None,
+            silero: Vec::new(),
             voice: None,
             words: Vec::new(),
             checks: vec![Check::new("reserve", true, "it was never touched")],

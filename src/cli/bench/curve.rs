@@ -60,8 +60,11 @@ pub(super) async fn measure(
     curve
 }
 
-/// The numbers of slots to measure: powers of two, and the most.
-pub(super) fn steps(most: u16) -> Vec<u16> {
+/// The numbers of slots to measure: powers of two, and the most; or with `ends` one and the most alone.
+pub(super) fn steps(most: u16, ends: bool) -> Vec<u16> {
+    if ends {
+        return if most > 1 { vec![1, most] } else { vec![1] };
+    }
     let doubling = std::iter::successors(Some(1_u16), |slots| slots.checked_mul(2));
     doubling.take_while(|slots| *slots < most).chain([most.max(1)]).collect()
 }
@@ -146,10 +149,11 @@ mod tests {
 
     #[test]
     fn slots_are_doubled_up_to_the_most() {
-        assert_eq!(steps(1), [1]);
-        assert_eq!(steps(0), [1]);
-        assert_eq!(steps(6), [1, 2, 4, 6]);
-        assert_eq!(steps(8), [1, 2, 4, 8]);
+        assert_eq!(steps(1, false), [1]);
+        assert_eq!(steps(0, false), [1]);
+        assert_eq!(steps(6, false), [1, 2, 4, 6]);
+        assert_eq!(steps(8, false), [1, 2, 4, 8]);
+        assert_eq!([steps(0, true), steps(1, true), steps(200, true)], [vec![1], vec![1], vec![1, 200]]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -171,7 +175,7 @@ mod tests {
         let supervisor = Supervisor::start(alone(engine), model, fixed(4)).await.unwrap();
         let lanes = supervisor.lanes();
         let (options, each) = (DecodeOptions::default(), Duration::from_secs(20));
-        let curve = measure(lanes, &steps(4), &Sound::noise(), &options, each, &|_| {}).await;
+        let curve = measure(lanes, &steps(4, false), &Sound::noise(), &options, each, &|_| {}).await;
         assert_eq!(curve.points.iter().map(|point| point.slots).collect::<Vec<_>>(), [1, 2, 4]);
         assert_eq!(curve.knee, Some(1));
         assert!(curve.points[2].decode_ms.p50 > curve.points[0].decode_ms.p50);

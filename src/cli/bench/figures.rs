@@ -33,9 +33,9 @@ pub(super) struct Report {
     /// From telling a decoder to stop until its thread had answered.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) abort: Option<AbortFigures>,
-    /// The voice detector.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(super) silero: Option<SileroFigures>,
+    /// The voice detector, for each device that can run it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(super) silero: Vec<SileroFigures>,
     /// The voice.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) voice: Option<VoiceFigures>,
@@ -185,6 +185,8 @@ pub(super) struct AbortFigures {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct SileroFigures {
+    /// Where it ran: `cpu`, `cuda:0`.
+    pub(super) device: String,
     /// One frame of one stream.
     pub(super) step_us: f64,
     /// One frame of one among 32 streams in one run.
@@ -195,13 +197,15 @@ pub(super) struct SileroFigures {
 pub(super) struct VoiceFigures {
     pub(super) engine: String,
     pub(super) voice: String,
+    /// Where it ran: `cpu`, `cuda:0`; missing where another machine did the work.
+    pub(super) device: Option<String>,
     /// Until it could speak.
     pub(super) ready_ms: f64,
     /// Until the first sound of a phrase.
     pub(super) first_sound_ms: Quantiles,
     /// Seconds of work for each second of sound; below 1 it speaks faster than one listens.
     pub(super) real_time_factor: f64,
-    /// What this process grew by.
+    /// What this process grew by, without what it has of a GPU.
     pub(super) memory_bytes: u64,
 }
 

@@ -25,6 +25,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Slots open one right after the other: when none has been opening for so long, no more will.
 const CALM: Duration = Duration::from_secs(1);
 
+/// How long a decode may take. Far past the knee each takes a multiple of what it takes alone, and hangs for all that not.
+const DEADLINE: Duration = Duration::from_secs(300);
+
 /// What stands are made of.
 pub(super) struct Workshop {
     /// Everything that was said.
@@ -69,6 +72,7 @@ impl Workshop {
         settings.slots.slots = None;
         settings.slots.max_slots = most;
         settings.slots.knee = KneeSetting::Off;
+        settings.slots.job_deadline.get_or_insert(DEADLINE);
         settings.asr.window = window.or(settings.asr.window);
         let (model, share) = (&self.model, self.share);
         let slots = Slots { model, share, settings: &settings, purpose: Purpose::Command };

@@ -1,6 +1,6 @@
 //! One report for a terminal.
 
-use super::figures::{DeviceFigures, MemoryFigures, Report};
+use super::figures::{DeviceFigures, MemoryFigures, Report, SileroFigures, VoiceFigures};
 use crate::gpu::Bytes;
 use crate::load::Quantiles;
 use std::fmt;
@@ -86,21 +86,14 @@ impl Report {
                 ),
             )?;
         }
-        if let Some(silero) = &self.silero {
-            let many = silero.step_of_32_us;
-            line(
-                f,
-                "voice detector",
-                &format!("{:.0} µs for a frame, {many:.0} µs among 32", silero.step_us),
-            )?;
+        for silero in &self.silero {
+            let SileroFigures { device, step_us, step_of_32_us } = silero;
+            let name = format!("voice detector, {device}");
+            line(f, &name, &format!("{step_us:.0} µs for a frame, {step_of_32_us:.0} µs among 32"))?;
         }
         let Some(voice) = &self.voice else { return Ok(()) };
         let Quantiles { p50, p95, .. } = voice.first_sound_ms;
-        line(
-            f,
-            "voice",
-            &format!("{} ({}), ready after {}", voice.voice, voice.engine, milliseconds(voice.ready_ms)),
-        )?;
+        line(f, "voice", &format!("{voice}, ready after {}", milliseconds(voice.ready_ms)))?;
         line(f, "  first sound", &format!("p50 {}, p95 {}", milliseconds(p50), milliseconds(p95)))?;
         line(
             f,
@@ -140,6 +133,17 @@ fn in_lines(memory: &MemoryFigures, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let each = format!("{} to {}", mebibytes(least.unwrap_or(0)), mebibytes(most.unwrap_or(0)));
     let left = mebibytes(memory.left_behind_bytes);
     line(f, "given back", &format!("{each} by each slot; {left} left behind in the end"))
+}
+
+impl fmt::Display for VoiceFigures {
+    /// Who speaks, and where.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { voice, engine, device, .. } = self;
+        match device {
+            Some(device) => write!(f, "{voice} ({engine} on {device})"),
+            None => write!(f, "{voice} ({engine})"),
+        }
+    }
 }
 
 impl fmt::Display for DeviceFigures {

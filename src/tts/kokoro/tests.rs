@@ -147,7 +147,7 @@ fn a_model_that_is_damaged_is_told_as_such_wherever_it_was_to_run() {
     let provider = Provider::Cuda { device: NO_SUCH_GPU, required: true };
     let model = folder.path().join("model.onnx");
     std::fs::write(&model, b"no network").unwrap();
-    let settings = KokoroSettings { provider, model, ..settings("tokens", folder.path()) };
+    let settings = KokoroSettings { model, provider, ..settings("tokens", folder.path()) };
     assert_eq!(Network::load(&settings, voice()).err().map(|error| error.code()), Some("tts_model_invalid"));
 }
 
