@@ -43,6 +43,8 @@ fn cuda() {
     println!("cargo:rustc-env=STENOPOOL_CUDA_VERSION={}", cuda_version(&toolkit));
     let mut build = cc::Build::new();
     build.file(SOURCE).include(toolkit.join("include")).std("gnu11").warnings(true).cargo_metadata(false);
+    // Hidden, or the linker lets others see what a library of CUDA has, too: ONNX Runtime's part is to call cuBLAS itself.
+    build.flag("-fvisibility=hidden");
     build.define("TOOLKIT", format!("{:?}", toolkit.to_string_lossy()).as_str()).compile("cuda_libraries");
     println!("cargo:rustc-link-search=native={}", env("OUT_DIR"));
     for folder in ["lib64", "lib64/stubs", "lib"] {
