@@ -7,7 +7,7 @@
 #   --device auto|cpu|cuda:N   where to decode [default: auto]; the CPU goes the same way
 #   --budget SECONDS           when nothing new is begun any more [default: 520]
 #   --shapes "NAME:TYPE …"     which shapes, in this order; one with +fill behind it opens as many slots as fit on a GPU
-#   --max-slots N              slots at most [default: 16]
+#   --max-slots N              slots at most [default: 16, on the CPU no more than two for each core]
 #   --seconds S                for how long each number of slots is busy [default: 3]
 #   --out FOLDER               where the figures go [default: bench]
 #   --binary FILE              [default: bin/stenopool, target/cuda/release/stenopool or target/release/stenopool]
@@ -95,7 +95,7 @@ check_package() {
 
 # ---- run -----------------------------------------------------------------------------------------------------------
 
-device=auto budget=520 shapes=$SHAPES max_slots=16 seconds=3 out=bench binary=
+device=auto budget=520 shapes=$SHAPES max_slots= seconds=3 out=bench binary=
 # What was measured, what could not be, and what there was no time for.
 reports=() failed=() skipped=()
 
@@ -330,6 +330,13 @@ choose_device() {
     say "measuring on $device"
 }
 
+# Where the CPU decodes its cores are the knee, and whatever is past them takes minutes to show nothing new.
+choose_slots() {
+    [ -z "$max_slots" ] || return 0
+    max_slots=16
+    [ "$device" != cpu ] || [ $((2 * $(nproc))) -ge 16 ] || max_slots=$((2 * $(nproc)))
+}
+
 run() {
     arguments "$@"
     find_binary
@@ -340,6 +347,7 @@ run() {
     say "$("$binary" --version)"
     find_libraries
     choose_device
+    choose_slots
     if ! "$binary" doctor --device "$device" --models-dir "$root/models" --bind 127.0.0.1:0; then
         fail doctor "it says that the server would not start"
     fi
