@@ -95,7 +95,7 @@ check_package() {
 
 # ---- run -----------------------------------------------------------------------------------------------------------
 
-device=auto budget=520 shapes=$SHAPES max_slots= seconds=3 out=bench binary=
+device=auto budget=520 shapes=$SHAPES max_slots='' seconds=3 out=bench binary=
 # What was measured, what could not be, and what there was no time for.
 reports=() failed=() skipped=()
 
