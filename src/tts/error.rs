@@ -105,8 +105,8 @@ impl TtsError {
                 Some("fetch the file again; a voice is 510 rows of 256 numbers, 522240 bytes")
             }
             Self::Device(_) => Some(
-                "scripts/setup.sh cuda-runtime brings ONNX Runtime's part for CUDA, which needs CUDA's libraries and cuDNN \
-                 where the loader finds them; or use --tts-device cpu",
+                "it takes a GPU that decodes, ONNX Runtime's part for CUDA (scripts/setup.sh cuda-runtime), and CUDA's libraries \
+                 and cuDNN where the loader finds them; or use --tts-device cpu",
             ),
             Self::Unreachable(_) => Some("see whether the speech server runs and its address is right"),
             _ => None,

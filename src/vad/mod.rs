@@ -84,8 +84,8 @@ impl VadError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Device(_) => Some(
-                "scripts/setup.sh cuda-runtime brings ONNX Runtime's part for CUDA, which needs CUDA's libraries and cuDNN \
-                 where the loader finds them; or use --vad-device cpu",
+                "it takes a GPU that decodes, ONNX Runtime's part for CUDA (scripts/setup.sh cuda-runtime), and CUDA's libraries \
+                 and cuDNN where the loader finds them; or use --vad-device cpu",
             ),
             Self::Runtime { .. } | Self::Model { .. } => {
                 Some("run `make setup`, and `stenopool doctor` to see what is missing")
