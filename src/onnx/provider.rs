@@ -85,31 +85,62 @@ pub(crate) fn open<N>(
     try_out: impl Fn(Session, Provider) -> Result<N, String>,
 ) -> Result<N, OpenError> {
     let runtime = environment(network.runtime)?;
-    let on = |provider| try_out(session(&runtime, network, provider)?, provider);
-    let Provider::Cuda { device, required } = provider else {
-        return on(Provider::Cpu).map_err(OpenError::Model);
-    };
-    let reason = match cuda_part(network.runtime).and_then(|()| on(provider)) {
-        Ok(on_gpu) => {
+    let found = first_that_works(provider, |provider| {
+        if provider != Provider::Cpu {
+            cuda_part(network.runtime)?;
+        }
+        try_out(session(&runtime, network, provider)?, provider)
+    })?;
+    match (provider, &found.against_gpu) {
+        (Provider::Cpu, _) => {}
+        (Provider::Cuda { device, .. }, None) => {
             info!(network = network.name, device, "runs on the GPU");
-            return Ok(on_gpu);
         }
-        Err(reason) => reason,
-    };
-    // What ails the model itself ails it here, too, and is told as such.
-    let on_cpu = on(Provider::Cpu).map_err(OpenError::Model)?;
-    if required {
-        return Err(OpenError::Cuda { device, reason });
+        (Provider::Cuda { device, .. }, Some(reason)) => {
+            let hint = match cuda_part(network.runtime) {
+                Ok(()) => {
+                    "it needs CUDA's libraries and cuDNN where the loader finds them (LD_LIBRARY_PATH), and memory"
+                }
+                Err(_) => "scripts/setup.sh cuda-runtime brings ONNX Runtime's part for CUDA",
+            };
+            let name = network.name;
+            warn!(
+                network = name,
+                device, reason, hint, "runs on the processor: the GPU cannot be used for it"
+            );
+        }
     }
-    let hint = match cuda_part(network.runtime) {
-        Ok(()) => {
-            "it needs CUDA's libraries and cuDNN where the loader finds them (LD_LIBRARY_PATH), and memory"
-        }
-        Err(_) => "scripts/setup.sh cuda-runtime brings ONNX Runtime's part for CUDA",
+    Ok(found.network)
+}
+
+/// A network that works, and what is to be said against the GPU that was tried before, if one was.
+#[derive(Debug, PartialEq, Eq)]
+struct Found<N> {
+    network: N,
+    against_gpu: Option<String>,
+}
+
+/// Tries a network `on` the provider that is wanted, and on the processor where that fails.
+///
+/// # Errors
+///
+/// [`OpenError::Model`] where the processor cannot run it either: what ails the model itself ails it everywhere, and is told
+/// as such. [`OpenError::Cuda`] where it could, and may not.
+fn first_that_works<N>(
+    wanted: Provider,
+    on: impl Fn(Provider) -> Result<N, String>,
+) -> Result<Found<N>, OpenError> {
+    let on_cpu = || on(Provider::Cpu).map_err(OpenError::Model);
+    let Provider::Cuda { device, required } = wanted else {
+        return Ok(Found { network: on_cpu()?, against_gpu: None });
     };
-    let name = network.name;
-    warn!(network = name, device, reason, hint, "runs on the processor: the GPU cannot be used for it");
-    Ok(on_cpu)
+    match on(wanted) {
+        Ok(network) => Ok(Found { network, against_gpu: None }),
+        Err(reason) => match on_cpu()? {
+            _ if required => Err(OpenError::Cuda { device, reason }),
+            network => Ok(Found { network, against_gpu: Some(reason) }),
+        },
+    }
 }
 
 /// Whether ONNX Runtime's part for CUDA lies beside its library `runtime`, and is whole.
@@ -167,6 +198,36 @@ fn log_level(provider: Provider) -> LogLevel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_processor_takes_over_from_a_gpu_that_fails_unless_that_must_be_used_or_the_model_is_at_fault() {
+        let cuda = |required| Provider::Cuda { device: 3, required };
+        // What is wanted; whether it works on a GPU, and on the processor; what comes of it.
+        let cases = [
+            (Provider::Cpu, true, true, "cpu"),
+            (Provider::Cpu, true, false, "no network"),
+            (cuda(false), true, true, "cuda:3"),
+            (cuda(true), true, false, "cuda:3"),
+            (cuda(false), false, true, "cpu, as: no memory"),
+            (cuda(true), false, true, "cuda:3 cannot be used: no memory"),
+            (cuda(false), false, false, "no network"),
+            (cuda(true), false, false, "no network"),
+        ];
+        for (wanted, on_gpu, on_cpu, expected) in cases {
+            let found = first_that_works(wanted, |provider| match provider {
+                Provider::Cpu => on_cpu.then(|| "cpu".to_owned()).ok_or_else(|| "no network".to_owned()),
+                Provider::Cuda { .. } => {
+                    on_gpu.then(|| provider.to_string()).ok_or_else(|| "no memory".to_owned())
+                }
+            });
+            let told = match found {
+                Ok(Found { network, against_gpu: None }) => network,
+                Ok(Found { network, against_gpu: Some(reason) }) => format!("{network}, as: {reason}"),
+                Err(error) => error.to_string(),
+            };
+            assert_eq!(told, expected, "{wanted:?}");
+        }
+    }
 
     #[test]
     fn a_part_for_cuda_that_is_missing_or_cut_off_is_told_before_the_loader_maps_it() {
