@@ -59,7 +59,8 @@ impl fmt::Display for Gpu {
 /// The GPUs to use, each once; none for the CPU.
 ///
 /// `auto` takes the whole GPU with the most free memory, and the CPU where there is no GPU at all; `all` takes the whole
-/// GPUs and all instances (CUDA shows a process one instance, so that where it is asked there is no other). A GPU in MIG mode that is named stands for its instance when it has exactly one.
+/// GPUs and all instances in `gpus`, of which CUDA shows a process one at most. A GPU in MIG mode that is named stands for its
+/// instance when it has exactly one.
 ///
 /// # Errors
 ///

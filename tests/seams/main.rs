@@ -62,10 +62,11 @@ async fn no_word_is_lost_or_told_twice_by_a_reader_that_makes_no_mistakes() {
     }
 }
 
-/// Fails when there are more words too many than seams, or half as many words too few. The model reads a third of the words of
-/// joined sentences otherwise, seams or not, and what it reads depends on where a window happens to end, which time decides:
-/// of eleven runs at some thirty seams each, one added 5 words and one 20. So single words cannot be told from its own
-/// mistakes here, and only gross faults are seen. Three minutes, because five take it a minute.
+/// Fails when every second seam has words too many, or half as many words are missing as there are seams. The model reads a
+/// third of the words of joined sentences otherwise, seams or not, and what it reads depends on where a window happens to
+/// end, which time decides: of 28 runs each added 3 to 19 words, in 9 to 36 of 100 seams. So single words cannot be told from
+/// its own mistakes here, and only gross faults are seen: windows that began a second late were, those that began a second
+/// early in two runs of four. Three minutes, because five take it a minute.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_demo_model_adds_and_leaves_out_few_words_at_seams() {
     let recording = Recording::new(HELD_OUT, 180);
@@ -73,7 +74,7 @@ async fn the_demo_model_adds_and_leaves_out_few_words_at_seams() {
     assert_tiled(&told, &recording);
     let seams = told.seams.len();
     for Score { at_seams, elsewhere } in compared(&recording, &told) {
-        assert!(at_seams.added <= seams, "{} words added at {seams} seams", at_seams.added);
+        assert!(at_seams.added <= seams && 2 * at_seams.places <= seams, "{seams} seams: {at_seams}");
         assert!(2 * at_seams.missing <= seams, "{} words missing at {seams} seams", at_seams.missing);
         assert!(2 * elsewhere.errors() < elsewhere.said, "elsewhere: {elsewhere}");
     }

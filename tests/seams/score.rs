@@ -77,6 +77,8 @@ pub(crate) struct Tally {
     pub(crate) changed: usize,
     pub(crate) missing: usize,
     pub(crate) added: usize,
+    /// In how many places: those that follow one another are in one.
+    pub(crate) places: usize,
     /// Those of the added ones that stand beside their like.
     pub(crate) doubled: usize,
     /// Those of the missing ones that are two or more in a row.
@@ -88,8 +90,8 @@ impl Tally {
         self.changed + self.missing + self.added
     }
 
-    /// Takes a step, behind so many missing words.
-    fn count(&mut self, step: Step, missing: usize) {
+    /// Takes a step, behind so many missing words, or behind so many added ones.
+    fn count(&mut self, step: Step, missing: usize, added: usize) {
         self.said += usize::from(!matches!(step, Step::Added { .. }));
         match step {
             Step::Told { right } => self.changed += usize::from(!right),
@@ -99,6 +101,7 @@ impl Tally {
             }
             Step::Added { doubled } => {
                 self.added += 1;
+                self.places += usize::from(added == 0);
                 self.doubled += usize::from(doubled);
             }
         }
@@ -107,12 +110,12 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { said, changed, missing, added, doubled, lost } = self;
+        let Self { said, changed, missing, added, places, doubled, lost } = self;
         let percent = 100.0 * self.errors() as f64 / (*said).max(1) as f64;
         write!(
             f,
             "{said} words, {percent:.1} % wrong: {changed} changed, {missing} missing ({lost} in a row), {added} added \
-             ({doubled} doubled)"
+             in {places} places ({doubled} doubled)"
         )
     }
 }
@@ -127,7 +130,7 @@ pub(crate) struct Score {
 /// Compares what was told with what was said.
 pub(crate) fn score(said: &[Word], told: &[String], seams: &[u64]) -> Score {
     let mut score = Score::default();
-    let (mut n, mut missing) = (0_usize, 0);
+    let (mut n, mut missing, mut added) = (0_usize, 0, 0);
     for step in steps(said, told) {
         // What was added stands between two words, and belongs to both.
         let from = if let Step::Added { .. } = step { n.saturating_sub(1) } else { n };
@@ -135,9 +138,10 @@ pub(crate) fn score(said: &[Word], told: &[String], seams: &[u64]) -> Score {
         let place = Span::new(said[from].1.start.saturating_sub(NEAR), said[last].1.end + NEAR);
         let is_near = seams.iter().any(|seam| (place.start..=place.end).contains(seam));
         let tally = if is_near { &mut score.at_seams } else { &mut score.elsewhere };
-        tally.count(step, missing);
+        tally.count(step, missing, added);
         missing = if step == Step::Missing { missing + 1 } else { 0 };
-        n += usize::from(!matches!(step, Step::Added { .. }));
+        added = if matches!(step, Step::Added { .. }) { added + 1 } else { 0 };
+        n += usize::from(added == 0);
     }
     score
 }
@@ -160,4 +164,7 @@ fn doubled_and_lost_words_are_found_where_they_are() {
     assert_eq!(compared("Set a timer for six six six hours.", 0), (nothing, (1, 1, 0)));
     assert_eq!(compared("Set six six hours.", 0), (nothing, (3, 0, 3)));
     assert_eq!(compared("Set a lamp for six hours.", 32_000), ((1, 0, 0), (1, 0, 0)));
+    let text = "Set a big red timer for six six long hours.";
+    let Score { elsewhere, .. } = score(&said, &words(text), &[1_000_000]);
+    assert_eq!((elsewhere.added, elsewhere.places), (3, 2), "those in a row are in one place");
 }
