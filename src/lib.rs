@@ -37,10 +37,11 @@
 //! | [`cli`] | commands; the only place that wires things together | everything |
 //!
 //! `tests/architecture.rs` holds these rules, and these: `axum` is named only in `server`, `clap`, `anyhow`,
-//! `fastrand` and `listenfd` only in `cli`, `whisper-rs` and `libc` only in `asr`, `ort` only in `onnx`, `vad` and `tts`, `misaki-rs` only in `tts`, `prometheus` only in `telemetry`, `nvml-wrapper` and `cudarc` only in `gpu`, `reqwest` only in `store`,
-//! `load`, `llm` and `tts`, `sse-stream` only in `llm`, `tokio-tungstenite` and `plotters` only in `load`, `procfs` only there and in `telemetry`; `unsafe` lives in
-//! `asr/whisper/native.rs` alone; only `cli` reads the environment; no module below `server` reads the wall clock. Everybody
-//! else is handed a `Settings` value.
+//! `fastrand` and `listenfd` only in `cli`, `whisper-rs` and `libc` only in `asr`, `ort` only in `onnx`, `vad` and `tts`,
+//! `misaki-rs` only in `tts`, `prometheus` only in `telemetry`, `nvml-wrapper` and `cudarc` only in `gpu`, `reqwest` only in
+//! `store`, `load`, `llm` and `tts`, `sse-stream` only in `llm`, `tokio-tungstenite` and `plotters` only in `load`, `procfs`
+//! only there and in `telemetry`; `unsafe` lives in `asr/whisper/native.rs` alone; only `cli` reads the environment; no module
+//! below `server` reads the wall clock. Everybody else is handed a `Settings` value.
 //!
 //! # Vocabulary
 //!

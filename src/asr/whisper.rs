@@ -3,6 +3,7 @@
 //! With [`native`] the only file that knows `whisper-rs`. What that does not offer is there: whisper-rs 0.16's safe version of
 //! the callback by which whisper.cpp asks whether to stop is broken, and others it does not have.
 
+mod fuse;
 mod native;
 
 #[cfg(feature = "cuda")]
@@ -18,7 +19,8 @@ use super::{Stability, Task, Timestamps, Token};
 use crate::audio::{SampleRate, Span, Utterance};
 use crate::gpu::{Bytes, Footprint, HostProbe, Meter};
 use crate::pool::SlotId;
-use native::{Fuse, GivenBack, abort, cuda, stop_on};
+use fuse::Fuse;
+use native::{GivenBack, abort, cuda, stop_on};
 use std::collections::HashMap;
 use std::ffi::c_int;
 use std::path::Path;

@@ -91,26 +91,26 @@ pub(crate) fn open<N>(
         }
         try_out(session(&runtime, network, provider)?, provider)
     })?;
-    match (provider, &found.against_gpu) {
-        (Provider::Cpu, _) => {}
-        (Provider::Cuda { device, .. }, None) => {
-            info!(network = network.name, device, "runs on the GPU");
-        }
-        (Provider::Cuda { device, .. }, Some(reason)) => {
-            let hint = match cuda_part(network.runtime) {
-                Ok(()) => {
-                    "it needs CUDA's libraries and cuDNN where the loader finds them (LD_LIBRARY_PATH), and memory"
-                }
-                Err(_) => "scripts/setup.sh cuda-runtime brings ONNX Runtime's part for CUDA",
-            };
-            let name = network.name;
-            warn!(
-                network = name,
-                device, reason, hint, "runs on the processor: the GPU cannot be used for it"
-            );
-        }
+    if let Provider::Cuda { device, .. } = provider {
+        tell(network, device, found.against_gpu.as_deref());
     }
     Ok(found.network)
+}
+
+/// Tells where a network runs that may run on a GPU, and what is against that if anything is.
+fn tell(network: Network<'_>, device: u32, against_gpu: Option<&str>) {
+    let name = network.name;
+    let Some(reason) = against_gpu else {
+        info!(network = name, device, "runs on the GPU");
+        return;
+    };
+    let hint = match cuda_part(network.runtime) {
+        Ok(()) => {
+            "it needs CUDA's libraries and cuDNN where the loader finds them (LD_LIBRARY_PATH), and memory"
+        }
+        Err(_) => "scripts/setup.sh cuda-runtime brings ONNX Runtime's part for CUDA",
+    };
+    warn!(network = name, device, reason, hint, "runs on the processor: the GPU cannot be used for it");
 }
 
 /// A network that works, and what is to be said against the GPU that was tried before, if one was.

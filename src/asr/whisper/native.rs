@@ -4,7 +4,6 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::sync::CancellationToken;
 use whisper_rs::FullParams;
 use whisper_rs::whisper_rs_sys::{ggml_abort, ggml_set_abort_callback};
@@ -138,22 +137,6 @@ pub(super) fn abort() -> ! {
     std::process::abort()
 }
 
-/// Lets so many decodes pass, and none after them.
-pub(super) struct Fuse {
-    left: AtomicU64,
-}
-
-impl Fuse {
-    pub(super) fn of(decodes: u64) -> Self {
-        Self { left: AtomicU64::new(decodes) }
-    }
-
-    /// Whether this decode is one too many.
-    pub(super) fn blows(&self) -> bool {
-        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err()
-    }
-}
-
 /// Gives freed memory back to the system when it is dropped.
 ///
 /// glibc keeps blocks below 32 MiB for the next who asks, and a small model's state has no larger ones: a slot that was closed
@@ -175,13 +158,6 @@ impl Drop for GivenBack {
 mod tests {
     use super::*;
     use std::cell::RefCell;
-
-    #[test]
-    fn a_fuse_lets_as_many_decodes_pass_as_it_is_for() {
-        let fuse = Fuse::of(2);
-        assert_eq!([fuse.blows(), fuse.blows(), fuse.blows(), fuse.blows()], [false, false, true, true]);
-        assert!(Fuse::of(0).blows());
-    }
 
     #[test]
     fn last_words_arrive_without_the_line_feed_and_whatever_bytes_they_are_of() {

@@ -14,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 /// Tokens of a short phrase.
 const SHORT_PHRASE: usize = 24;
 
+/// What is said to try a network out, in phonemes: the quick brown fox.
+const SENTENCE: &str = "ðə kwˈɪk bɹˈWn fˈɑks ʤˈʌmps ˈOvəɹ ðə lˈAzi dˈɔɡ. ";
+
 /// How much slower than any phrase the first one is said on a GPU. Voices differ in how long they take over the same words, and
 /// memory that was given back leaves gaps.
 const MARGIN: f32 = 2.0;
@@ -139,8 +142,7 @@ fn stop_when(cancel: &CancellationToken, over: &CancellationToken, run: &RunOpti
 
 /// So many tokens between two of [`PAD`], of a sentence that is said again and again.
 fn babble(n_tokens: usize) -> Vec<i64> {
-    let sentence = vocabulary::tokens("ðə kwˈɪk bɹˈWn fˈɑks ʤˈʌmps ˈOvəɹ ðə lˈAzi dˈɔɡ. ");
-    let tokens: Vec<i64> = sentence.into_iter().cycle().take(n_tokens).collect();
+    let tokens: Vec<i64> = vocabulary::tokens(SENTENCE).into_iter().cycle().take(n_tokens).collect();
     [&[PAD], &tokens[..], &[PAD]].concat()
 }
 
@@ -158,5 +160,25 @@ fn names(inputs: &[Outlet], outputs: &[Outlet]) -> Result<Names, String> {
             let all = |outlets: &[Outlet]| outlets.iter().map(Outlet::name).collect::<Vec<_>>().join(", ");
             Err(format!("it takes ({}) and gives ({}), which is not Kokoro's way", all(inputs), all(outputs)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_phrase_that_tries_a_network_out_has_as_many_tokens_as_are_asked_for_and_none_that_ends_it() {
+        for n_tokens in [SHORT_PHRASE, MOST_TOKENS] {
+            let tokens = babble(n_tokens);
+            let (first, inside, last) = (tokens[0], &tokens[1..=n_tokens], tokens[n_tokens + 1..].to_vec());
+            assert_eq!((first, last), (PAD, vec![PAD]));
+            assert!(!inside.contains(&PAD));
+        }
+        assert_eq!(
+            vocabulary::tokens(SENTENCE).len(),
+            SENTENCE.chars().count(),
+            "every sound of it is known"
+        );
     }
 }
