@@ -52,6 +52,9 @@ pub(crate) struct Network<'a> {
     pub(crate) model: &'a Path,
     /// Threads of one run on the processor, 1 or more; they do not spin.
     pub(crate) threads: usize,
+    /// Whether hardly any run is as long as another one. Otherwise memory is planned for each length that comes again: a little
+    /// faster, at the price of as much memory again as the run takes.
+    pub(crate) lengths_vary: bool,
 }
 
 /// Why a network cannot be used.
@@ -169,6 +172,7 @@ fn session(runtime: &Environment, network: Network<'_>, provider: Provider) -> R
             .with_intra_threads(network.threads.max(1))?
             .with_inter_threads(1)?
             .with_intra_op_spinning(false)?
+            .with_memory_pattern(!network.lengths_vary)?
             .with_log_level(log_level(provider))?;
         if let Provider::Cuda { device, .. } = provider {
             builder = builder.with_execution_providers([cuda(device).build().error_on_failure()])?;

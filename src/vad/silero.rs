@@ -60,7 +60,7 @@ impl Silero {
     /// As for [`load`](Self::load), and [`VadError::Device`].
     pub fn load_on(runtime: &Path, model: &Path, provider: Provider) -> Result<Self, VadError> {
         let failed = |reason: String| VadError::Model { path: model.to_owned(), reason };
-        let network = Network { name: "Silero", runtime, model, threads: 1 };
+        let network = Network { name: "Silero", runtime, model, threads: 1, lengths_vary: false };
         let try_out = |session, provider| {
             let mut silero = Self { session, provider, windows: Vec::new(), layers: Vec::new() };
             silero.try_out().map_err(|error| error.to_string())?;
